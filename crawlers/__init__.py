@@ -1,0 +1,1 @@
+"""Crawling with Scrapy, as a process of its own: ``python -m crawlers``."""

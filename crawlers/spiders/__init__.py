@@ -1,0 +1,1 @@
+"""Spiders, one file each; the file's name is the word used in a config."""

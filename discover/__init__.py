@@ -1,0 +1,17 @@
+"""Discover turns a growing crawl into knowledge with as few human labels as possible.
+
+``discover.open`` is the Python interface; it is loaded on first use, so that ``import discover`` loads no torch.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "open":
+        from discover.api import open_run
+
+        return open_run
+    raise AttributeError(f"module 'discover' has no attribute {name!r}: it offers {', '.join(__all__)}")

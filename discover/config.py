@@ -1,0 +1,128 @@
+"""The config file: the stages' own settings, composed, checked and saved with the run."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from discover.embed.config import EncoderConfig
+from discover.errors import DiscoverError
+from discover.label.config import LabelConfig
+from discover.learn.config import LearnConfig
+from discover.pool.config import PoolConfig
+from discover.query.config import QueryConfig
+from discover.strict import Strict
+
+
+class CrawlConfig(Strict):
+    """What `python -m crawlers` fetches, and how politely; `discover` starts it, so its settings are checked here."""
+
+    spider: str = Field("site", description="a file in crawlers/spiders, or path/file.py:name")
+    start: list[str] = Field([], description="addresses to begin with")
+    allowed_domains: list[str] = Field([], description="empty: the hosts of `start`")
+    serve: str = Field("", description="a module that serves pages on loopback meanwhile, like crawlers.pydoc_site")
+    options: dict[str, Any] = Field({}, description="the spider's keyword-only parameters")
+    max_pages: int = Field(1000, ge=1)
+    max_depth: int = Field(5, ge=0)
+    delay: float = Field(1.0, ge=0, description="seconds between two requests to one host")
+    concurrency: int = Field(8, ge=1, description="requests at a time; one a host unless delay is 0")
+    allow_private: list[str] = Field([], description="host:port pairs on private networks that the guard lets through")
+    contact: str = Field("", description="an address for site owners, sent with every request")
+    background: bool = Field(False, description="crawl while the loop runs; otherwise before it")
+
+
+class LoopConfig(Strict):
+    """How long, and against what."""
+
+    rounds: int | None = Field(None, ge=0, description="none: until the budget is spent")
+    arms: list[str] = Field([], description="strategies compared on one pool; empty: query.strategy alone")
+    test: int = Field(0, ge=0, description="documents held out and answered by a simulated oracle, outside the budget")
+
+
+class Config(Strict):
+    """A whole config file."""
+
+    name: str = Field("", description="of the run folder; empty: the config file's name")
+    seed: int = 0
+    crawl: CrawlConfig | None = None
+    pool: PoolConfig = PoolConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    query: QueryConfig = QueryConfig()
+    label: LabelConfig
+    learn: LearnConfig = LearnConfig()
+    loop: LoopConfig = LoopConfig()
+
+
+def load_config(path: Path, overrides: list[str] | None = None) -> Config:
+    """Read and check a config file.
+
+    Args:
+        path: a YAML file.
+        overrides: settings that replace those of the file, each ``a.b=value`` with a YAML value.
+
+    Raises:
+        DiscoverError: the file is missing or not YAML, a key is unknown, or a value does not fit.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DiscoverError(f"a config file is needed, but {path} cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise DiscoverError(f"{path} must be YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise DiscoverError(f"{path} must hold keys and values, found {type(content).__name__}: see configs/demo.yaml")
+    for override in overrides or []:
+        _override(content, override)
+    if not content.get("name"):
+        content["name"] = path.resolve().parent.name if path.stem == "config" else path.stem
+    try:
+        config = Config.model_validate(content)
+    except ValidationError as error:
+        raise DiscoverError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
+    return config
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the resolved config, every default spelled out."""
+    path.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise DiscoverError(f"--set takes a.b=value, got {override!r}")
+    *parents, last = key.strip().split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise DiscoverError(f"--set {override!r}: {parent!r} is not a section")
+    try:
+        content[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise DiscoverError(f"--set {override!r}: the value must be YAML") from error
+
+
+def _explain(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        advice = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
+        return f"unknown key {where!r}: {advice}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return f"key {where!r} is needed"
+    return f"{where!r}: {message}, got {problem['input']!r:.80}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        model = next(
+            (kind for kind in getattr(annotation, "__args__", [annotation]) if hasattr(kind, "model_fields")),
+            annotation,
+        )
+    return list(model.model_fields)

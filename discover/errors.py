@@ -1,0 +1,9 @@
+"""The one exception that a user may see: a sentence, never a traceback."""
+
+
+class DiscoverError(Exception):
+    """A failure that the user can mend.
+
+    The message is one line: what was expected, what was found, where, and what to do.
+    The command line prints it and exits with status 1.
+    """

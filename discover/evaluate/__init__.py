@@ -1,0 +1,1 @@
+"""How good, honestly: metrics, the audit sample, paired comparison, the report."""

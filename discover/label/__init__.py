@@ -1,0 +1,1 @@
+"""What people say: the queue and its leases, oracles, the web pages."""

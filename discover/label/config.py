@@ -1,0 +1,34 @@
+"""Settings of the labels and of who gives them."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from discover.strict import Strict
+
+
+class LabelConfig(Strict):
+    """The classes, the oracle, and what may be spent."""
+
+    classes: dict[str, str] = Field(description="name: one-line description; a plain list of names will do")
+    question: str = Field("Which label fits?", description="shown to annotators")
+    oracle: str = Field("people", description="people, a file in label/oracles, or path/file.py:name")
+    options: dict[str, Any] = Field({}, description="the oracle's keyword-only parameters")
+    budget: int = Field(500, ge=1, description="labels to pay for, seed labels and audit included")
+    seed: int = Field(0, ge=0, description="labels drawn uniformly before the strategy chooses")
+    audit: float = Field(
+        0.1, ge=0, le=0.5, description="share of each batch that is drawn uniformly, blind, and never trained on"
+    )
+    lease_minutes: float = Field(30, gt=0, description="how long a question is held for one annotator")
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return {str(name): "" for name in value} if isinstance(value, list) else value
+
+    @field_validator("classes")
+    @classmethod
+    def _several(cls, value: dict[str, str]) -> dict[str, str]:
+        if len(value) < 2:
+            raise ValueError(f"at least two classes are needed to learn anything, found {len(value)}")
+        return value

@@ -1,0 +1,1 @@
+"""Oracles, one file each; the file's name is the word used in a config."""

@@ -1,0 +1,1 @@
+"""The labeling queue in a browser."""

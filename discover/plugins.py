@@ -1,0 +1,74 @@
+"""A word in a config becomes a function or class: the word is a file name, or ``path/file.py:name``."""
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from pathlib import Path
+from typing import Any
+
+from discover.errors import DiscoverError
+
+
+def names(package: str) -> list[str]:
+    """The plug-ins in a package: one for each file, in alphabetical order."""
+    paths = importlib.import_module(package).__path__
+    return sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_"))
+
+
+def load(package: str, word: str) -> Any:
+    """Find the plug-in that a config names.
+
+    Args:
+        package: where the built-in ones live, such as ``discover.query.strategies``; each file there defines an object
+            of the file's own name.
+        word: a file name in that package, or ``path/file.py:name`` in the user's own folder.
+
+    Raises:
+        DiscoverError: there is no such file or object.
+    """
+    if ":" in word:
+        return _from_file(word)
+    known = names(package)
+    if word not in known:
+        close = difflib.get_close_matches(word, known, n=1)
+        advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}, or path/file.py:name"
+        raise DiscoverError(f"{package} has no {word!r}: {advice}")
+    return getattr(importlib.import_module(f"{package}.{word}"), word)
+
+
+def check_options(plugin: Any, options: dict[str, Any], where: str) -> None:
+    """Check a config's options against the plug-in's keyword-only parameters.
+
+    Raises:
+        DiscoverError: an option is unknown, or one without a default is missing.
+    """
+    parameters = [p for p in inspect.signature(plugin).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    known = [parameter.name for parameter in parameters]
+    for option in options:
+        if option not in known:
+            close = difflib.get_close_matches(option, known, n=1)
+            advice = f"did you mean {close[0]!r}?" if close else f"known options: {', '.join(known) or 'none'}"
+            raise DiscoverError(f"{where} has no option {option!r}: {advice}")
+    for parameter in parameters:
+        if parameter.default is parameter.empty and parameter.name not in options:
+            raise DiscoverError(f"{where} needs the option {parameter.name!r}")
+
+
+def _from_file(word: str) -> Any:
+    file, _, name = word.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise DiscoverError(f"{word!r} names the file {path}, which does not exist: give path/file.py:name")
+    spec = importlib.util.spec_from_file_location(f"discover_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise DiscoverError(f"{word!r}: {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise DiscoverError(f"{path} fails on import: {type(error).__name__}: {error}") from error
+    if not hasattr(module, name):
+        raise DiscoverError(f"{path} defines no {name!r}")
+    return getattr(module, name)

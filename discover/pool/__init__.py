@@ -1,0 +1,1 @@
+"""What was found: documents, their cleaning, near-duplicates, intake, files in and out."""

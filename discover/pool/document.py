@@ -1,0 +1,47 @@
+"""The Document: one dataclass from spider to export."""
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+_INVISIBLE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def clean(text: str) -> str:
+    """Normalise a text as both ways in, crawl and import, do: NFC, no control or bidi marks, tidy white space."""
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _INVISIBLE.sub("", text)
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+@dataclass
+class Document:
+    """A text and where it was found.
+
+    Attributes:
+        text: cleaned by `clean` on the way into the pool.
+        address: where this copy was found: a URL, or ``file:line``.
+        label: what an imported file says it is; a crawl says nothing.
+        split: ``train`` or ``test``.
+        sources: every address that held the same text, sorted; filled when read from the pool.
+        id: the row id in the database; filled when read from the pool, and never written to a file.
+    """
+
+    text: str
+    address: str = ""
+    title: str = ""
+    language: str = ""
+    date: str = ""
+    label: str | None = None
+    split: str = "train"
+    sources: list[str] = field(default_factory=list)
+    id: int = -1
+
+    @property
+    def public_id(self) -> str:
+        """128 bits of SHA-256 over the text, as 32 hexadecimal digits: the same text is the same document."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""What to ask next: candidates from the index, strategies, acquisition with propensities, the decision log."""

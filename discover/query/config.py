@@ -1,0 +1,37 @@
+"""Settings of the question that is asked next."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from discover.strict import Strict
+
+
+class CandidateConfig(Strict):
+    """How many candidates a round looks at, and where they come from; shares are of `count`."""
+
+    count: int = Field(2000, ge=1)
+    uniform: float = Field(0.4, ge=0.1, le=1, description="keeps every document reachable")
+    neighbours: float = Field(0.3, ge=0, le=1, description="nearest to what is labelled")
+    uncertain: float = Field(0.2, ge=0, le=1, description="most uncertain in the last round")
+    newest: float = Field(0.1, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _sum(self) -> "CandidateConfig":
+        total = self.uniform + self.neighbours + self.uncertain + self.newest
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"uniform + neighbours + uncertain + newest must be 1, they are {total:g}")
+        return self
+
+
+class QueryConfig(Strict):
+    """Which strategy chooses, how many, and how much chance it leaves."""
+
+    strategy: str = Field(
+        "margin", description="a file in query/strategies, modAL.module:function, or path/file.py:name"
+    )
+    batch: int = Field(50, ge=1, description="questions a round, audit included")
+    temperature: float = Field(0.05, ge=0, description="of the softmax over rank-scaled utility; 0 is deterministic")
+    floor: float = Field(0.1, ge=0, le=1, description="share of the probability that is uniform")
+    options: dict[str, Any] = Field({}, description="the strategy's keyword-only parameters")
+    candidates: CandidateConfig = CandidateConfig()

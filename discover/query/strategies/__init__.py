@@ -1,0 +1,1 @@
+"""Query strategies, one file each; the file's name is the word used in a config."""
