@@ -11,7 +11,7 @@ __all__ = ["__version__", "open"]
 
 def __getattr__(name: str) -> Any:
     if name == "open":
-        from discover.api import open_run
+        from discover.campaign import open_run
 
         return open_run
     raise AttributeError(f"module 'discover' has no attribute {name!r}: it offers {', '.join(__all__)}")

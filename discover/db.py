@@ -6,9 +6,11 @@ lock, and SQLite never checkpoints by itself.
 """
 
 import fcntl
+import sqlite3
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +30,20 @@ from sqlalchemy import (
     UniqueConstraint,
     create_engine,
     event,
+    func,
     inspect,
     select,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from discover.errors import DiscoverError
 
 SCHEMA = 1
 CHECKPOINT_BYTES = 8 << 20
 BUSY_SECONDS = 30
+SNAPSHOT = "REPEATABLE READ"
+ADVISORY_LOCK = 0x646973636F766572  # "discover"
 
 metadata = MetaData()
 # SQLite gives out row ids by itself only for a column of the exact type INTEGER.
@@ -72,6 +77,7 @@ source = Table(
     metadata,
     Column("document_id", ForeignKey("document.id"), primary_key=True),
     Column("address", Text, primary_key=True),
+    sqlite_with_rowid=False,
 )
 band = Table(  # MinHash bands, written with the document; the scheme names hash family and shape
     "band",
@@ -80,7 +86,8 @@ band = Table(  # MinHash bands, written with the document; the scheme names hash
     Column("scheme", String(32), primary_key=True),
     Column("band", Integer, primary_key=True),
     Column("hash", BigInteger, nullable=False),
-    Index("band_hash", "hash", "band"),
+    Index("band_hash", "hash"),
+    sqlite_with_rowid=False,
 )
 rejection = Table(  # what was not taken in, and why
     "rejection",
@@ -201,51 +208,67 @@ class Database:
         address: an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
 
     Raises:
-        DiscoverError: the address is wrong, cannot be reached, or holds another schema version.
+        DiscoverError: the address is wrong, cannot be reached, or holds another schema version or other tables.
     """
 
     def __init__(self, address: str):
+        self.name = _redact(address)
         try:
             parsed = make_url(address)
             self.sqlite = parsed.get_backend_name() == "sqlite"
-            self.path = Path(parsed.database or "") if self.sqlite else None
+            if self.sqlite and (not parsed.database or parsed.database.startswith((":memory:", "file:"))):
+                raise ArgumentError("several processes share it, so it must be a file")
+            if not self.sqlite and parsed.get_backend_name() != "postgresql":
+                raise ArgumentError("SQLite and PostgreSQL are what Discover runs on")
             self.engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if self.sqlite else {})
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DiscoverError(
                 f"pool.url must be like sqlite:///runs/x/discover.db or postgresql+psycopg://user@host/name, "
-                f"got {_redact(address)!r}: {error}"
+                f"got {self.name!r}: {_reason(error)}"
             ) from error
+        self.path = Path(parsed.database or "") if self.sqlite else None
+        self._writing = threading.local()
         if self.sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        try:
-            self._open_schema()
-        except (OperationalError, DBAPIError) as error:
-            raise DiscoverError(
-                f"the database {_redact(address)} cannot be used ({_reason(error)}): check pool.url, "
-                "and that the folder exists and can be written to"
-            ) from error
+        self._snapshots = self.engine if self.sqlite else self.engine.execution_options(isolation_level=SNAPSHOT)
+        self._open_schema()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A read transaction: one consistent snapshot."""
-        with self.engine.connect() as connection, connection.begin():
+        """A read transaction: one consistent snapshot.
+
+        Raises:
+            DiscoverError: the database fails, as when it cannot be reached.
+        """
+        with self._translated(), self._snapshots.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A write transaction; it commits at the end of the block, or not at all.
 
-        On SQLite one writer at a time holds the file lock, which is fairer than SQLite's own busy loop.
+        There is one writer at a time: on SQLite it holds a file lock, which is fairer than SQLite's own busy loop, on
+        PostgreSQL an advisory lock. So what a block reads cannot change before it writes.
+
+        Raises:
+            DiscoverError: the database fails, as on a full disk; nothing of the block is kept.
         """
-        with self._exclusive(), self.engine.begin() as connection:
-            yield connection
+        if getattr(self._writing, "now", False):
+            raise RuntimeError("write() within write() would wait for itself: pass the connection on")
+        self._writing.now = True
+        try:
+            with self._translated(), self._exclusive(), self.engine.begin() as connection:
+                if not self.sqlite:
+                    connection.execute(select(func.pg_advisory_xact_lock(ADVISORY_LOCK)))
+                yield connection
+        finally:
+            self._writing.now = False
 
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
-        if self.sqlite:
-            with self._exclusive(limit=0):
-                pass
+        with self._translated(), self._exclusive(limit=0):
+            pass
         self.engine.dispose()
 
     @contextmanager
@@ -253,28 +276,67 @@ class Database:
         if not self.path:
             yield
             return
-        with self.path.with_name(self.path.name + ".lock").open("w") as handle:
+        try:
+            handle = self.path.with_name(self.path.name + ".lock").open("a")
+        except OSError as error:
+            raise DiscoverError(self._complaint(error.strerror or str(error))) from error
+        with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
             log = self.path.with_name(self.path.name + "-wal")
             if log.exists() and log.stat().st_size > limit:
-                raw = self.engine.raw_connection()
-                try:
-                    raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                finally:
-                    raw.close()
+                self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Move the log into the database as far as readers let us; what stays is moved after a later write."""
+        with suppress(OperationalError, sqlite3.OperationalError):  # the write before it is committed all the same
+            raw = self.engine.raw_connection()
+            try:
+                cursor = raw.cursor()
+                cursor.execute("PRAGMA busy_timeout=0")  # else a slow reader would hold up every writer
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+            finally:
+                raw.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The database's own failures become one line; wrong SQL of ours stays a traceback."""
+        try:
+            yield
+        except DatabaseError as error:
+            mistake = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+            if mistake or type(error) not in (OperationalError, DatabaseError):
+                raise
+            raise DiscoverError(self._complaint(_reason(error))) from error
+
+    def _complaint(self, reason: str) -> str:
+        if "full" in reason.lower() or "no space" in reason.lower():
+            advice = "free some space, then give the same command again; what was committed before is safe"
+        elif "malformed" in reason or "not a database" in reason:
+            advice = "put a sound copy in its place, or start a new run with --run"
+        else:
+            advice = "check pool.url, and that its folder exists and can be written to"
+        return f"the database {self.name} cannot be used ({reason}): {advice}"
 
     def _open_schema(self) -> None:
+        if self.path and not self.path.parent.is_dir():
+            raise DiscoverError(self._complaint(f"no folder {self.path.parent}"))
+        if self.path and self.path.is_dir():
+            raise DiscoverError(self._complaint("a folder, where a file is expected"))
         with self.write() as connection:
-            tables = inspect(connection).get_table_names()
-            if "meta" not in tables:
+            present = set(inspect(connection).get_table_names())
+            if not present & set(metadata.tables):
                 metadata.create_all(connection)
                 connection.execute(meta.insert().values(key="schema", value=SCHEMA))
                 return
+            ours = "meta" in present and {c["name"] for c in inspect(connection).get_columns("meta")} == {"key", "value"}
+            if not ours:
+                raise DiscoverError(f"the database {self.name} holds another program's tables: choose another pool.url")
             found = connection.execute(select(meta.c.value).where(meta.c.key == "schema")).scalar()
         if found != SCHEMA:
             raise DiscoverError(
-                f"this version of Discover reads schema {SCHEMA}, the run has schema {found}: "
+                f"this version of Discover reads schema {SCHEMA}, {self.name} has schema {found}: "
                 "open it with the version that made it, or start a new run with --run"
             )
 

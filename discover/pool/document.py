@@ -12,8 +12,8 @@ _INVISIBLE = re.compile(
 
 def clean(text: str) -> str:
     """Normalise a text as both ways in, crawl and import, do: NFC, no control or bidi marks, tidy white space."""
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = _INVISIBLE.sub("", text)
+    text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = unicodedata.normalize("NFC", text)  # last, so that cleaning twice changes nothing
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 

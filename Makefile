@@ -1,0 +1,50 @@
+# Two commands: `make demo` and `make test`. Each makes .venv on first use and installs what constraints.txt pins.
+# TORCH_INDEX: an index for torch alone, such as https://download.pytorch.org/whl/cpu on a machine without a GPU.
+PYTHON ?= python3
+FAISS ?= cpu
+TORCH_INDEX ?=
+BENCH ?=
+PIP = .venv/bin/python -m pip --disable-pip-version-check
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test check serve bench clean
+
+demo: .venv/run
+	.venv/bin/discover run configs/demo.yaml --run runs/demo
+
+test: .venv/test
+	.venv/bin/python -m pytest
+
+check: .venv/test
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+serve: .venv/run
+	.venv/bin/discover serve configs/site.yaml
+
+bench: .venv/bench
+	.venv/bin/python -m tests.benchmarks $(if $(BENCH),--only $(BENCH))
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# torch first: the default index would bring gigabytes of CUDA where TORCH_INDEX offers a CPU build of the same version.
+.venv/torch: .venv/bin/python constraints.txt
+	$(PIP) install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
+	touch $@
+
+.venv/run: .venv/torch pyproject.toml
+	$(PIP) install --quiet -c constraints.txt -e '.[$(FAISS)]'
+	touch $@
+
+.venv/test: .venv/run
+	$(PIP) install --quiet -c constraints.txt -e '.[$(FAISS),test]'
+	touch $@
+
+.venv/bench: .venv/test
+	$(PIP) install --quiet -c constraints.txt -e '.[$(FAISS),test,bench]'
+	touch $@

@@ -1,0 +1,37 @@
+"""The one form in which an address is stored, compared and fetched."""
+
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from w3lib.url import canonicalize_url
+
+LONGEST = 2083  # what browsers and servers agree to carry
+_TRACKING = {"fbclid", "gclid", "dclid", "msclkid", "mc_cid", "mc_eid", "igshid", "yclid"}
+
+
+def canonical(address: str) -> str | None:
+    """Sort the query, drop the fragment and what only follows visitors around.
+
+    Returns:
+        the address, or None where it is not one of the web: another scheme, no host, a password inside, too long.
+    """
+    try:
+        parts = urlsplit(canonicalize_url(address.strip()))
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        return None
+    query = [
+        (key, value)
+        for key, value in parse_qsl(parts.query, keep_blank_values=True)
+        if key.lower() not in _TRACKING and not key.lower().startswith("utm_")
+    ]
+    usual = port == {"http": 80, "https": 443}[parts.scheme]
+    netloc = parts.netloc.rpartition(":")[0] if usual else parts.netloc
+    result = urlunsplit((parts.scheme, netloc, parts.path or "/", urlencode(query) if query else "", ""))
+    return result if len(result) <= LONGEST else None
+
+
+def host(address: str) -> str:
+    """The host name of an address, lower case, without port."""
+    return urlsplit(address).hostname or ""

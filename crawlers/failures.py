@@ -1,0 +1,45 @@
+"""Why a page was not fetched, in a word for counting and a sentence for reading."""
+
+import scrapy.exceptions as scrapy_errors
+from scrapy.exceptions import IgnoreRequest, StopDownload
+from twisted.internet import error as twisted_errors
+from twisted.web.client import ResponseFailed
+
+from crawlers.hardening import Refusal
+
+_UNREACHABLE = (
+    scrapy_errors.CannotResolveHostError,
+    scrapy_errors.DownloadConnectionRefusedError,
+    scrapy_errors.DownloadFailedError,
+    scrapy_errors.DownloadTimeoutError,
+    scrapy_errors.ResponseDataLossError,
+    ResponseFailed,
+    twisted_errors.ConnectError,
+    twisted_errors.ConnectionLost,
+    twisted_errors.ConnectionDone,
+    twisted_errors.DNSLookupError,
+    TimeoutError,
+    OSError,
+)
+
+
+def why(error: BaseException) -> tuple[str, str]:
+    """The reason, at most 32 characters, and its detail."""
+    detail = " ".join(str(error).split())
+    if isinstance(error, Refusal):
+        return "refused by the guard", detail
+    if isinstance(error, StopDownload):
+        kind = error.response.headers.get("Content-Type", b"").decode("latin-1") if error.response else ""
+        return "not text", kind
+    if isinstance(error, IgnoreRequest):
+        return ("robots.txt" if "robots" in detail else "offsite"), detail
+    if isinstance(error, scrapy_errors.DownloadCancelledError):
+        return "too large", detail
+    if isinstance(error, _UNREACHABLE):
+        return "unreachable", f"{type(error).__name__}: {detail}"
+    return "not fetched", f"{type(error).__name__}: {detail}"
+
+
+def transient(error: BaseException) -> bool:
+    """Whether trying again may help."""
+    return why(error)[0] == "unreachable"

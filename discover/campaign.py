@@ -1,0 +1,231 @@
+"""A campaign: a run folder opened, with the parts that its config names. This is the Python interface.
+
+    import discover
+
+    campaign = discover.open("runs/demo")
+    for document in campaign.documents(): ...
+    question = campaign.ask("ada")
+    campaign.answer(question, "Data Types")
+    campaign.predict(["Return a copy of the list."])
+
+The commands are thin layers over this class and over `discover.loop`. Torch is loaded when a model is first needed.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from discover.config import Config, load_config, save_config
+from discover.db import Database, metric, model, step
+from discover.errors import DiscoverError
+from discover.label.queue import Question, Queue
+from discover.pool.document import Document
+from discover.pool.pool import Pool
+from discover.run import RunFolder
+
+# What a run cannot change once it has begun: vectors, arms and draws would no longer be comparable.
+FIXED = (
+    "seed",
+    "pool.url",
+    "encoder.model",
+    "encoder.max_tokens",
+    "encoder.dtype",
+    "loop.arms",
+    "loop.test",
+    "label.seed",
+)
+
+
+def open_run(root: Path | str) -> "Campaign":
+    """Open an existing run folder.
+
+    Raises:
+        DiscoverError: there is no run there, or its database cannot be used.
+    """
+    folder = RunFolder(root)
+    if not folder.config.is_file():
+        raise DiscoverError(
+            f"{folder.root} is no run folder: it has no config.yaml; make one with `discover run CONFIG`"
+        )
+    return Campaign(folder, load_config(folder.config))
+
+
+def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
+    """Open a run folder for a config, making it where it does not exist; a changed config is checked and saved.
+
+    Args:
+        config: the settings to go on with.
+        root: the folder; by default ``runs/<name>``.
+
+    Raises:
+        DiscoverError: the folder cannot be written to, or the config contradicts what the run has done.
+    """
+    folder = RunFolder(root or Path("runs") / config.name)
+    folder.create()
+    if folder.config.is_file():
+        _check_change(load_config(folder.config), config, folder)
+    save_config(config, folder.config)
+    return Campaign(folder, config)
+
+
+class Campaign:
+    """The parts of one run: pool, queue, encoder, index, learners. Parts that need torch are opened on first use."""
+
+    def __init__(self, folder: RunFolder, config: Config):
+        self.folder = folder
+        self.config = config
+        self.database = Database(config.pool.url or f"sqlite:///{folder.database}")
+        self.pool = Pool(self.database, config.pool)
+        self.queue = Queue(self.database, config.label.lease_minutes)
+        self.classes = list(config.label.classes)
+        self.arms = config.loop.arms or [config.query.strategy]
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
+
+    def documents(self, split: str | None = "train") -> Iterator[Document]:
+        """The pool's documents, ordered by public id."""
+        return self.pool.documents(split=split)
+
+    def ask(self, annotator: str, arm: str | None = None) -> Question | None:
+        """The next question for an annotator, leased to them; none when nothing waits."""
+        return next(iter(self.queue.claim(arm or self.arms[0], annotator)), None)
+
+    def answer(self, question: Question, label: str, annotator: str) -> None:
+        """Answer a question.
+
+        Raises:
+            DiscoverError: the label is not one of the run's classes.
+        """
+        if label not in self.classes:
+            raise DiscoverError(f"the label must be one of {', '.join(self.classes)}; got {label!r}")
+        self.queue.answer(question.slot, question.token, annotator, label)
+
+    def predict(self, texts: Sequence[str], arm: str | None = None) -> np.ndarray:
+        """Calibrated class probabilities of texts, by the newest model.
+
+        Args:
+            texts: n texts.
+            arm: whose model; by default the first arm's.
+
+        Returns:
+            (n, c) probabilities, columns in the order of ``classes``.
+        """
+        from discover.learn import registry
+        from discover.learn.classifier import TextClassifier
+
+        version = self.latest_model(arm or self.arms[0])
+        if version is None:
+            raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
+        classifier = TextClassifier(
+            self.encoder,
+            lambda ids: [texts[i] for i in ids],
+            self.config.label.classes,
+            self.config.learn,
+            self.config.seed,
+        )
+        registry.load(self.folder.models / version, classifier)
+        return classifier.predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
+
+    def status(self) -> dict[str, Any]:
+        """Where the run stands, as plain values."""
+        metrics = self.metrics()
+        return {
+            "run": str(self.folder.root),
+            "pool": self.pool.counts(),
+            "budget": self.config.label.budget,
+            "arms": {
+                arm: {
+                    "labels": self.queue.spent(arm),
+                    "waiting": self.queue.waiting(arm),
+                    "model": self.latest_model(arm),
+                    "last": next((row for row in reversed(metrics) if row["arm"] == arm), None),
+                }
+                for arm in self.arms
+            },
+        }
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row a round and arm, in the order of rounds: what metrics.jsonl holds."""
+        order = select(metric.c.row).order_by(metric.c.round, metric.c.arm)
+        with self.database.read() as connection:
+            return list(connection.execute(order).scalars())
+
+    def latest_model(self, arm: str) -> str | None:
+        """The version of an arm's newest published model."""
+        newest = select(model.c.version).where(model.c.arm == arm).order_by(model.c.round.desc()).limit(1)
+        with self.database.read() as connection:
+            return connection.execute(newest).scalar()
+
+    def output(self, arm: str, round_: int, name: str) -> dict[str, Any] | None:
+        """What a finished step of the loop left, or none if it has not finished."""
+        wanted = select(step.c.output).where(step.c.arm == arm, step.c.round == round_, step.c.step == name)
+        with self.database.read() as connection:
+            return connection.execute(wanted).scalar()
+
+    def suggestions(self, documents: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """What the model thought of documents (row ids) when it chose them: label and probability."""
+        wanted = select(step.c.output).where(step.c.arm == self.arms[0], step.c.step == "query")
+        with self.database.read() as connection:
+            known = {
+                key: value
+                for found in connection.execute(wanted).scalars()
+                for key, value in found["suggestions"].items()
+            }
+        return {number: tuple(known[str(number)]) for number in documents if str(number) in known}
+
+    @functools.cached_property
+    def encoder(self) -> Any:
+        """The transformer that turns texts into vectors."""
+        from discover.embed.encoder import Encoder
+
+        return Encoder(self.config.encoder)
+
+    @functools.cached_property
+    def store(self) -> Any:
+        """The memory-mapped vectors of this encoder version."""
+        from discover.embed.vectors import VectorStore
+
+        return VectorStore(self.folder.vectors / self.encoder.version, self.encoder.dimension)
+
+    @functools.cached_property
+    def activations(self) -> Any:
+        """Lower-layer activations, shared by the arms."""
+        from discover.learn.activations import ActivationCache
+
+        return ActivationCache(self.config.learn.cache_megabytes)
+
+    @functools.cached_property
+    def index(self) -> Any:
+        """The FAISS index over the store."""
+        from discover.embed.index import Index
+
+        return Index(self.store, self.folder.vectors / self.encoder.version)
+
+
+def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
+    for key in FIXED:
+        before, after = _value(old, key), _value(new, key)
+        if before != after:
+            raise DiscoverError(
+                f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "
+                "set it back, or start a new run with --run"
+            )
+    gone = [name for name in old.label.classes if name not in new.label.classes]
+    if gone:
+        raise DiscoverError(
+            f"{folder.root} has the class {gone[0]!r}, which the config no longer lists: "
+            "classes may be added to a run, not taken away"
+        )
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,180 @@
+"""The command line: `discover COMMAND`. Each command is a thin layer over `discover.open` and `discover.loop`."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import discover
+from discover.campaign import Campaign, open_run, start_run
+from discover.config import load_config
+from discover.errors import DiscoverError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        options.command(options)
+        sys.stdout.flush()
+    except DiscoverError as error:
+        print(f"discover: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `discover status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as stop:
+        print("discover: stopped; what is finished is kept, and the same command goes on", file=sys.stderr)
+        return 143 if stop.args else 130
+    return 0
+
+
+def _terminate(_signal: int, _frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt("SIGTERM")
+
+
+def _run(options: argparse.Namespace) -> None:
+    from discover.commands.crawl import alongside
+    from discover.loop import run_rounds
+
+    campaign = _start(options)
+    with alongside(campaign):
+        run_rounds(campaign, options.rounds)
+
+
+def _crawl(options: argparse.Namespace) -> None:
+    from discover.commands.crawl import crawl
+
+    crawl(_start(options))
+
+
+def _extract(options: argparse.Namespace) -> None:
+    # The crawler's own program, in this process's place: Scrapy and its guard stay out of this package.
+    os.execv(sys.executable, [sys.executable, "-m", "crawlers", "extract", options.page])
+
+
+def _init(options: argparse.Namespace) -> None:
+    from discover.commands.init import init
+
+    init(options.folder)
+
+
+def _import(options: argparse.Namespace) -> None:
+    from discover.pool.files import import_files
+
+    campaign = _start(options)
+    counts = import_files(campaign.pool, options.files, campaign.classes)
+    print(", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "nothing found")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from discover.commands.serve import serve
+
+    serve(_start(options), options.host, options.port)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from discover.commands.export import export
+
+    export(open_run(options.run), options.what, options.to)
+
+
+def _status(options: argparse.Namespace) -> None:
+    status = open_run(options.run).status()
+    if options.json:
+        print(json.dumps(status))
+        return
+    pool = status["pool"]
+    print(f"{status['run']}: " + ", ".join(f"{value} {key}" for key, value in pool.items() if isinstance(value, int)))
+    for arm, state in status["arms"].items():
+        last = state["last"]
+        score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
+        print(
+            f"{arm}: {state['labels']} of {status['budget']} labels, {state['waiting']} waiting, "
+            f"model {state['model'] or 'none yet'}{score}"
+        )
+
+
+def _report(options: argparse.Namespace) -> None:
+    from discover.evaluate import report
+
+    campaign = open_run(options.run)
+    print(report.write(campaign.folder, campaign.database, campaign.config))
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from discover.commands.export import predict
+
+    predict(open_run(options.run), options.input, options.output)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from discover import doctor
+
+    findings = doctor.check(options.run)
+    print(doctor.render(findings))
+    if not all(finding.ok for finding in findings):
+        raise DiscoverError("something above is wrong; each line says what to do")
+
+
+def _start(options: argparse.Namespace) -> Campaign:
+    return start_run(load_config(options.config, options.set), options.run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "discover", description=discover.__doc__.splitlines()[0] if discover.__doc__ else ""
+    )
+    parser.add_argument("--version", action="version", version=f"discover {discover.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Any, text: str, config: bool = False, run: bool = False) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=function)
+        if config:
+            command.add_argument("config", type=Path, metavar="CONFIG")
+            command.add_argument("--run", type=Path, metavar="DIR", help="the run folder; default runs/<name>")
+            command.add_argument("--set", action="append", metavar="a.b=value", help="replace a setting; repeatable")
+        if run:
+            command.add_argument("--run", type=Path, metavar="DIR", required=True, help="an existing run folder")
+        return command
+
+    command = add("run", _run, "the loop; on an existing run folder it goes on", config=True)
+    command.add_argument("--rounds", type=_natural, metavar="N", help="stop after N more rounds")
+    add("crawl", _crawl, "only the crawl, into the run's pool", config=True)
+    command = add("extract", _extract, "what the crawler would keep of one page, as JSON")
+    command.add_argument("page", metavar="FILE_OR_ADDRESS")
+    command = add("init", _init, "ask a few questions and write a commented config")
+    command.add_argument("folder", type=Path, metavar="FOLDER")
+    command = add("import", _import, "JSONL, CSV or Parquet into the pool", config=True)
+    command.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    command = add("serve", _serve, "the labeling queue in a browser", config=True)
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--port", type=int, default=8000)
+    command = add("export", _export, "labels, pool, model or decisions to a file", run=True)
+    command.add_argument("what", choices=["labels", "pool", "model", "decisions"])
+    command.add_argument("--to", type=Path, required=True, metavar="FILE")
+    command = add("status", _status, "where a run stands", run=True)
+    command.add_argument("--json", action="store_true")
+    add("report", _report, "write report.html and the learning curve", run=True)
+    command = add("predict", _predict, "label a file with the newest model", run=True)
+    command.add_argument("--input", type=Path, required=True, metavar="FILE")
+    command.add_argument("--output", type=Path, required=True, metavar="FILE")
+    command = add("doctor", _doctor, "what this machine offers, and what is wrong")
+    command.add_argument("--run", type=Path, metavar="DIR", help="check this run folder too")
+    return parser
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The crawl as a child process: Twisted never meets the trainer."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import select
+
+from discover.campaign import Campaign
+from discover.db import insert_new, meta
+from discover.errors import DiscoverError
+
+GRACE_SECONDS = 8
+
+
+def crawl(campaign: Campaign) -> None:
+    """Crawl to the end, or go on with a crawl that was stopped; a finished one is not repeated.
+
+    Raises:
+        DiscoverError: the config has no crawl, or the crawl failed.
+    """
+    if campaign.config.crawl is None:
+        raise DiscoverError("the config needs a section `crawl` with `start` addresses: see configs/site.yaml")
+    if _finished(campaign):
+        return
+    with _child(campaign) as child:
+        status = child.wait()
+    if status:
+        raise DiscoverError(
+            f"the crawl ended with status {status}: its last line above says why; the same command goes on"
+        )
+    with campaign.database.write() as connection:
+        insert_new(connection, meta, [{"key": "crawl", "value": "finished"}])
+
+
+@contextmanager
+def alongside(campaign: Campaign) -> Iterator[None]:
+    """Crawl while the body runs: before it, unless the config says `crawl.background`."""
+    if campaign.config.crawl is None or _finished(campaign):
+        yield
+    elif not campaign.config.crawl.background:
+        crawl(campaign)
+        yield
+    else:
+        with _child(campaign):
+            yield
+
+
+@contextmanager
+def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "crawlers", "crawl", str(campaign.folder.root)]
+    child = subprocess.Popen(command, start_new_session=True)  # a Ctrl-C in the terminal reaches it through us, once
+    try:
+        yield child
+    finally:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()  # the frontier is made for this
+                child.wait()
+
+
+def _finished(campaign: Campaign) -> bool:
+    with campaign.database.read() as connection:
+        return connection.execute(select(meta.c.value).where(meta.c.key == "crawl")).scalar() == "finished"

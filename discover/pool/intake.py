@@ -1,0 +1,182 @@
+"""Intake: what was found since the last time becomes pool, near-duplicate, or is set aside.
+
+Bands that many documents share say little (boilerplate), and comparing all their pairs would take quadratic time: a
+band's bucket keeps its first 32 documents, and of a document's rivals the 16 that share most bands are compared in
+full. A true near-duplicate shares five bands of twenty on average, mostly rare ones, so it comes first.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
+
+from discover.db import band, document, meta, source
+from discover.pool.adding import PAGE, sign
+from discover.pool.document import Document
+from discover.pool.minhash import SCHEME, jaccard, shingles
+
+BUCKET = 32
+COMPARED = 16
+CACHED_SHINGLES = 2_000_000
+
+
+def take_in(
+    connection: Connection, threshold: float, unanswerable: Callable[[list[Document]], list[bool]] | None
+) -> Counter[str]:
+    """Give every document in state ``found`` another one; see `Pool.intake`."""
+    _renew_bands(connection)
+    aside = _set_aside(connection, unanswerable) if unanswerable else 0
+    search = _Search(connection, threshold)
+    search.run()
+    twins = [{"row_id": row_id, "twin": twin} for row_id, twin in search.duplicates.items()]
+    _change(connection, twins, state="duplicate", duplicate_of=bindparam("twin"))
+    if search.surplus:
+        surplus = [{"row_id": row_id, "number": number} for row_id, number in search.surplus]
+        mine = (band.c.document_id == bindparam("row_id"), band.c.band == bindparam("number"))
+        connection.execute(delete(band).where(*mine), surplus)
+    taken = connection.execute(update(document).where(document.c.state == "found").values(state="pool")).rowcount
+    return +Counter({"pool": taken, "duplicate": len(twins), "aside": aside})
+
+
+def fetch(connection: Connection, ids: list[int]) -> dict[int, Document]:
+    """Documents by row id, their sources filled."""
+    sources: dict[int, list[str]] = defaultdict(list)
+    for row in connection.execute(select(source).where(source.c.document_id.in_(ids))):
+        sources[row.document_id].append(row.address)
+    return {
+        row.id: Document(
+            text=row.text,
+            address=min(sources[row.id], default=""),
+            title=row.title,
+            language=row.language,
+            date=row.date,
+            label=row.label,
+            split=row.split,
+            sources=sorted(sources[row.id]),
+            id=row.id,
+        )
+        for row in connection.execute(select(document).where(document.c.id.in_(ids)))
+    }
+
+
+@dataclass
+class _Search:
+    """Near-duplicates among the found documents, and of those in the pool."""
+
+    connection: Connection
+    threshold: float
+    duplicates: dict[int, int] = field(default_factory=dict)  # row id: the row id that stays
+    surplus: list[tuple[int, int]] = field(default_factory=list)  # row id, band: rows of buckets that are full
+    buckets: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # hash: row ids that stay
+    cache: dict[int, frozenset[str]] = field(default_factory=dict)
+    cached: int = 0
+
+    def run(self) -> None:
+        """Go through the found documents in their order: test documents, which always stay, then by public id."""
+        shared = self._shared_bands()
+        order = self.connection.execute(
+            select(document.c.id, document.c.split)
+            .where(document.c.state == "found")
+            .order_by(case((document.c.split == "test", 0), else_=1), document.c.public_id)
+        ).all()
+        for start in range(0, len(order), PAGE):
+            page = [(row_id, split) for row_id, split in order[start : start + PAGE] if row_id in shared]
+            self._load(
+                {row_id for row_id, _ in page} | {r for i, _ in page for _, h in shared[i] for r in self.buckets[h]}
+            )
+            for row_id, split in page:
+                twin = None if split == "test" else self._twin(row_id, [value for _, value in shared[row_id]])
+                if twin is None:
+                    self._stay(row_id, shared[row_id])
+                else:
+                    self.duplicates[row_id] = twin
+
+    def _twin(self, row_id: int, hashes: Iterable[int]) -> int | None:
+        rivals = Counter(rival for value in hashes for rival in self.buckets[value])
+        own = self.cache[row_id]
+        for rival, _ in rivals.most_common(COMPARED):
+            other = self.cache[rival]
+            if min(len(own), len(other)) < self.threshold * max(len(own), len(other)):
+                continue
+            if jaccard(own, other) >= self.threshold:
+                return rival
+        return None
+
+    def _stay(self, row_id: int, bands: Iterable[tuple[int, int]]) -> None:
+        for number, value in bands:
+            if len(self.buckets[value]) < BUCKET:
+                self.buckets[value].append(row_id)
+            else:
+                self.surplus.append((row_id, number))
+
+    def _shared_bands(self) -> dict[int, list[tuple[int, int]]]:
+        """Bands that found documents share with each other or with the pool; fills the pool's buckets."""
+        mine = band.join(document, document.c.id == band.c.document_id)
+        found = (document.c.state == "found", band.c.scheme == SCHEME)
+        pool = (
+            select(band.c.hash, band.c.document_id)
+            .select_from(mine)
+            .where(document.c.state == "pool", band.c.hash.in_(select(band.c.hash).select_from(mine).where(*found)))
+            .order_by(document.c.public_id)
+        )
+        for value, row_id in self.connection.execute(pool):
+            self.buckets[value].append(row_id)
+        other = band.alias()
+        met = (
+            select(other.c.hash).where(other.c.hash == band.c.hash, other.c.document_id != band.c.document_id).exists()
+        )
+        rows = select(band.c.document_id, band.c.band, band.c.hash).select_from(mine).where(*found, met)
+        shared: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for row_id, number, value in self.connection.execute(rows.order_by(band.c.document_id, band.c.band)):
+            shared[row_id].append((number, value))
+        return shared
+
+    def _load(self, ids: set[int]) -> None:
+        if self.cached > CACHED_SHINGLES:
+            self.cache, self.cached = {}, 0
+        wanted = sorted(ids - self.cache.keys())
+        for start in range(0, len(wanted), PAGE):
+            query = select(document.c.id, document.c.text).where(document.c.id.in_(wanted[start : start + PAGE]))
+            for row_id, text in self.connection.execute(query):
+                self.cache[row_id] = shingles(text)
+                self.cached += len(self.cache[row_id])
+
+
+def _set_aside(connection: Connection, unanswerable: Callable[[list[Document]], list[bool]]) -> int:
+    query = select(document.c.id).where(document.c.state == "found").order_by(document.c.public_id)
+    found = list(connection.execute(query).scalars())
+    aside: list[dict[str, int]] = []
+    for start in range(0, len(found), PAGE):
+        page = found[start : start + PAGE]
+        by_id = fetch(connection, page)
+        verdicts = unanswerable([by_id[row_id] for row_id in page])
+        aside += [{"row_id": row_id} for row_id, verdict in zip(page, verdicts, strict=True) if verdict]
+    _change(connection, aside, state="aside", reason="no single answer")
+    return len(aside)
+
+
+def _change(connection: Connection, rows: list[dict[str, int]], **values: Any) -> None:
+    """Change documents that do not enter the pool, and drop their bands."""
+    if rows:
+        connection.execute(update(document).where(document.c.id == bindparam("row_id")).values(**values), rows)
+        connection.execute(delete(band).where(band.c.document_id == bindparam("row_id")), rows)
+
+
+def _renew_bands(connection: Connection) -> None:
+    """Sign all documents anew when the library or the shape of the bands has changed since the last intake."""
+    key = meta.c.key == "minhash"
+    known = connection.execute(select(meta.c.value).where(key)).scalar()
+    if known == SCHEME:
+        return
+    if known is not None:
+        connection.execute(delete(band).where(band.c.scheme != SCHEME))
+        signed = select(band.c.document_id).where(band.c.scheme == SCHEME)
+        missing = select(document.c.id, document.c.text).where(
+            document.c.state.in_(["found", "pool"]), document.c.id.not_in(signed)
+        )
+        while texts := connection.execute(missing.limit(PAGE)).all():
+            sign(connection, [(row_id, text) for row_id, text in texts])
+        connection.execute(delete(meta).where(key))
+    connection.execute(insert(meta).values(key="minhash", value=SCHEME))

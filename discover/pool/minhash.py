@@ -1,0 +1,63 @@
+"""Near-duplicates by MinHash: word shingles, signatures, bands (Broder 1997).
+
+Two documents whose shingle sets have Jaccard similarity J agree in one band with probability J^6, and in at least one
+of 20 bands with probability 1 - (1 - J^6)^20: 0.998 at J = 0.8, 0.27 at J = 0.5. What the bands let through is judged
+by its exact Jaccard similarity, so the signature decides only what is looked at.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from datasketch import MinHash
+from numpy.typing import NDArray
+
+SHINGLE_WORDS = 3
+BANDS = 20
+ROWS = 6
+BLOCK = 4096
+
+# Scripts that put no spaces between words: there, each character counts as one.
+_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[^\W{_UNSPACED}]+|[{_UNSPACED}]")
+_BLANK = MinHash(num_perm=BANDS * ROWS, seed=1)
+
+
+def shingles(text: str) -> frozenset[str]:
+    """The distinct runs of three words, in lower case and without punctuation; a shorter text is one shingle."""
+    words = _WORD.findall(text.lower())
+    if not words:
+        return frozenset([text])
+    last = max(1, len(words) - SHINGLE_WORDS + 1)
+    return frozenset(" ".join(words[start : start + SHINGLE_WORDS]) for start in range(last))
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """Size of the intersection over size of the union."""
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)
+
+
+def signature(text: str) -> NDArray[np.uint32]:
+    """(BANDS * ROWS,) minima of the shingles' hashes under as many permutations."""
+    sketch = _BLANK.copy()
+    encoded = [shingle.encode("utf-8", "replace") for shingle in shingles(text)]
+    for start in range(0, len(encoded), BLOCK):  # the work space is BLOCK x permutations, also for a book
+        sketch.update_batch(encoded[start : start + BLOCK])
+    return np.asarray(sketch.hashvalues, np.uint32)
+
+
+def bands(texts: Sequence[str]) -> NDArray[np.int64]:
+    """(n, BANDS) hashes: near-duplicates very likely agree in at least one column; columns never agree by position."""
+    if not texts:
+        return np.zeros((0, BANDS), np.int64)
+    rows = np.stack([signature(text) for text in texts]).reshape(len(texts), BANDS, ROWS).astype(np.uint64)
+    mixed = np.broadcast_to(np.arange(1, BANDS + 1, dtype=np.uint64), (len(texts), BANDS)).copy()
+    for row in range(ROWS):  # multiply and shift, as in the finalisers of MurmurHash and splitmix64
+        mixed = (mixed ^ rows[:, :, row]) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return mixed.view(np.int64)
+
+
+# What the installed library really computes names the scheme: bands of another one are never compared with these.
+SCHEME = f"{SHINGLE_WORDS}w-{BANDS}x{ROWS}-{int(bands(['the quick brown fox jumps over'])[0, 0]) % 2**32:08x}"

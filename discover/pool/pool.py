@@ -1,0 +1,140 @@
+"""The pool: documents go in cleaned and once each, and come out in an order that no crawl can change."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, Connection, func, select
+
+from discover.db import Database, document, insert_new, rejection
+from discover.pool import adding, holdout, intake
+from discover.pool.adding import PAGE
+from discover.pool.config import PoolConfig
+from discover.pool.document import Document
+
+CHUNK = 2000
+CHUNK_CHARACTERS = 1 << 24
+
+
+class Pool:
+    """The documents of a run, in a database.
+
+    Args:
+        database: where they are.
+        config: what is taken in.
+    """
+
+    def __init__(self, database: Database, config: PoolConfig):
+        self.database = database
+        self.config = config
+
+    def add(self, documents: Iterable[Document]) -> Counter[str]:
+        """Take in documents, in write transactions of some thousand each.
+
+        Returns:
+            "new", "seen" (a text known already; its address is kept) and the reasons of what was refused ("empty",
+            "short", "long", "no text") add up to the documents given; "conflicting labels" counts, besides, texts
+            that came with two different labels and so keep none.
+        """
+        counts: Counter[str] = Counter()
+        for chunk in _chunks(documents):
+            with self.database.write() as connection:
+                counts += self.add_in(connection, chunk)
+        return counts
+
+    def add_in(self, connection: Connection, documents: Iterable[Document]) -> Counter[str]:
+        """Like `add`, inside the caller's write transaction."""
+        return adding.add(connection, self.config, documents)
+
+    def reject(self, connection: Connection, address: str, reason: str, detail: str = "") -> None:
+        """Note what was not taken in, once for each address and reason."""
+        insert_new(connection, rejection, [adding.refusal(address, reason, detail)])
+
+    def intake(self, unanswerable: Callable[[list[Document]], list[bool]] | None = None) -> Counter[str]:
+        """Judge what was found since the last time: pool, near-duplicate, or aside; one transaction.
+
+        Of near-duplicates found together the smallest public id stays; a document that is in the pool always stays.
+
+        Args:
+            unanswerable: for a simulation, which of the documents (sources filled) have no single answer.
+        """
+        with self.database.write() as connection:
+            return intake.take_in(connection, self.config.near_duplicate, unanswerable)
+
+    def hold_out(self, n: int, seed: int) -> int:
+        """Have n test documents: mark as many as are missing, drawn by a seeded hash of the public id.
+
+        Only documents that nobody was asked about are drawn.
+
+        Returns:
+            The number of test documents, imported ones included.
+
+        Raises:
+            DiscoverError: the pool is too small.
+        """
+        with self.database.write() as connection:
+            return holdout.hold_out(connection, n, seed)
+
+    def documents(self, ids: Sequence[int] | None = None, split: str | None = "train") -> Iterator[Document]:
+        """Stream documents, sources filled, some hundred in memory at a time.
+
+        Args:
+            ids: row ids, which decide order and number; None: the pool of this split, by public id.
+            split: ``train``, ``test`` or None for both; not looked at where ids are given.
+        """
+        wanted = self.ids(split)[0] if ids is None else ids
+        for start in range(0, len(wanted), PAGE):
+            page = [int(row_id) for row_id in wanted[start : start + PAGE]]
+            with self.database.read() as connection:
+                found = intake.fetch(connection, page)
+            yield from (found[row_id] for row_id in page)
+
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """Texts in the order of the row ids given."""
+        texts: dict[int, str] = {}
+        wanted = [int(row_id) for row_id in ids]
+        with self.database.read() as connection:
+            for start in range(0, len(wanted), PAGE):
+                page = wanted[start : start + PAGE]
+                query = select(document.c.id, document.c.text).where(document.c.id.in_(page))
+                texts.update((row_id, text) for row_id, text in connection.execute(query))
+        return [texts[row_id] for row_id in wanted]
+
+    def ids(self, split: str | None = "train", after: int = 0) -> tuple[NDArray[np.int64], list[str]]:
+        """Row ids (n,) and public ids of the pool, by public id; only row ids greater than `after`."""
+        rules: list[ColumnElement[bool]] = [document.c.state == "pool", document.c.id > after]
+        if split is not None:
+            rules.append(document.c.split == split)
+        query = select(document.c.id, document.c.public_id).where(*rules).order_by(document.c.public_id)
+        with self.database.read() as connection:
+            rows = connection.execute(query).all()
+        return np.array([row.id for row in rows], np.int64), [row.public_id for row in rows]
+
+    def counts(self) -> dict[str, Any]:
+        """Documents by state, the test documents of the pool, and what was refused by reason."""
+        total = func.count()
+        with self.database.read() as connection:
+            states = connection.execute(
+                select(document.c.state, document.c.split, total).group_by(document.c.state, document.c.split)
+            ).all()
+            refused = connection.execute(select(rejection.c.reason, total).group_by(rejection.c.reason)).all()
+        counts: dict[str, Any] = dict.fromkeys(("pool", "test", "found", "duplicate", "aside"), 0)
+        for state, split, number in states:
+            counts[state] += number
+            counts["test"] += number if (state, split) == ("pool", "test") else 0
+        return counts | {"rejected": {reason: number for reason, number in sorted(refused)}}
+
+
+def _chunks(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    chunk: list[Document] = []
+    characters = 0
+    for found in documents:
+        chunk.append(found)
+        characters += len(found.text) if isinstance(found.text, str) else 0
+        if len(chunk) >= CHUNK or characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,184 @@
+"""Candidates: the few thousand documents that a round looks at, so that its cost does not grow with the pool.
+
+Neighbours of what is labelled (as in SEALS, Coleman et al. 2022, https://arxiv.org/abs/2007.00077), the most uncertain
+of the last round, the newest, and a uniform share, which keeps every document reachable. Chance is a hash of public id
+and seed: the same documents give the same draw in whatever order a crawl found them.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.embed.index import Index
+from discover.embed.vectors import VectorStore
+from discover.query.config import CandidateConfig
+
+ANCHORS = 64  # labelled documents whose neighbours are looked up
+DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
+
+Positions = NDArray[np.int64]  # rows of the vector store; they stay inside this module
+Ids = Collection[int] | NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What was drawn, in the order of public ids.
+
+    Attributes:
+        ids: (n,) int64 row ids, each once.
+        generator: (n,) str: uniform, neighbours, uncertain, newest; or filled, where those overlapped and left room.
+    """
+
+    ids: NDArray[np.int64]
+    generator: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def draw(
+    index: Index,
+    *,
+    excluded: Ids,
+    labelled: Sequence[int] | NDArray[np.int64],
+    uncertain: Sequence[int] | NDArray[np.int64],
+    config: CandidateConfig,
+    seed: int,
+) -> Candidates:
+    """Draw candidates for one round.
+
+    Those marked ``uniform`` are an exact uniform draw without replacement from all that is not excluded: their number
+    does not depend on the draw, and a document that another share would have taken as well is marked ``uniform``.
+
+    Args:
+        index: what is embedded.
+        excluded: row ids that must not be asked: asked before, held out, in this round's audit sample.
+        labelled: row ids, the newest first.
+        uncertain: row ids, the most uncertain first; those no longer embedded or now excluded are passed over.
+        config: how many, and the shares. What a share cannot fill goes to the uniform one.
+        seed: of this round and arm.
+
+    Returns:
+        As many as `config.count`, or all that is not excluded.
+    """
+    store = index.store
+    barred = _array(excluded)
+    order = _uniform_order(store, barred, config.count, seed)
+    sources = {
+        "neighbours": _neighbours(index, _array(labelled), config, seed),
+        "uncertain": _positions(store, _array(uncertain)),
+        "newest": np.arange(len(store) - 1, max(-1, len(store) - 1 - 2 * config.count - len(barred)), -1),
+    }
+    lists = {name: _allowed(store, found, barred).tolist() for name, found in sources.items()}
+    wanted = {name: int(getattr(config, name) * config.count) for name in lists}
+    # How many the uniform share owes is settled before it is drawn; otherwise the draw would not be uniform.
+    owed = config.count - len(_take(lists, wanted, {}))
+    taken = _take(lists, wanted, dict.fromkeys(order[:owed].tolist(), "uniform"))
+    for position in order[owed:].tolist():
+        if len(taken) >= config.count:
+            break
+        taken.setdefault(position, "filled")
+    positions = np.fromiter(taken, np.int64, len(taken))
+    by_key = np.argsort(np.asarray(store.keys)[positions], kind="stable")
+    return Candidates(np.asarray(store.ids)[positions[by_key]], np.array(list(taken.values()), np.str_)[by_key])
+
+
+def draw_uniformly(
+    store: VectorStore, excluded: Ids, n: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Draw from all that is embedded and not excluded, without replacement: the audit sample.
+
+    Args:
+        store: what is embedded.
+        excluded: row ids that must not be drawn.
+        n: how many.
+        seed: the draw depends on it and on public ids alone.
+
+    Returns:
+        (k,) row ids in the order of the draw, k = n or all there are; (k,) log-probabilities of each given those before.
+    """
+    barred = _array(excluded)
+    positions = _uniform_order(store, barred, n, seed)[:n]
+    ids = np.asarray(store.ids)
+    eligible = len(ids) - np.count_nonzero(np.isin(ids, barred))
+    return ids[positions], -np.log(eligible - np.arange(len(positions), dtype=np.float64))
+
+
+def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: int) -> Positions:
+    """The first n eligible rows, at least, of a uniformly random order: by a seeded hash of the public id."""
+    hashes = _mixed(np.asarray(store.keys) ^ _mixed(_word(seed)))
+    enough = n + len(barred)  # even if all that is barred comes first
+    found = np.argpartition(hashes, enough)[:enough] if enough < len(hashes) else np.arange(len(hashes))
+    found = found[np.argsort(hashes[found], kind="stable")]
+    return _allowed(store, found, barred)
+
+
+def _neighbours(index: Index, labelled: NDArray[np.int64], config: CandidateConfig, seed: int) -> Positions:
+    """Rows near labelled ones, nearest first: the first neighbour of every anchor, then the second of every anchor …"""
+    wanted = int(config.neighbours * config.count)
+    anchors = _anchors(index.store, labelled, seed)
+    if not wanted or not len(anchors):
+        return np.empty(0, np.int64)
+    # Twice the share, since anchors' neighbourhoods overlap and hold what is labelled already.
+    k = min(len(index.store), 2 * -(-wanted // len(anchors)) + len(anchors))
+    scores, ids = index.search(index.store.vectors(np.asarray(index.store.ids)[anchors]), k)
+    rank = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[ids >= 0]
+    scores, ids = np.round(scores[ids >= 0], DIGITS), ids[ids >= 0]
+    positions = _positions(index.store, ids)
+    keys = np.asarray(index.store.keys)[positions]
+    return positions[np.lexsort((keys, -scores, rank))]
+
+
+def _anchors(store: VectorStore, labelled: NDArray[np.int64], seed: int) -> Positions:
+    """At most ANCHORS labelled rows: half of them the newest, the others drawn from the rest."""
+    rows = _positions(store, labelled)
+    if len(rows) <= ANCHORS:
+        return rows
+    newest, rest = np.split(rows, [ANCHORS // 2])
+    hashes = _mixed(np.asarray(store.keys)[rest] ^ _mixed(_word(seed + 1)))
+    return np.concatenate([newest, rest[np.argsort(hashes, kind="stable")[: ANCHORS - len(newest)]]])
+
+
+def _take(lists: dict[str, list[int]], wanted: dict[str, int], taken: dict[int, str]) -> dict[int, str]:
+    """Give each share the first rows of its list that are not taken; the share of a row is its value in the result."""
+    taken = dict(taken)
+    for name, found in lists.items():
+        room = wanted[name]
+        for position in found:
+            if room and position not in taken:
+                taken[position] = name
+                room -= 1
+    return taken
+
+
+def _positions(store: VectorStore, ids: NDArray[np.int64]) -> Positions:
+    """The rows of (k,) ids, in their order; unknown ones are passed over."""
+    everything = np.asarray(store.ids)
+    known = np.flatnonzero(np.isin(everything, ids))
+    known = known[np.argsort(everything[known])]
+    if not len(known):
+        return known
+    place = np.minimum(np.searchsorted(everything[known], ids), len(known) - 1)
+    return known[place[everything[known[place]] == ids]]
+
+
+def _allowed(store: VectorStore, positions: Positions, barred: NDArray[np.int64]) -> Positions:
+    return positions[~np.isin(np.asarray(store.ids)[positions], barred)]
+
+
+def _array(ids: Ids) -> NDArray[np.int64]:
+    return np.asarray(ids, np.int64) if isinstance(ids, np.ndarray) else np.fromiter(ids, np.int64, len(ids))
+
+
+def _word(seed: int) -> NDArray[np.uint64]:
+    return np.array([seed % 2**64], dtype=np.uint64)
+
+
+def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's output function (Steele, Lea & Flood 2014) over (n,) 64-bit words; a bijection."""
+    mixed = words + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

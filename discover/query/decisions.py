@@ -1,0 +1,220 @@
+"""The decision log: what each query could have asked, what it asked, and with what probability.
+
+A query's candidates lie in ``decisions/<query>.safetensors``, once; its picks are rows of the database. Together they
+give any other policy's probability of the same picks later, with no model and no text. The file is published before
+the rows are committed: a killed process leaves at worst a file that the next attempt replaces.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from modAL.uncertainty import classifier_entropy, classifier_margin, classifier_uncertainty
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from sqlalchemy import Connection, select
+
+from discover.db import Database, document, insert_new, pick, query, slot
+from discover.errors import DiscoverError
+from discover.query.acquire import Picks
+from discover.query.view import View
+from discover.run import RunFolder, crashpoint, publish
+
+FEATURES = ("margin", "entropy", "max_probability", "age", "cost")
+CHUNK = 500  # parameters of one SQL statement
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """A round's audit sample, which need not lie among the candidates.
+
+    Attributes:
+        ids: (a,) int64 row ids in the order of the draw.
+        log_propensities: (a,) float64, log-probability of each given those before it.
+    """
+
+    ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    log_propensities: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+NO_AUDIT = Audit()
+
+
+def record(
+    connection: Connection, folder: RunFolder, row: dict[str, Any], view: View, picks: Picks, audit: Audit = NO_AUDIT
+) -> None:
+    """Log one query; doing it again changes nothing.
+
+    Args:
+        connection: the caller's write transaction, which commits the rows.
+        folder: the run's; the arrays are published there at once.
+        row: of the table `query`: id, arm, round, strategy, policy, model, temperature, seed.
+        view: the candidates.
+        picks: what the strategy chose of them; logged in this order, then the audit sample.
+        audit: what was drawn blindly besides.
+    """
+    path = folder.decision_arrays / f"{row['id']}.safetensors"
+    if path.is_file() and connection.execute(select(query.c.id).where(query.c.id == row["id"])).first():
+        return
+    _write_arrays(path, row, view, picks, _public_ids(connection, view.ids))
+    crashpoint("decision-arrays")
+    counts = {"candidates": len(view), "set_log_propensity": picks.set_log_propensity}
+    insert_new(connection, query, [{**row, **counts}])
+    insert_new(connection, pick, list(_pick_rows(row["id"], view, picks, audit)))
+
+
+def set_reward(connection: Connection, query_id: str, reward: float, source: str) -> None:
+    """Note what a query turned out to be worth; `source` is ``test`` or ``audit``."""
+    connection.execute(query.update().where(query.c.id == query_id).values(reward=reward, reward_source=source))
+
+
+def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Read one query's candidates.
+
+    Returns:
+        The arrays: ``public_ids`` (n, 16) uint8, ``features`` (n, F) float32, NaN where unknown, ``mask`` (n,) bool (which
+        could be picked), ``generator`` (n,) uint8, ``picked`` (k,) int64 rows in the order of the draw, ``utilities`` and
+        ``log_propensities`` (k,) float64 of those, and, where the strategy draws in one shot, ``logits`` (n,) float64.
+        The metadata: ``features`` and ``generators``, names joined by commas; ``query``, ``strategy``, ``temperature``,
+        ``floor``, ``seed``.
+
+    Raises:
+        DiscoverError: the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DiscoverError(f"the decision log needs {path}, which cannot be read: {error}") from error
+
+
+def export(database: Database, path: Path, run: str = "") -> None:
+    """Write ``decisions.jsonl``: a line a query, each followed by a line for each of its picks.
+
+    Args:
+        database: the run's.
+        path: the file to replace.
+        run: the run's name; by default that of the folder that `path` lies in.
+
+    Raises:
+        DiscoverError: the file cannot be written.
+    """
+    try:
+        with publish(path) as scratch, scratch.open("w", encoding="utf-8") as lines, database.read() as connection:
+            for line in _lines(connection, run or path.resolve().parent.name):
+                lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+    except OSError as error:
+        raise DiscoverError(
+            f"{path} must be writable, but {error.strerror or error}: choose another with --to"
+        ) from error
+
+
+def _write_arrays(path: Path, row: dict[str, Any], view: View, picks: Picks, public_ids: list[str]) -> None:
+    generators, codes = np.unique(view.generator, return_inverse=True)
+    arrays: dict[str, NDArray[Any]] = {
+        "public_ids": np.frombuffer(bytes.fromhex("".join(public_ids)), np.uint8).reshape(-1, 16),
+        "features": _features(view),
+        "mask": np.ones(len(view), np.bool_),
+        "generator": codes.astype(np.uint8),
+        "picked": np.asarray(picks.indices, np.int64),
+        "utilities": np.asarray(picks.utilities, np.float64),
+        "log_propensities": np.asarray(picks.log_propensities, np.float64),
+    }
+    if picks.logits is not None:
+        arrays["logits"] = np.asarray(picks.logits, np.float64)
+    metadata = {
+        "features": ",".join(FEATURES),
+        "generators": ",".join(generators),
+        "query": row["id"],
+        "strategy": row["strategy"],
+        "seed": str(row["seed"]),
+        "temperature": repr(float(view.temperature)),
+        "floor": repr(float(view.floor)),
+    }
+    with publish(path) as scratch:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, scratch, metadata)
+
+
+def _features(view: View) -> NDArray[np.float32]:
+    """(n, F) float32; what the model says of the candidates is NaN where the view has no model."""
+    features = np.full((len(view), len(FEATURES)), np.nan, np.float32)
+    if view.make_probabilities is not None and len(view):
+        features[:, 0] = classifier_margin(view, view.X)
+        features[:, 1] = classifier_entropy(view, view.X)
+        features[:, 2] = 1 - classifier_uncertainty(view, view.X)
+    features[:, 3] = view.age
+    features[:, 4] = view.costs
+    return features
+
+
+def _public_ids(connection: Connection, ids: NDArray[np.int64]) -> list[str]:
+    found: dict[int, str] = {}
+    for start in range(0, len(ids), CHUNK):
+        wanted = select(document.c.id, document.c.public_id).where(
+            document.c.id.in_(ids[start : start + CHUNK].tolist())
+        )
+        found.update((row.id, row.public_id) for row in connection.execute(wanted))
+    return [found[id_] for id_ in ids.tolist()]
+
+
+def _pick_rows(query_id: str, view: View, picks: Picks, audit: Audit) -> Iterator[dict[str, Any]]:
+    for position, index in enumerate(picks.indices.tolist()):
+        yield {
+            "query_id": query_id,
+            "position": position,
+            "document_id": int(view.ids[index]),
+            "kind": "policy",
+            "generator": str(view.generator[index]),
+            "utility": float(picks.utilities[position]),
+            "log_propensity": float(picks.log_propensities[position]),
+        }
+    for position, document_id in enumerate(audit.ids.tolist()):
+        yield {
+            "query_id": query_id,
+            "position": len(picks.indices) + position,
+            "document_id": document_id,
+            "kind": "audit",
+            "generator": "uniform",
+            "utility": None,
+            "log_propensity": float(audit.log_propensities[position]),
+        }
+
+
+def _lines(connection: Connection, run: str) -> Iterator[dict[str, Any]]:
+    for row in connection.execute(select(query).order_by(query.c.round, query.c.arm)).mappings().all():
+        yield {
+            "query": row["id"],
+            "run": run,
+            "arm": row["arm"],
+            "round": row["round"],
+            "candidates": row["candidates"],
+            "strategy": row["strategy"],
+            "policy": row["policy"],
+            "model": row["model"],
+            "temperature": row["temperature"],
+            "seed": row["seed"],
+            "set_log_propensity": row["set_log_propensity"],
+            "reward": row["reward"],
+            "reward_source": row["reward_source"],
+        }
+        wanted = (
+            select(pick, document.c.public_id, slot.c.label)
+            .join(document, document.c.id == pick.c.document_id)
+            .outerjoin(slot, (slot.c.document_id == pick.c.document_id) & (slot.c.arm == row["arm"]))
+            .where(pick.c.query_id == row["id"])
+            .order_by(pick.c.position)
+        )
+        for picked in connection.execute(wanted).mappings():
+            yield {
+                "query": row["id"],
+                "document": picked["public_id"],
+                "kind": picked["kind"],
+                "utility": picked["utility"],
+                "log_propensity": picked["log_propensity"],
+                "label": picked["label"],
+                "pick_reward": picked["pick_reward"],
+            }

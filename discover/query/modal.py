@@ -1,0 +1,93 @@
+"""Stock modAL strategies, run by modAL on the candidates of a view.
+
+They are deterministic, or keep their own odds to themselves: their picks carry log-propensity 0 and no logits, which
+marks them as having no support for off-policy evaluation. Strategies that need features or a committee do not run on a
+view, whose X is a column of row ids.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from discover.errors import DiscoverError
+from discover.query.acquire import Picks
+from discover.query.view import View
+
+SEEDS = 2**32
+
+
+def names(word: str) -> bool:
+    """Whether a config word names a stock strategy."""
+    return word.startswith("modAL.")
+
+
+def load(word: str, options: dict[str, Any]) -> Callable[[View, int, np.random.Generator], Picks]:
+    """Wrap the strategy ``modAL.module:function``.
+
+    Args:
+        word: which one.
+        options: keywords of the function, after ``n_instances``.
+
+    Raises:
+        DiscoverError: there is no such module, function or option, or modAL's module does not import here.
+    """
+    path, _, name = word.partition(":")
+    module = _module(path, word)
+    offered = _strategies(module)
+    if name not in offered:
+        raise DiscoverError(f"{path} has no strategy {name!r}: it offers {', '.join(sorted(offered)) or 'none'}")
+    function = offered[name]
+    known = list(inspect.signature(function).parameters)[3:]
+    for option in options:
+        if option not in known:
+            raise DiscoverError(f"{word} has no option {option!r}: known options: {', '.join(known) or 'none'}")
+
+    def run(view: View, n: int, rng: np.random.Generator) -> Picks:
+        indices, metrics = _run_seeded(lambda: function(view, view.X, n_instances=n, **options), rng)
+        return Picks(indices, metrics, np.zeros(len(indices)))
+
+    return run
+
+
+def _module(path: str, word: str) -> ModuleType:
+    package = importlib.import_module("modAL")
+    modules = [f"modAL.{found.name}" for found in pkgutil.iter_modules(package.__path__) if not found.ispkg]
+    if path not in modules:
+        close = difflib.get_close_matches(path, modules, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"there are {', '.join(modules)}"
+        raise DiscoverError(f"{word!r} names no module of modAL: {advice}")
+    try:
+        return importlib.import_module(path)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise DiscoverError(
+            f"{path} does not import with the versions installed here ({type(error).__name__}: {reason}): "
+            "take a strategy of modAL.uncertainty"
+        ) from error
+
+
+def _strategies(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    functions = inspect.getmembers(module, inspect.isfunction)
+    return {
+        name: function
+        for name, function in functions
+        if not name.startswith("_") and list(inspect.signature(function).parameters)[2:3] == ["n_instances"]
+    }
+
+
+def _run_seeded(call: Callable[[], Any], rng: np.random.Generator) -> tuple[Any, Any]:
+    # modAL breaks ties with numpy's global generator: it is seeded from ours for this call, then put back.
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(int(rng.integers(SEEDS)))  # noqa: NPY002
+    try:
+        result = call()
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+    indices, metrics = result if isinstance(result, tuple) else (result, np.zeros(len(result)))
+    return np.asarray(indices, dtype=np.int64), np.asarray(metrics, dtype=np.float64).reshape(-1)

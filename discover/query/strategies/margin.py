@@ -1,0 +1,15 @@
+"""Margin sampling: the smaller the gap between the two likeliest classes, the more an answer decides.
+
+Scheffer, Decomain & Wrobel 2001; also called breaking ties. The measure is modAL's.
+"""
+
+import numpy as np
+from modAL.uncertainty import classifier_margin
+
+from discover.query.acquire import Picks, gumbel_top_k
+from discover.query.view import View
+
+
+def margin(view: View, n: int, rng: np.random.Generator) -> Picks:
+    """Pick where the two likeliest classes lie closest; the utility is 1 - margin."""
+    return gumbel_top_k(1 - classifier_margin(view, view.X), n, rng, view.temperature, view.floor)

@@ -1,0 +1,146 @@
+"""A query strategy: the config word that names it, and its bridges to and from modAL.
+
+A strategy is a function ``(view, n, rng) -> Picks``; its keyword-only parameters are its options. The word is a file in
+`strategies`, ``path/file.py:name``, or a stock modAL one, ``modAL.uncertainty:margin_sampling``, which modAL runs with
+the view in the place of its classifier.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover import plugins
+from discover.errors import DiscoverError
+from discover.query import modal
+from discover.query.acquire import Picks
+from discover.query.view import View
+
+PACKAGE = "discover.query.strategies"
+
+ModalStrategy = Callable[..., tuple[NDArray[np.int64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A strategy found and its options checked; call it as ``strategy(view, n, rng)``.
+
+    Attributes:
+        word: what the config says.
+        function: from (view, n, rng) and the options to picks.
+        options: its keyword-only parameters.
+    """
+
+    word: str
+    function: Callable[..., Picks]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, view: View, n: int, rng: np.random.Generator) -> Picks:
+        """Pick n candidates, or all of them when there are fewer.
+
+        Raises:
+            DiscoverError: the strategy fails, or what it returns breaks the contract.
+        """
+        count = min(n, len(view))
+        try:
+            picks = self.function(view, count, rng, **self.options)
+        except DiscoverError:
+            raise
+        except Exception as error:
+            if ":" not in self.word:
+                raise  # one of ours: a bug, not the user's to mend
+            raise DiscoverError(f"the strategy {self.word!r} failed: {type(error).__name__}: {error}") from error
+        _check(picks, view, count, self.word)
+        return picks
+
+
+def names() -> list[str]:
+    """The words of the built-in strategies."""
+    return plugins.names(PACKAGE)
+
+
+def load_strategy(word: str, options: dict[str, Any] | None = None) -> Strategy:
+    """Find the strategy that a config names.
+
+    Args:
+        word: a file in `strategies`, ``modAL.module:function``, or ``path/file.py:name``.
+        options: its keyword-only parameters; of a modAL strategy, the keywords after ``n_instances``.
+
+    Raises:
+        DiscoverError: there is no such strategy, or an option is not one of its own.
+    """
+    options = dict(options or {})
+    if modal.names(word):
+        function = modal.load(word, options)
+        return Strategy(word, function)
+    function = plugins.load(PACKAGE, word)
+    if not callable(function):
+        raise DiscoverError(f"{word!r} must be a function (view, n, rng) -> Picks, found {type(function).__name__}")
+    plugins.check_options(function, options, f"the strategy {word!r}")
+    return Strategy(word, function, options)
+
+
+def as_modal_strategy(
+    strategy: Callable[[View, int, np.random.Generator], Picks],
+    view_of: Callable[[Any, Any], View],
+    rng: np.random.Generator,
+) -> ModalStrategy:
+    """Hand a strategy of ours to a modAL learner: ``ActiveLearner(estimator, query_strategy=…)``.
+
+    Args:
+        strategy: from (view, n, rng) to picks.
+        view_of: from modAL's (classifier, X) to the view of X's rows, in their order.
+        rng: drawn from at each query.
+
+    Returns:
+        A function (classifier, X, n_instances=1) -> (indices (k,), utilities (k,)). Always a pair: modAL runs a strategy
+        twice when it returns a bare array, and takes a bare array of two indices for a pair.
+    """
+    failed: BaseException | None = None
+
+    def query_strategy(classifier: Any, X: Any, n_instances: int = 1) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        nonlocal failed
+        # modAL answers any exception, Ctrl-C included, by calling again: end there instead of drawing a second time.
+        if failed is not None and sys.exc_info()[1] is failed:
+            raise failed
+        try:
+            picks = strategy(view_of(classifier, X), n_instances, rng)
+        except BaseException as error:
+            failed = error
+            raise
+        return picks.indices, picks.utilities
+
+    return query_strategy
+
+
+def _check(picks: Any, view: View, count: int, word: str) -> None:
+    """Refuse picks that would be logged wrongly or ask a question twice."""
+    if not isinstance(picks, Picks):
+        raise DiscoverError(f"the strategy {word!r} must return Picks, found {type(picks).__name__}: see acquire.Picks")
+    n = len(view)
+    indices = np.asarray(picks.indices)
+    problem = ""
+    if indices.shape != (count,) or not np.issubdtype(indices.dtype, np.integer):
+        problem = f"{count} integer indices expected, found {indices.dtype} of shape {indices.shape}"
+    elif count and (indices.min() < 0 or indices.max() >= n):
+        problem = f"indices must lie in 0 … {n - 1}, found {indices.min()} … {indices.max()}"
+    elif len(np.unique(indices)) < count:
+        problem = "each candidate may be picked once, found one twice"
+    elif not _finite(picks.utilities, (count,)):
+        problem = f"utilities must be {count} finite numbers"
+    elif not _finite(picks.log_propensities, (count,)) or (np.asarray(picks.log_propensities) > 1e-9).any():
+        problem = f"log_propensities must be {count} finite numbers of at most 0"
+    elif picks.logits is not None and not _finite(picks.logits, (n,)):
+        problem = f"logits must be {n} finite numbers, or None"
+    if problem:
+        raise DiscoverError(
+            f"the strategy {word!r} breaks its contract: {problem}; draw through discover.query.acquire"
+        )
+
+
+def _finite(values: Any, shape: tuple[int, ...]) -> bool:
+    array = np.asarray(values, dtype=np.float64)
+    return array.shape == shape and bool(np.isfinite(array).all())

@@ -1,0 +1,153 @@
+"""The view: what a query strategy sees of the candidates of one round; arrays, and nothing else.
+
+Whatever costs something (vectors, probabilities, what is labelled) is made when a strategy first asks for it, and kept.
+A view also passes for a fitted classifier over its own rows, so modAL's measures run on it:
+``modAL.uncertainty.classifier_margin(view, view.X)``. Left out on purpose: the database, the network, the texts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from discover.errors import DiscoverError
+
+
+@dataclass(frozen=True)
+class PastRound:
+    """How one past round ended.
+
+    Attributes:
+        round: its number.
+        score: accuracy on the part of the audit sample that decisions may look at; None while there is none.
+        low: lower end of the score's 95 % interval.
+        high: upper end of it.
+        cross_validated: accuracy cross-validated over the answers; None where it was not computed.
+        changed: share of predictions that differ from the round before, in [0, 1]; None where it was not computed.
+    """
+
+    round: int
+    score: float | None = None
+    low: float | None = None
+    high: float | None = None
+    cross_validated: float | None = None
+    changed: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the run stands: labels spent, labels it may spend, and its past rounds, oldest first."""
+
+    spent: float = 0.0
+    budget: float = 0.0
+    rounds: tuple[PastRound, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The candidates of one round, in the order of their public ids. Every array is read-only.
+
+    Attributes:
+        ids: (n,) int64 row ids.
+        generator: (n,) str, what drew each candidate: uniform, neighbours …
+        age: (n,) float64, rounds since each was found.
+        costs: (n,) float64, the price of an answer, in labels.
+        temperature: of the softmax over rank-scaled utility; 0 is deterministic.
+        floor: share of the probability that is uniform, in [0, 1].
+        progress: where the run stands.
+        make_vectors: gives (n, d) float32.
+        make_probabilities: gives (n, c) float64, the model's class probabilities.
+        make_labelled_vectors: gives (m, d) float32, of what is labelled.
+        make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors.
+    """
+
+    ids: NDArray[np.int64]
+    generator: NDArray[np.str_]
+    age: NDArray[np.float64]
+    costs: NDArray[np.float64]
+    temperature: float
+    floor: float
+    progress: Progress = field(default_factory=Progress)
+    make_vectors: Callable[[], ArrayLike] | None = None
+    make_probabilities: Callable[[], ArrayLike] | None = None
+    make_labelled_vectors: Callable[[], ArrayLike] | None = None
+    make_labels: Callable[[], ArrayLike] | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in (("ids", np.int64), ("generator", np.str_), ("age", np.float64), ("costs", np.float64)):
+            array = _sealed(getattr(self, name), kind)
+            if array.shape != (len(self.ids),):
+                raise ValueError(f"view.{name} must have the shape ({len(self.ids)},), found {array.shape}")
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def vectors(self) -> NDArray[np.float32]:
+        """(n, d) retrieval vectors of the candidates, of length one."""
+        return _made("vectors", self.make_vectors, np.float32, len(self))
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """(n, c) class probabilities under the present model."""
+        return _made("probabilities", self.make_probabilities, np.float64, len(self))
+
+    @cached_property
+    def labelled_vectors(self) -> NDArray[np.float32]:
+        """(m, d) retrieval vectors of what is labelled; m may be 0."""
+        return _made("labelled_vectors", self.make_labelled_vectors, np.float32)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(m,) classes of what is labelled."""
+        return _made("labels", self.make_labels, np.int64)
+
+    @cached_property
+    def X(self) -> NDArray[np.int64]:
+        """(n, 1) row ids: the name and the form in which modAL passes documents around."""
+        return self.ids.reshape(-1, 1)
+
+    def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Class probabilities of candidates, as a fitted classifier gives them.
+
+        Args:
+            X: (k, 1) row ids, all of them candidates.
+
+        Returns:
+            (k, c) float64.
+
+        Raises:
+            DiscoverError: a row id is not among the candidates.
+        """
+        if X is self.X:
+            return self.probabilities
+        wanted = np.asarray(X).reshape(-1)
+        order = np.argsort(self.ids)
+        rows = order[np.minimum(np.searchsorted(self.ids, wanted, sorter=order), len(self) - 1)]
+        if not np.array_equal(self.ids[rows], wanted):
+            raise DiscoverError(
+                f"a view knows the probabilities of its own {len(self)} candidates, "
+                "and was asked for others: give it rows of view.X"
+            )
+        return self.probabilities[rows]
+
+
+def _made(name: str, make: Callable[[], ArrayLike] | None, kind: Any, rows: int | None = None) -> NDArray[Any]:
+    if make is None:
+        raise DiscoverError(
+            f"the strategy asks for view.{name}, which this view was not given: choose another strategy"
+        )
+    array = _sealed(make(), kind)
+    if rows is not None and (array.ndim != 2 or len(array) != rows):
+        raise ValueError(f"view.{name} must have {rows} rows of numbers, found the shape {array.shape}")
+    return array
+
+
+def _sealed(values: ArrayLike, kind: Any) -> NDArray[Any]:
+    array = np.asarray(values, dtype=kind).view()
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,27 @@
+"""Step 3: the answers. People are kept one batch ahead, so that labeling never waits for training."""
+
+import time
+
+from discover.campaign import Campaign
+from discover.steps import Finished, simulation
+
+POLL_SECONDS = 0.5
+REMIND_SECONDS = 60.0
+
+
+def collect(campaign: Campaign, arm: str, round_: int) -> Finished:
+    """Let the simulated annotator answer, or wait until at most the newest batch is still open.
+
+    In the last round, which asks nothing, all answers are waited for.
+    """
+    chosen = campaign.output(arm, round_, "query") or {}
+    if simulation.oracle(campaign) is not None:
+        simulation.answer(campaign, arm)
+    ahead = campaign.config.query.batch if chosen.get("asked") else 0
+    reminded = -REMIND_SECONDS
+    while (waiting := campaign.queue.waiting(arm)) > ahead:
+        if time.monotonic() - reminded >= REMIND_SECONDS:
+            print(f"waiting for {waiting - ahead} answers; `discover serve` asks for them", flush=True)
+            reminded = time.monotonic()
+        time.sleep(POLL_SECONDS)
+    return Finished({"spent": campaign.queue.spent(arm)})

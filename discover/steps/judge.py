@@ -1,0 +1,102 @@
+"""Step 5: how good the model is: on the test set in a simulation, on the audit sample with people."""
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select, update
+
+from discover import db
+from discover.campaign import Campaign
+from discover.evaluate import audit, metrics
+from discover.learn.learner import Learner
+from discover.steps import Finished, simulation
+
+
+def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
+    """Measure, and write the round's row of metrics.jsonl and the reward of its decision."""
+    started = time.perf_counter()
+    index = {name: number for number, name in enumerate(campaign.classes)}
+    labelled = campaign.queue.labels(arm)
+    audited = [row for row in labelled if row.kind == "audit"]
+    audit_probabilities = learner.predict_proba(np.array([row.document_id for row in audited], np.int64))
+    audit_truth = np.array([index[row.label] for row in audited], np.int64)
+    reported = np.array([row.part == audit.REPORT for row in audited], bool)
+    tested = _test_set(campaign, index)
+    row: dict[str, Any] = {
+        "round": round_,
+        "arm": arm,
+        "strategy": arm,
+        "labels": len(labelled),
+        "pool": (campaign.output("", round_, "intake") or {})["stored"],
+        "asked": (campaign.output(arm, round_, "query") or {})["asked"],
+        "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
+    }
+    output: dict[str, Any] = {}
+    if len(tested[0]):
+        probabilities, truth = learner.predict_proba(tested[0]), tested[1]
+        output = {"predictions": probabilities.argmax(1).tolist(), "truth": truth.tolist()}
+        output["confidence"] = np.round(probabilities.max(1), 6).tolist()
+        row |= {"source": "test", **_scores(probabilities, truth, campaign.classes)}
+    else:
+        row |= {"source": "audit", **_scores(audit_probabilities[reported], audit_truth[reported], campaign.classes)}
+    row["model"] = campaign.latest_model(arm)
+    row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
+    decided = _accuracy(audit_probabilities[~reported], audit_truth[~reported])
+
+    def commit(connection: Connection) -> None:
+        connection.execute(db.metric.insert().values(arm=arm, round=round_, row=row))
+        _reward(connection, arm, round_, row)
+
+    return Finished(output | {"decide": decided}, commit)
+
+
+def _test_set(campaign: Campaign, index: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) row ids and (n,) classes of the held-out documents, ordered by public id."""
+    documents = list(campaign.documents(split="test"))
+    truths = simulation.truths(campaign, documents)
+    pairs = [(document.id, index[truth]) for document, truth in zip(documents, truths, strict=True) if truth in index]
+    found = np.array(pairs, np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _scores(probabilities: NDArray[np.float64], truth: NDArray[np.int64], classes: list[str]) -> dict[str, Any]:
+    if not len(truth):
+        return dict.fromkeys(("accuracy", "macro_f1", "ece", "low", "high", "per_class"))
+    predicted = probabilities.argmax(1)
+    low, high = metrics.wilson(int((predicted == truth).sum()), len(truth))
+    return {
+        "accuracy": metrics.accuracy(predicted, truth),
+        "macro_f1": metrics.macro_f1(predicted, truth),
+        "ece": metrics.calibration_error(probabilities, truth),
+        "low": low,
+        "high": high,
+        "per_class": metrics.per_class(predicted, truth, classes),
+    }
+
+
+def _accuracy(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, Any]:
+    found = audit.estimate(probabilities.argmax(1) == truth if len(truth) else [])
+    return {"n": found.n, "accuracy": found.value, "low": found.low, "high": found.high}
+
+
+def _estimate(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, Any] | None:
+    return _accuracy(probabilities, truth) if len(truth) else None
+
+
+def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:
+    """Seconds of the round's finished stages; the intake is shared between the arms."""
+    wanted = select(db.step.c.step, db.step.c.seconds).where(db.step.c.round == round_, db.step.c.arm.in_(["", arm]))
+    with campaign.database.read() as connection:
+        return {name: round(seconds, 3) for name, seconds in connection.execute(wanted)}
+
+
+def _reward(connection: Connection, arm: str, round_: int, row: dict[str, Any]) -> None:
+    """What the round's decision brought: the change in accuracy since the round before, where both are known."""
+    before = connection.execute(
+        select(db.metric.c.row).where(db.metric.c.arm == arm, db.metric.c.round == round_ - 1)
+    ).scalar()
+    if before and before["accuracy"] is not None and row["accuracy"] is not None:
+        reward = {"reward": row["accuracy"] - before["accuracy"], "reward_source": row["source"]}
+        connection.execute(update(db.query).where(db.query.c.id == f"{arm}-{round_:04d}").values(**reward))

@@ -1,0 +1,167 @@
+"""The commands as a stranger types them: what works, and the one line when it does not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kills import write_inputs
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "discover.cli", *map(str, arguments)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, input=stdin, env=environment, check=False, timeout=120
+    )
+
+
+def one_line(result: subprocess.CompletedProcess[str], said: str) -> None:
+    assert result.returncode == 1, result.stderr
+    assert said in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("discover: ")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small finished run, `run`, and its config."""
+    folder = tmp_path_factory.mktemp("cli")
+    config = write_inputs(folder, documents=120)
+    imported = run("import", config, folder / "documents.jsonl.gz", "--run", folder / "run")
+    assert imported.returncode == 0, imported.stderr
+    assert "120 new" in imported.stdout
+    done = run("run", config, "--run", folder / "run", "--rounds", 3)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_leaves_the_files_it_promises(finished: Path) -> None:
+    folder = finished / "run"
+    for name in ("config.yaml", "metrics.jsonl", "decisions.jsonl", "report.html", "learning_curve.png", "discover.db"):
+        assert (folder / name).stat().st_size > 0
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    wanted = {
+        "round",
+        "arm",
+        "strategy",
+        "labels",
+        "pool",
+        "accuracy",
+        "macro_f1",
+        "ece",
+        "low",
+        "high",
+        "seconds",
+        "model",
+    }
+    assert all(wanted <= row.keys() for row in rows)
+    assert [(row["round"], row["arm"]) for row in rows] == [(r, a) for r in range(3) for a in ("margin", "random")]
+    assert all((folder / "models" / row["model"]).is_dir() for row in rows)
+    seeds = [row for row in rows if row["round"] == 0]
+    assert seeds[0]["accuracy"] == seeds[1]["accuracy"]  # the arms start from the same labels
+
+
+def test_the_decision_log_tells_what_was_asked_and_how_likely_it_was(finished: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "run" / "decisions.jsonl").read_text().splitlines()]
+    queries = [line for line in lines if "candidates" in line]
+    picks = [line for line in lines if "document" in line]
+    assert {query["round"] for query in queries} == {0, 1, 2}
+    assert all(pick["log_propensity"] <= 0 and isinstance(pick["document"], str) for pick in picks)
+    assert {pick["kind"] for pick in picks} == {"policy", "audit"}
+    assert all(pick["label"] for pick in picks)
+    assert any(query["reward"] is not None and query["reward_source"] == "test" for query in queries)
+    by_round_0 = {
+        q["query"]: [p["document"] for p in picks if p["query"] == q["query"]] for q in queries if q["round"] == 0
+    }
+    assert len({tuple(documents) for documents in by_round_0.values()}) == 1
+
+
+def test_status_report_predict_and_export(finished: Path) -> None:
+    folder = finished / "run"
+    assert json.loads(run("status", "--run", folder, "--json").stdout)["arms"]["margin"]["labels"] > 0
+    assert "margin:" in run("status", "--run", folder).stdout
+    assert "report.html" in run("report", "--run", folder).stdout
+    (finished / "in.jsonl").write_text('{"text": "goal striker league coach penalty"}\nnot json\n')
+    predicted = run("predict", "--run", folder, "--input", finished / "in.jsonl", "--output", finished / "out.jsonl")
+    assert predicted.returncode == 0, predicted.stderr
+    assert "line 2" in predicted.stdout
+    row = json.loads((finished / "out.jsonl").read_text())
+    assert abs(sum(row["probabilities"].values()) - 1) < 1e-4
+    assert row["label"] == max(row["probabilities"], key=row["probabilities"].get)
+    for what, name in [("labels", "l.csv"), ("pool", "p.parquet"), ("decisions", "d.jsonl"), ("model", "m")]:
+        assert run("export", what, "--run", folder, "--to", finished / name).returncode == 0
+    assert (finished / "m" / "card.json").is_file()
+    one_line(
+        run("predict", "--run", folder, "--input", finished / "no.jsonl", "--output", finished / "o.jsonl"), "no.jsonl"
+    )
+
+
+def test_a_model_folder_without_its_files(finished: Path) -> None:
+    newest = max((finished / "run" / "models").glob("margin-*"))
+    moved = newest / "card.json"
+    card = moved.read_text()
+    moved.unlink()
+    try:
+        (finished / "in.jsonl").write_text('{"text": "goal"}\n')
+        broken = run(
+            "predict", "--run", finished / "run", "--input", finished / "in.jsonl", "--output", finished / "o.jsonl"
+        )
+        one_line(broken, newest.name)
+    finally:
+        moved.write_text(card)
+
+
+def test_what_a_run_began_with_cannot_change(finished: Path) -> None:
+    changed = run("run", finished / "kills.yaml", "--run", finished / "run", "--set", "seed=5")
+    one_line(changed, "was begun with seed=0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "absent.yaml"], "cannot be read"),
+        (["status", "--run", "absent"], "is no run folder"),
+        (["run", "{config}", "--set", "label.budget=0"], "label.budget"),
+        (["run", "{config}", "--set", "query.strategy=margn"], "did you mean 'margin'?"),
+        (["run", "{config}", "--set", "loop.arms=[margin, rndom]"], "did you mean 'random'?"),
+        (["run", "{config}", "--set", "label.oracle=file_lables"], "did you mean 'file_labels'?"),
+        (["run", "{config}", "--set", "pool.url=mysql://x"], "pool.url must be like"),
+        (["run", "{config}", "--set", "pool.url=sqlite:////nowhere/at/all.db"], "cannot be used"),
+        (["run", "{config}", "--set", "encoder.model=no/such-model"], "no/such-model"),
+        (["run", "{config}"], "the pool is empty"),
+        (["crawl", "{config}"], "needs a section `crawl`"),
+        (["import", "{config}", "absent.jsonl"], "absent.jsonl"),
+        (["run", "{config}", "--set", "label.oracle=people"], "with people there is one arm"),
+    ],
+)
+def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], said: str) -> None:
+    config = write_inputs(tmp_path, documents=5)
+    filled = [argument.format(config=config) for argument in arguments]
+    run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
+    one_line(run(*filled, *run_folder), said)
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    config = write_inputs(tmp_path, documents=5)
+    one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable")
+
+
+def test_wrong_usage_is_status_2() -> None:
+    assert run("run").returncode == 2
+    assert run("export", "everything").returncode == 2
+    assert run().returncode == 2
+    assert run("--version").stdout.startswith("discover ")
+
+
+def test_doctor_says_what_there_is() -> None:
+    result = run("doctor")
+    assert "torch" in result.stdout and "faiss" in result.stdout
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,75 @@
+"""The config: what is refused, and what the one line says."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from discover.config import load_config, save_config
+from discover.errors import DiscoverError
+
+MINIMAL = "label: {classes: [a, b]}\n"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MINIMAL + "laern: {}", "unknown key 'laern': did you mean 'learn'?"),
+        (MINIMAL + "query: {stratgy: margin}", "unknown key 'query.stratgy': did you mean 'strategy'?"),
+        (MINIMAL + "crawl: {strat: []}", "unknown key 'crawl.strat': did you mean 'start'?"),
+        (MINIMAL + "query: {candidates: {qqq: 1}}", "known keys: count, uniform, neighbours, uncertain, newest"),
+        (MINIMAL + "query: {batch: many}", "'query.batch'"),
+        (MINIMAL + "query: {candidates: {uniform: 0.5}}", "must be 1, they are 1.1"),
+        ("label: {classes: [a, b], budget: 0}", "'label.budget'"),
+        ("label: {classes: [only]}", "at least two classes are needed to learn anything, found 1"),
+        ("seed: 1", "key 'label' is needed"),
+        ("label: {budget: 3}", "key 'label.classes' is needed"),
+        ("just a sentence", "must hold keys and values, found str"),
+        ("a: [", "must be YAML"),
+    ],
+)
+def test_a_bad_config_gets_one_line_that_names_the_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(DiscoverError) as caught:
+        load_config(write(tmp_path, text))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(DiscoverError, match="cannot be read"):
+        load_config(tmp_path / "absent.yaml")
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DiscoverError, match="cannot be read"):
+        load_config(binary)
+
+
+def test_overrides_replace_nested_values(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL), ["query.batch=7", "label.budget=9", "loop.arms=[margin, random]"])
+    assert (config.query.batch, config.label.budget, config.loop.arms) == (7, 9, ["margin", "random"])
+    with pytest.raises(DiscoverError, match=r"takes a\.b=value"):
+        load_config(write(tmp_path, MINIMAL), ["query.batch"])
+    with pytest.raises(DiscoverError, match="not a section"):
+        load_config(write(tmp_path, MINIMAL + "seed: 1"), ["seed.x=1"])
+
+
+def test_the_saved_config_is_the_resolved_one(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL))
+    saved = tmp_path / "config.yaml"
+    save_config(config, saved)
+    assert load_config(saved) == config
+    assert yaml.safe_load(saved.read_text())["query"]["candidates"]["uniform"] == config.query.candidates.uniform
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parent.parent / "configs").glob("*.yaml")), ids=lambda p: p.name
+)
+def test_every_config_of_ours_loads(path: Path) -> None:
+    assert load_config(path).label.classes

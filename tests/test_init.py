@@ -1,0 +1,74 @@
+"""`discover init`: what it asks, writes and refuses."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from discover.commands.init import init
+from discover.config import load_config
+from discover.errors import DiscoverError
+
+
+def answers(*lines: str) -> Callable[[str], str]:
+    left = iter(lines)
+
+    def ask(_prompt: str) -> str:
+        try:
+            return next(left)
+        except StopIteration:
+            raise EOFError from None
+
+    return ask
+
+
+def test_a_site_becomes_a_config_that_loads(tmp_path: Path) -> None:
+    path = init(
+        tmp_path / "mine",
+        answers(
+            "https://a.example/x https://b.example",
+            'Is it a "recall"?',
+            "yes: a product is called back: at once",
+            "no",
+            "",
+            "120",
+        ),
+    )
+    config = load_config(path)
+    assert config.name == "mine"
+    assert config.crawl is not None
+    assert config.crawl.start == ["https://a.example/x", "https://b.example"]
+    assert config.crawl.allowed_domains == ["a.example", "b.example"]
+    assert config.label.classes == {"yes": "a product is called back: at once", "no": ""}
+    assert (config.label.question, config.label.budget, config.label.oracle) == ('Is it a "recall"?', 120, "people")
+
+
+def test_files_need_no_crawl(tmp_path: Path) -> None:
+    path = init(tmp_path / "mine", answers("a.jsonl b.csv", "", "x", "y", "", ""))
+    assert load_config(path).crawl is None
+    assert f"discover import {path} a.jsonl b.csv" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((), "ended before they were answered"),
+        (("",), "an address (https://…) or a file"),
+        (("https://a.example", "q", "only", ""), "at least two labels"),
+        (("https://a.example b.jsonl", "q", "x", "y", "", "5"), "addresses or files, not both"),
+        (("a.jsonl", "q", "x", "y", "", "0"), "whole number above 0"),
+        (("a.jsonl", "q", "x", "y", "", "many"), "whole number above 0"),
+    ],
+)
+def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
+    with pytest.raises(DiscoverError) as caught:
+        init(tmp_path / "mine", answers(*lines))
+    assert said in str(caught.value)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_config_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("mine")
+    with pytest.raises(DiscoverError, match="exists already"):
+        init(tmp_path, answers())
+    assert (tmp_path / "config.yaml").read_text() == "mine"

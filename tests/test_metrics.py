@@ -1,0 +1,119 @@
+"""Known values, and the coverage that the intervals promise."""
+
+import numpy as np
+import pytest
+
+from discover.evaluate import audit, metrics
+
+
+def test_accuracy_and_macro_f1_by_hand():
+    y = [0, 0, 0, 1, 1, 3]
+    predicted = [0, 0, 1, 1, 0, 1]
+    assert metrics.accuracy(predicted, y) == pytest.approx(3 / 6)
+    # Class 0: P 2/3, R 2/3. Class 1: P 1/3, R 1/2. Class 3: never predicted. Class 2 occurs nowhere.
+    assert metrics.macro_f1(predicted, y) == pytest.approx((2 / 3 + 2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2) + 0) / 3)
+
+
+def test_a_class_only_predicted_counts_in_macro_f1():
+    assert metrics.macro_f1([0, 0, 2], [0, 0, 0]) == pytest.approx((0.8 + 0) / 2)
+
+
+def test_per_class_covers_every_class_of_the_config():
+    table = metrics.per_class([0, 0, 1], [0, 1, 1], ["a", "b", "never"])
+    assert table["a"] == pytest.approx({"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1})
+    assert table["b"]["recall"] == 0.5
+    assert table["never"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+
+def test_confusion_has_truth_in_rows():
+    assert metrics.confusion([1, 1, 0], [0, 0, 2], 3).tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [
+        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_against_newcombe(successes, n, low, high):
+    assert metrics.wilson(successes, n) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_wilson_at_the_ends():
+    assert metrics.wilson(0, 0) == (0.0, 1.0)
+    assert metrics.wilson(5, 5)[1] == 1.0
+    with pytest.raises(ValueError, match="between 0 and n = 3, got 4"):
+        metrics.wilson(4, 3)
+
+
+@pytest.mark.parametrize(("n", "p"), [(20, 0.05), (30, 0.5), (80, 0.7), (400, 0.93)])
+def test_wilson_covers_about_95_percent(n, p):
+    rng = np.random.default_rng(7)
+    draws = rng.binomial(n, p, 4000)
+    covered = [low <= p <= high for low, high in (metrics.wilson(int(k), n) for k in draws)]
+    assert 0.92 <= np.mean(covered) <= 0.985
+
+
+def test_calibration_error_by_hand():
+    # Three bins with documents: 0.95 twice (one right), 0.55 once (right), 0.65 once (wrong).
+    top = np.array([0.95, 0.95, 0.55, 0.65])
+    probabilities = np.stack([top, 1 - top], axis=1)
+    expected = (2 * abs(0.5 - 0.95) + abs(1 - 0.55) + abs(0 - 0.65)) / 4
+    assert metrics.calibration_error(probabilities, [0, 1, 0, 1], bins=10) == pytest.approx(expected)
+
+
+def test_calibration_error_pools_within_a_bin():
+    top = np.array([0.91, 0.99])  # one bin: mean confidence 0.95, half right
+    assert metrics.calibration_error(np.stack([top, 1 - top], 1), [0, 1], bins=10) == pytest.approx(0.45)
+
+
+def test_perfect_calibration_is_near_zero_and_bins_are_15_by_default():
+    rng = np.random.default_rng(3)
+    top = rng.uniform(0.5, 1, 40_000)
+    y = (rng.uniform(size=len(top)) > top).astype(int)
+    assert metrics.calibration_error(np.stack([top, 1 - top], 1), y) < 0.015
+    assert all(b.high - b.low == pytest.approx(1 / 15) for b in metrics.reliability(top, y == 0))
+
+
+def test_reliability_puts_edges_in_the_lower_bin_and_keeps_zero():
+    bins = metrics.reliability([0.0, 0.5, 1.0], [0, 1, 1], bins=2)
+    assert [(b.low, b.n) for b in bins] == [(0.0, 2), (0.5, 1)]
+
+
+@pytest.mark.parametrize("function", [metrics.accuracy, metrics.macro_f1])
+def test_scores_refuse_nothing_and_mismatch(function):
+    with pytest.raises(ValueError, match="same length"):
+        function([], [])
+    with pytest.raises(ValueError, match="same length"):
+        function([1], [1, 2])
+
+
+def _ids(n):
+    return [f"{value:032x}" for value in np.random.default_rng(5).integers(0, 2**62, n)]
+
+
+def test_audit_parts_are_stable_balanced_and_depend_on_the_seed():
+    ids = _ids(2000)
+    parts = audit.split(ids, seed=1)
+    assert audit.split(ids[::-1], seed=1)[::-1] == parts
+    assert audit.split(ids[:10], seed=1) == parts[:10]
+    assert 900 < parts.count("report") < 1100
+    same = sum(a == b for a, b in zip(parts, audit.split(ids, seed=2), strict=True))
+    assert 900 < same < 1100
+
+
+def test_audit_estimate_counts_only_the_reported_part():
+    parts = ["decide", "report", "report", "report"]
+    found = audit.estimate([True, False, True, True], parts)
+    assert (found.n, found.value) == (3, pytest.approx(2 / 3))
+    assert (found.low, found.high) == metrics.wilson(2, 3)
+    assert audit.estimate([True, False, True, True], parts, only=None).value == 0.75
+    assert audit.estimate([True, False], None).n == 2
+
+
+def test_audit_estimate_of_nothing_claims_nothing():
+    assert audit.estimate([], []) == audit.Estimate(0, None, 0.0, 1.0)

@@ -1,0 +1,134 @@
+"""The simulated annotators, and how they work through the queue."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from discover import db
+from discover.db import Database
+from discover.errors import DiscoverError
+from discover.label.oracles.file_labels import file_labels
+from discover.label.oracles.page_table import page_table
+from discover.label.queue import Queue
+from discover.label.simulate import answer_open
+from discover.pool.document import Document
+
+TABLE = {"json": "Internet Data", "os": "Operating System", "os.path": "Files"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "label"),
+    [
+        (["http://127.0.0.1:8000/json.html"], "Internet Data"),
+        (["http://127.0.0.1:8000/json.decoder.html#JSONDecoder"], "Internet Data"),
+        (["http://127.0.0.1:8000/deep/os.path.html?x=1"], "Files"),
+        (["http://127.0.0.1:8000/os.fork"], "Operating System"),
+        (["http://a/json.html", "http://b/json.tool.html"], "Internet Data"),
+        (["http://a/json.html", "http://a/os.html"], None),
+        (["http://a/json.html", "http://a/turtle.html"], None),
+        (["http://a/turtle.html"], None),
+        (["http://a/"], None),
+        ([], None),
+    ],
+)
+def test_page_table_reads_all_sources(sources: list[str], label: str | None) -> None:
+    assert page_table(table=TABLE).answer([Document(text="t", sources=sources)]) == [label]
+
+
+def test_page_table_falls_back_to_the_one_address() -> None:
+    assert page_table(table=TABLE).answer([Document(text="t", address="http://a/os.html")]) == ["Operating System"]
+
+
+def labelled(n: int) -> list[Document]:
+    return [Document(text=f"text {i}", label="abc"[i % 3]) for i in range(n)]
+
+
+def test_file_labels_repeat_the_file() -> None:
+    assert file_labels().answer([*labelled(3), Document(text="none")]) == ["a", "b", "c", None]
+
+
+def test_noise_has_its_rate_and_ignores_order() -> None:
+    documents = labelled(2000)
+    noisy = file_labels(noise=0.3, seed=1, classes=["a", "b", "c"])
+    said = noisy.answer(documents)
+    wrong = sum(label != document.label for label, document in zip(said, documents, strict=True))
+    assert 530 <= wrong <= 670  # 600 expected, 3.4 standard deviations either way
+    assert noisy.answer(documents[::-1]) == said[::-1]
+    assert noisy.answer([documents[7]]) == [said[7]]
+    assert file_labels(noise=0.3, seed=2, classes=["a", "b", "c"]).answer(documents) != said
+    missed = Counter((d.label, label) for label, d in zip(said, documents, strict=True) if label != d.label)
+    assert len(missed) == 6
+
+
+@pytest.mark.parametrize("options", [{"noise": 1.5}, {"noise": 0.1}, {"noise": 0.1, "classes": ["a"]}])
+def test_file_labels_refuse_noise_without_meaning(options: dict) -> None:
+    with pytest.raises(DiscoverError, match="noise"):
+        file_labels(**options)
+
+
+def fill(database: Database, n: int) -> Queue:
+    queue = Queue(database, 30, ["a", "b", "c"])
+    with database.write() as connection:
+        for document in [*labelled(n - 1), Document(text="no label")]:
+            row = {"text": document.text, "label": document.label, "state": "pool", "found": 0.0}
+            connection.execute(insert(db.document).values(public_id=document.public_id, **row))
+        ids = list(connection.scalars(select(db.document.c.id).order_by(db.document.c.public_id)))
+        rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]
+        queue.put(connection, "margin", 1, rows)
+        queue.put(connection, "random", 1, rows)
+    return queue
+
+
+def test_all_open_questions_of_the_arm_are_answered(database: Database) -> None:
+    queue = fill(database, 130)
+    assert answer_open(queue, "margin", file_labels()) == {"answered": 129, "skipped": 1}
+    assert answer_open(queue, "margin", file_labels()) == {}
+    assert (queue.waiting("margin"), queue.waiting("random"), queue.spent("margin")) == (0, 130, 129.0)
+    with database.read() as connection:
+        wrong = (
+            select(func.count()).select_from(db.slot).join(db.document).where(db.slot.c.label != db.document.c.label)
+        )
+        assert connection.execute(wrong).scalar() == 0
+
+
+def test_a_label_outside_the_list_is_refused(database: Database) -> None:
+    queue = fill(database, 5)
+    with pytest.raises(DiscoverError, match="none of the 3 labels"):
+        answer_open(queue, "margin", page_table(table={"": "hail"}))
+
+
+DIES = """
+import os, signal, sys
+from discover.db import Database
+from discover.label.oracles.file_labels import file_labels
+from discover.label.queue import Queue
+from discover.label.simulate import answer_open
+
+class Mortal(Queue):
+    def answer(self, *arguments):
+        self.left = getattr(self, "left", 7) - 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().answer(*arguments)
+
+answer_open(Mortal(Database(sys.argv[1]), 30), "margin", file_labels())
+"""
+
+
+def test_a_killed_simulation_goes_on(database: Database, tmp_path: Path) -> None:
+    queue = fill(database, 40)
+    address = f"sqlite:///{tmp_path / 'discover.db'}"
+    killed = subprocess.run([sys.executable, "-c", DIES, address], env=dict(os.environ))
+    assert killed.returncode == -signal.SIGKILL
+    assert queue.waiting("margin") > 30
+    answer_open(queue, "margin", file_labels())
+    with database.read() as connection:
+        twice = select(db.answer.c.slot_id).group_by(db.answer.c.slot_id).having(func.count() > 1)
+        assert connection.execute(twice).all() == []
+    assert (queue.waiting("margin"), queue.spent("margin")) == (0, 39.0)

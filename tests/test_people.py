@@ -1,0 +1,122 @@
+"""The loop with a person: it waits for answers, starts from label names alone, and hears corrections."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+import discover
+from discover.campaign import Campaign
+from discover.db import slot, step
+from tests.kills import WORDS, write_inputs
+
+BATCH = 6
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def guess(text: str) -> str:
+    """A person who reads: the class whose words occur most."""
+    return max(WORDS, key=lambda name: sum(word in WORDS[name] for word in text.split()))
+
+
+@pytest.fixture
+def running(tmp_path: Path):
+    """A run that waits for people, with no label to begin with, and the campaign opened beside it."""
+    config = write_inputs(tmp_path, documents=120)
+    settings = json.loads(config.read_text())
+    settings["label"] |= {"oracle": "people", "seed": 0, "budget": 24}
+    settings["loop"] = {}
+    settings["query"]["batch"] = BATCH
+    config.write_text(json.dumps(settings))
+    unlabelled = tmp_path / "unlabelled.jsonl"
+    rows = [
+        json.dumps({"text": f"{word} {other} {third} said today"})
+        for n in WORDS
+        for word in WORDS[n]
+        for other in WORDS[n][:3]
+        for third in WORDS[n][5:6]
+    ]
+    unlabelled.write_text("\n".join(rows))
+    command = [sys.executable, "-m", "discover.cli"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    run = tmp_path / "run"
+    subprocess.run(
+        [*command, "import", config, unlabelled, "--run", run], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
+    loop = subprocess.Popen([*command, "run", config, "--run", run], env=environment, stdout=subprocess.PIPE, text=True)
+    campaign = discover.open(run)
+    yield loop, campaign
+    if loop.poll() is None:
+        loop.send_signal(signal.SIGTERM)
+    loop.communicate(timeout=20)
+    campaign.close()
+
+
+def finished(campaign: Campaign, round_: int, name: str) -> bool:
+    return campaign.output("margin", round_, name) is not None
+
+
+def answer(campaign: Campaign, n: int) -> None:
+    for _ in range(n):
+        question = campaign.ask("ada")
+        assert question is not None
+        campaign.answer(question, guess(question.document.text), "ada")
+
+
+def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen[str], Campaign]) -> None:
+    loop, campaign = running
+    # Round 1 asks at once, from the label descriptions; round 2 asks one batch ahead, before a single answer.
+    until(lambda: campaign.queue.waiting("margin") == 2 * BATCH)
+    assert campaign.latest_model("margin") is None
+    answer(campaign, BATCH)
+    until(lambda: finished(campaign, 2, "teach"))
+    assert campaign.latest_model("margin") == "margin-0002"
+    until(lambda: campaign.queue.waiting("margin") == 2 * BATCH)
+    answer(campaign, 24 - BATCH)
+    out, _ = loop.communicate(timeout=60)
+    assert loop.returncode == 0
+    assert campaign.queue.spent("margin") == 24
+    last = campaign.metrics()[-1]
+    assert (last["labels"], last["source"]) == (24, "audit")
+    assert "waiting for" in out
+    assert campaign.predict(["goal striker league coach penalty"]).argmax() == campaign.classes.index("football")
+
+
+def test_a_corrected_answer_reaches_the_next_training(running: tuple[subprocess.Popen[str], Campaign]) -> None:
+    _, campaign = running
+    until(lambda: campaign.queue.waiting("margin") == 2 * BATCH)
+    answer(campaign, BATCH)
+    until(lambda: finished(campaign, 2, "teach"))
+    with campaign.database.read() as connection:
+        trained = connection.execute(select(slot).where(slot.c.state == "answered", slot.c.kind == "policy")).first()
+    right = trained.label
+    wrong = next(name for name in campaign.classes if name != right)
+    campaign.queue.correct(trained.id, "ada", wrong)
+    answer(campaign, BATCH)
+    until(lambda: finished(campaign, 3, "teach"))
+    card = json.loads((campaign.folder.models / "margin-0003" / "card.json").read_text())
+    assert card["taught"][str(trained.document_id)] == campaign.classes.index(wrong)
+
+
+def test_it_stops_quickly_while_it_waits(running: tuple[subprocess.Popen[str], Campaign]) -> None:
+    loop, campaign = running
+    until(lambda: campaign.queue.waiting("margin") == 2 * BATCH)
+    started = time.monotonic()
+    loop.send_signal(signal.SIGTERM)
+    assert loop.wait(10) == 143
+    assert time.monotonic() - started < 10
+    with campaign.database.read() as connection:
+        assert connection.execute(select(step).where(step.c.step == "query", step.c.round == 2)).first() is not None
