@@ -23,14 +23,14 @@ _UNREACHABLE = (
 )
 
 
-def why(error: BaseException) -> tuple[str, str]:
+def why(error: BaseException | None) -> tuple[str, str]:
     """The reason, at most 32 characters, and its detail."""
     detail = " ".join(str(error).split())
     if isinstance(error, Refusal):
         return "refused by the guard", detail
     if isinstance(error, StopDownload):
-        kind = error.response.headers.get("Content-Type", b"").decode("latin-1") if error.response else ""
-        return "not text", kind
+        response = getattr(error, "response", None)
+        return "not text", (response.headers.get("Content-Type") or b"").decode("latin-1") if response else ""
     if isinstance(error, IgnoreRequest):
         return ("robots.txt" if "robots" in detail else "offsite"), detail
     if isinstance(error, scrapy_errors.DownloadCancelledError):
@@ -40,6 +40,6 @@ def why(error: BaseException) -> tuple[str, str]:
     return "not fetched", f"{type(error).__name__}: {detail}"
 
 
-def transient(error: BaseException) -> bool:
+def transient(error: BaseException | None) -> bool:
     """Whether trying again may help."""
     return why(error)[0] == "unreachable"

@@ -5,8 +5,8 @@ goes on where it was: a page is fetched again, at worst, but nothing is lost and
 loses most of a crawl to ``kill -9``: https://github.com/scrapy/scrapy/issues/7978.)
 
 Pages are leased level by level, by depth and then by row id: a page's depth is the length of the shortest way to it,
-however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl. What `max_pages` cuts off is
-not: there the order of arrival decides.
+however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl. What `max_pages` cuts off
+is not: there the order of arrival decides.
 """
 
 from collections import Counter

@@ -36,6 +36,7 @@ class Task:
         report: called after each transaction, with the counts so far.
         counts: "pages", "new", "seen", and the reasons of rejection.
         failure: what ended the session early.
+        stopping: whether it was told to stop; what fails from then on was cut short, and is fetched again.
     """
 
     frontier: Frontier
@@ -45,6 +46,7 @@ class Task:
     counts: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     failure: Exception | None = None
+    stopping: bool = False
 
 
 class Skip(Exception):
@@ -58,7 +60,7 @@ class Skip(Exception):
 class FrontierSpider(Spider):
     """A spider whose requests survive ``kill -9``.
 
-    Your own is a class like this one, in a file of your own; ``crawl.spider: my/quotes.py:quotes`` in a config takes it::
+    Your own is a class like this, in a file of your own; ``crawl.spider: my/quotes.py:quotes`` in a config takes it::
 
         from collections.abc import Iterable
 
@@ -103,6 +105,7 @@ class FrontierSpider(Spider):
         return spider
 
     task: Task
+    allowed_domains: list[str]
     _flying: dict[int, Leased]
     _finished: list[Outcome]
     _news: asyncio.Event
@@ -113,8 +116,8 @@ class FrontierSpider(Spider):
         try:
             while True:
                 pages = self._lease()
+                self._flying.update({page.id: page for page in pages})
                 for page in pages:
-                    self._flying[page.id] = page
                     yield self._request(page)
                 if not pages and not self._flying:
                     pause = self.task.frontier.waiting()
@@ -130,7 +133,9 @@ class FrontierSpider(Spider):
         room = 2 * self.task.concurrency - len(self._flying)
         if len(self._finished) >= GROUP or not self._flying:
             self._flush()
-        return self.task.frontier.lease(room, self._avoid()) if room > 0 else []
+        if room < self.task.concurrency:  # a lease is a transaction: take several
+            return []
+        return self.task.frontier.lease(room, self._avoid())
 
     async def _wait(self) -> bool:
         """Wait for a page to finish; False where none did for a while."""
@@ -161,10 +166,10 @@ class FrontierSpider(Spider):
         )
 
     async def _fetched(self, response: Response, page: Leased) -> None:
-        if 300 <= response.status < 400 and "Location" in response.headers:
-            target = urljoin(response.url, response.headers["Location"].decode("latin-1"))
-            links = [target] if self._wanted(target) else []
-            self._finish(Outcome(page, response.status, links=links, reason="redirect"))
+        location = response.headers.get("Location")
+        if 300 <= response.status < 400 and location:
+            target = self._link(response, location.decode("latin-1"))
+            self._finish(Outcome(page, response.status, links=[target] if target else [], reason="redirect"))
         elif response.status != 200:
             self._finish(self._bad_status(response, page))
         elif not isinstance(response, TextResponse):
@@ -188,7 +193,7 @@ class FrontierSpider(Spider):
                 if isinstance(found, Document):
                     found.address = found.address or response.url
                     outcome.documents.append(found)
-                elif self._wanted(link := urljoin(response.url, found)):
+                elif link := self._link(response, found):
                     outcome.links.append(link)
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
@@ -198,6 +203,8 @@ class FrontierSpider(Spider):
         return outcome
 
     def _failed(self, failure: Failure) -> None:
+        if self.task.stopping:
+            return
         page = failure.request.cb_kwargs["page"]  # type: ignore[attr-defined]
         reason, detail = why(failure.value)
         outcome = Outcome(page, reason=reason, detail=detail)
@@ -205,10 +212,16 @@ class FrontierSpider(Spider):
             outcome.retry_after = _backoff(page)
         self._finish(outcome)
 
-    def _wanted(self, link: str) -> bool:
-        name = host(link) if link.startswith(("http://", "https://")) else ""
+    def _link(self, response: Response, found: str) -> str:
+        """An absolute address inside the allowed domains, or an empty string."""
+        try:
+            link = urljoin(response.url, found.strip())
+            name = host(link) if link.startswith(("http://", "https://")) else ""
+        except ValueError:  # not an address at all
+            return ""
         domains = self.task.domains
-        return bool(name) and (not domains or any(name == d or name.endswith(f".{d}") for d in domains))
+        wanted = bool(name) and (not domains or any(name == d or name.endswith(f".{d}") for d in domains))
+        return link if wanted else ""
 
     def _finish(self, outcome: Outcome) -> None:
         self._finished.append(outcome)

@@ -10,7 +10,7 @@ from typing import Any
 
 from scrapy.resolver import CachingHostnameResolver
 from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
 PORTS = (80, 443)
@@ -63,7 +63,7 @@ class Guard:
         if self.knows(host, port):
             return ""
         if port not in PORTS:
-            return f"port {port} is neither 80 nor 443: to allow it, put {host}:{port} into crawl.allow_private"
+            return f"port {port} is neither 80 nor 443: to allow it, name {host}:{port} in crawl.allow_private"
         return ""
 
     def refuses(self, host: str, port: int, ip: str) -> bool:
@@ -91,14 +91,14 @@ class GuardedResolver(CachingHostnameResolver):
 
     def resolveHostName(  # noqa: D102 - Twisted's interface
         self,
-        resolutionReceiver: IResolutionReceiver,
+        resolutionReceiver: Any,
         hostName: str,
         portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
+        addressTypes: Sequence[type[Any]] | None = None,
         transportSemantics: str = "TCP",
-    ) -> IHostResolution:
+    ) -> Any:
         target = self.guard.served.get(f"{hostName}:{portNumber}".lower())
-        checked = _Checked(resolutionReceiver, self.guard, hostName, portNumber)
+        checked: Any = _Checked(resolutionReceiver, self.guard, hostName, portNumber)
         if target is None:
             return super().resolveHostName(checked, hostName, portNumber, addressTypes, transportSemantics)
         ip, _, port = target.rpartition(":")
@@ -119,13 +119,13 @@ class _Answered:
 
 @implementer(IResolutionReceiver)
 class _Checked:
-    def __init__(self, receiver: IResolutionReceiver, guard: Guard, host: str, port: int):
+    def __init__(self, receiver: Any, guard: Guard, host: str, port: int):
         self.receiver, self.guard, self.host, self.port = receiver, guard, host, port
 
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
+    def resolutionBegan(self, resolution: Any) -> None:
         self.receiver.resolutionBegan(resolution)
 
-    def addressResolved(self, address: IAddress) -> None:
+    def addressResolved(self, address: Any) -> None:
         ip = getattr(address, "host", "")
         if self.guard.refuses(self.host, self.port, ip):
             refused[self.host, self.port] = ip

@@ -1,8 +1,8 @@
 """From a pydoc page to its entries: what it says about a module, and about each class, function and method in it.
 
-The page is read by what pydoc has kept from Python 3.11 to 3.13: an ``<a name=…>`` at each definition, ``dt`` and ``dd``
-around each routine, ``span class="code"`` around each docstring, and the words "inherited from" before what a class
-only inherits. Properties and data are left out: their documentation is mostly a few words or a value.
+The page is read by what pydoc has kept from Python 3.11 to 3.13: an ``<a name=…>`` at each definition, ``dt`` and
+``dd`` around each routine, ``span class="code"`` around each docstring, and the words "inherited from" before what a
+class only inherits. Properties and data are left out: their documentation is mostly a few words or a value.
 """
 
 import re
@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from lxml import etree
+from lxml import etree  # type: ignore[import-untyped]
 from lxml import html as lxml_html
 
 MASK = "…"
 MIN_WORDS = 5
 # What every class says of these methods, whatever it is about.
-_BOILERPLATE = re.compile(r"(Initialize self|Create and return a new object)\. See help\(\S+\) for accurate signature\.")
+_BOILERPLATE = re.compile(
+    r"(Initialize self|Create and return a new object)\. See help\(\S+\) for accurate signature\."
+)
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")  # a default value's place in memory differs from run to run
 _PATH = re.compile(r"(?<![\w/.])/(?:[\w.+-]+/){2,}[\w.+-]*")
 
@@ -46,7 +48,7 @@ class Entry:
 def mask(text: str, module: str) -> str:
     """Replace the module's dotted name, and each part of it, wherever it stands as a word.
 
-    A word ends at what is neither a letter nor a digit, so that ``_json`` and ``json_x`` count too; case does not matter.
+    A word ends at what is neither a letter nor a digit, so ``_json`` and ``json_x`` count too; case does not matter.
     """
     return _names(module).sub(MASK, text)
 

@@ -25,7 +25,7 @@ HARDENED: dict[str, Any] = {
     "REMOTE_CONTROL_ENABLED": False,
     "COOKIES_ENABLED": False,
     "METAREFRESH_ENABLED": False,
-    "REFERER_ENABLED": False,
+    "REFERRER_POLICY": "no-referrer",
     "URLLENGTH_LIMIT": 2083,
     "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
     "DOWNLOAD_DELAY": 1,

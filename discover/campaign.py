@@ -73,16 +73,28 @@ def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
 
 
 class Campaign:
-    """The parts of one run: pool, queue, encoder, index, learners. Parts that need torch are opened on first use."""
+    """The parts of one run. Those that need torch (encoder, store, index) are opened on first use.
+
+    Attributes:
+        folder: where the run keeps its files.
+        config: its settings.
+        database: everything that must not be lost.
+        pool: the documents.
+        queue: the questions and answers.
+        classes: names of the classes; a class index is a position here.
+        strategies: each arm's strategy, as the config names it.
+        arms: names of the arms; people answer the first.
+    """
 
     def __init__(self, folder: RunFolder, config: Config):
         self.folder = folder
         self.config = config
         self.database = Database(config.pool.url or f"sqlite:///{folder.database}")
         self.pool = Pool(self.database, config.pool)
-        self.queue = Queue(self.database, config.label.lease_minutes)
         self.classes = list(config.label.classes)
-        self.arms = config.loop.arms or [config.query.strategy]
+        self.queue = Queue(self.database, config.label.lease_minutes, self.classes)
+        self.strategies = _arms(config.loop.arms or [config.query.strategy])
+        self.arms = list(self.strategies)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -102,8 +114,6 @@ class Campaign:
         Raises:
             DiscoverError: the label is not one of the run's classes.
         """
-        if label not in self.classes:
-            raise DiscoverError(f"the label must be one of {', '.join(self.classes)}; got {label!r}")
         self.queue.answer(question.slot, question.token, annotator, label)
 
     def predict(self, texts: Sequence[str], arm: str | None = None) -> np.ndarray:
@@ -168,16 +178,13 @@ class Campaign:
         with self.database.read() as connection:
             return connection.execute(wanted).scalar()
 
-    def suggestions(self, documents: Sequence[int]) -> dict[int, tuple[str, float]]:
+    def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
         """What the model thought of documents (row ids) when it chose them: label and probability."""
         wanted = select(step.c.output).where(step.c.arm == self.arms[0], step.c.step == "query")
         with self.database.read() as connection:
-            known = {
-                key: value
-                for found in connection.execute(wanted).scalars()
-                for key, value in found["suggestions"].items()
-            }
-        return {number: tuple(known[str(number)]) for number in documents if str(number) in known}
+            outputs = connection.execute(wanted).scalars().all()
+        known = {key: tuple(value) for output in outputs for key, value in output["suggestions"].items()}
+        return [known.get(str(row_id)) for row_id in documents]
 
     @functools.cached_property
     def encoder(self) -> Any:
@@ -191,7 +198,7 @@ class Campaign:
         """The memory-mapped vectors of this encoder version."""
         from discover.embed.vectors import VectorStore
 
-        return VectorStore(self.folder.vectors / self.encoder.version, self.encoder.dimension)
+        return VectorStore(self.folder.vectors, self.encoder.version, self.encoder.dimension)
 
     @functools.cached_property
     def activations(self) -> Any:
@@ -205,7 +212,20 @@ class Campaign:
         """The FAISS index over the store."""
         from discover.embed.index import Index
 
-        return Index(self.store, self.folder.vectors / self.encoder.version)
+        return Index(self.store, self.folder.vectors)
+
+
+def _arms(words: list[str]) -> dict[str, str]:
+    """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``."""
+    arms: dict[str, str] = {}
+    for word in words:
+        name = word.rpartition(":")[2]
+        if name in arms:
+            raise DiscoverError(
+                f"loop.arms lists {arms[name]!r} and {word!r}, which are both called {name!r}: rename one"
+            )
+        arms[name] = word
+    return arms
 
 
 def _check_change(old: Config, new: Config, folder: RunFolder) -> None:

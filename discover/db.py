@@ -6,6 +6,7 @@ lock, and SQLite never checkpoints by itself.
 """
 
 import fcntl
+import re
 import sqlite3
 import threading
 import time
@@ -179,7 +180,6 @@ step = Table(  # what the loop has finished; a row here is the step's commit
     Column("arm", String(64), primary_key=True),
     Column("round", Integer, primary_key=True),
     Column("step", String(16), primary_key=True),
-    Column("input_hash", String(64), nullable=False),
     Column("output", JSON, nullable=False),
     Column("seconds", Float, nullable=False),
 )
@@ -232,7 +232,11 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         self._snapshots = self.engine if self.sqlite else self.engine.execution_options(isolation_level=SNAPSHOT)
-        self._open_schema()
+        try:
+            self._open_schema()
+        except BaseException:
+            self.engine.dispose()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -267,7 +271,7 @@ class Database:
 
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
-        with self._translated(), self._exclusive(limit=0):
+        with suppress(DiscoverError), self._exclusive(limit=0):
             pass
         self.engine.dispose()
 
@@ -330,7 +334,10 @@ class Database:
                 metadata.create_all(connection)
                 connection.execute(meta.insert().values(key="schema", value=SCHEMA))
                 return
-            ours = "meta" in present and {c["name"] for c in inspect(connection).get_columns("meta")} == {"key", "value"}
+            ours = "meta" in present and {c["name"] for c in inspect(connection).get_columns("meta")} == {
+                "key",
+                "value",
+            }
             if not ours:
                 raise DiscoverError(f"the database {self.name} holds another program's tables: choose another pool.url")
             found = connection.execute(select(meta.c.value).where(meta.c.key == "schema")).scalar()
@@ -371,12 +378,13 @@ def _prepare_sqlite(raw: Any, _record: Any) -> None:
 def _redact(address: str) -> str:
     try:
         return make_url(address).render_as_string(hide_password=True)
-    except ArgumentError:
-        return address
+    except (ArgumentError, ValueError):
+        return re.sub(r":[^:@/]*@", ":***@", address)
 
 
 def _reason(error: Exception) -> str:
-    return str(getattr(error, "orig", error)).strip().splitlines()[0]
+    lines = str(getattr(error, "orig", error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def now() -> float:

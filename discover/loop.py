@@ -26,11 +26,10 @@ from discover.db import step
 from discover.evaluate import report
 from discover.learn.learner import Learner
 from discover.query import decisions
-from discover.query.strategy import load_strategy
 from discover.run import crashpoint, publish
 from discover.steps import Finished, simulation
-from discover.steps.choose import choose
-from discover.steps.collect import collect
+from discover.steps.choose import choose, strategy_of
+from discover.steps.collect import answers_of, collect
 from discover.steps.intake import intake
 from discover.steps.judge import judge
 from discover.steps.teach import open_learner, teach
@@ -43,7 +42,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         DiscoverError: the pool is empty, or another process runs this loop.
     """
     for arm in campaign.arms:
-        load_strategy(arm, campaign.config.query.options if arm == campaign.config.query.strategy else {})
+        strategy_of(campaign, arm)
     simulation.check(campaign)
     with campaign.folder.lock():
         campaign.folder.sweep()
@@ -52,18 +51,23 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         for round_ in itertools.count(begin):
             if _is_over(campaign, round_) or (rounds is not None and round_ - begin >= rounds):
                 break
-            _step(campaign, "", round_, "intake", lambda now=round_: intake(campaign, now, crawling))
-            for arm in campaign.arms:
-                if arm not in learners:
-                    learners[arm] = open_learner(campaign, arm)
-                _play(campaign, arm, round_, learners[arm])
+            _play(campaign, round_, learners, crawling)
             _write_files(campaign)
         _write_files(campaign)
         report.write(campaign.folder, campaign.database, campaign.config)
     print(report.verdict(campaign.database, campaign.config), flush=True)
 
 
-def _play(campaign: Campaign, arm: str, round_: int, learner: Learner) -> None:
+def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawling: Callable[[], bool]) -> None:
+    """One round of every arm."""
+    _step(campaign, "", round_, "intake", lambda: intake(campaign, round_, crawling))
+    for arm in campaign.arms:
+        if arm not in learners:
+            learners[arm] = open_learner(campaign, arm)
+        _play_arm(campaign, arm, round_, learners[arm])
+
+
+def _play_arm(campaign: Campaign, arm: str, round_: int, learner: Learner) -> None:
     _step(campaign, arm, round_, "query", lambda: choose(campaign, arm, round_, learner))
     _step(campaign, arm, round_, "collect", lambda: collect(campaign, arm, round_))
     _step(campaign, arm, round_, "teach", lambda: teach(campaign, arm, round_, learner))
@@ -98,15 +102,20 @@ def _rounds_done(campaign: Campaign) -> int:
 
 
 def _is_over(campaign: Campaign, round_: int) -> bool:
-    """True when the rounds are over, or no arm can ask more and nothing waits for an answer."""
+    """True when the rounds are over, or every answer is learned and nothing more can be asked."""
     if campaign.config.loop.rounds is not None and round_ > campaign.config.loop.rounds:
         return True
     if round_ < 2:  # the seed labels, then at least one choice
         return False
-    last = [campaign.output(arm, round_ - 1, "query") or {} for arm in campaign.arms]
-    return all(not query.get("asked") for query in last) and all(
-        not campaign.queue.waiting(arm) for arm in campaign.arms
-    )
+    return all(_is_settled(campaign, arm, round_ - 1) for arm in campaign.arms)
+
+
+def _is_settled(campaign: Campaign, arm: str, last: int) -> bool:
+    asked = (campaign.output(arm, last, "query") or {})["asked"]
+    collected = campaign.output(arm, last, "collect") or {}
+    answers = answers_of(campaign, arm)  # a correction after the end is worth another round
+    spent = not asked or answers["spent"] >= campaign.config.label.budget
+    return spent and collected == answers and not campaign.queue.waiting(arm)
 
 
 def _write_files(campaign: Campaign) -> None:
@@ -114,7 +123,7 @@ def _write_files(campaign: Campaign) -> None:
     with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
         for row in campaign.metrics():
             lines.write(json.dumps(row) + "\n")
-    decisions.export(campaign.database, campaign.folder.decisions)
+    decisions.export(campaign.database, campaign.folder.decisions, campaign.config.name)
 
 
 def _announce(campaign: Campaign, arm: str, round_: int) -> None:

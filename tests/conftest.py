@@ -1,17 +1,51 @@
 """Fixtures shared by the suite."""
 
 import os
+import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
+import psycopg
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from discover.db import Database
+from tests import postgresql
 
 
 @pytest.fixture
 def database(tmp_path: Path):
     opened = Database(f"sqlite:///{tmp_path / 'discover.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    with ExitStack() as stack:
+        try:
+            address = stack.enter_context(postgresql.server())
+        except OSError as error:
+            pytest.skip(f"POSTGRESQL IS NOT TESTED: {error}")
+        yield address
+
+
+@pytest.fixture
+def postgres_address(postgres_server: str) -> str:
+    """The address of a new, empty PostgreSQL database."""
+    name = f"test_{uuid.uuid4().hex}"
+    plain = postgres_server.replace("+psycopg", "")
+    with psycopg.connect(plain.format("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return postgres_server.format(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either_database(request: pytest.FixtureRequest, tmp_path: Path):
+    if request.param == "sqlite":
+        opened = Database(f"sqlite:///{tmp_path / 'discover.db'}")
+    else:
+        opened = Database(request.getfixturevalue("postgres_address"))
     yield opened
     opened.close()

@@ -39,7 +39,7 @@ TEXTS = (
 )
 
 
-def make(root: Path, arms=("margin", "random"), rounds=9, test=800, people=False, sick="") -> tuple:
+def make(root: Path, arms=("margin", "random"), rounds=9, test=800, people=False, sick="", documents=4700) -> tuple:
     """Returns (RunFolder, Database, Config); ``sick`` is put into every text that a page could have brought."""
     run = RunFolder(root)
     run.create()
@@ -60,7 +60,7 @@ def make(root: Path, arms=("margin", "random"), rounds=9, test=800, people=False
             "pool": {"url": "postgresql+psycopg://ada:hunter2@db.example/discover"},
         }
     )
-    public_ids = _documents(database, rng, sick)
+    public_ids = _documents(database, rng, sick, documents)
     shares = rng.dirichlet(np.linspace(3, 0.25, len(CLASSES)))
     truth = rng.choice(len(CLASSES), test, p=shares)
     difficulty = rng.uniform(size=test)
@@ -70,8 +70,8 @@ def make(root: Path, arms=("margin", "random"), rounds=9, test=800, people=False
     return run, database, config
 
 
-def _documents(database, rng, sick):
-    texts = [f"{TEXTS[i % len(TEXTS)]} Entry {i}.{sick}" for i in range(4700)]
+def _documents(database, rng, sick, n):
+    texts = [f"{TEXTS[i % len(TEXTS)]} Entry {i}.{sick}" for i in range(n)]
     public_ids = [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
     states = rng.choice(["pool", "duplicate", "aside"], len(texts), p=[0.82, 0.12, 0.06])
     rows = [
@@ -106,7 +106,7 @@ def _documents(database, rng, sick):
 
 
 def _round(run, database, rng, arm, round_, public_ids, test, people, classes, sick):
-    labels, batch, start = 60 + 55 * round_, (55 if round_ else 60), (0 if arm != "random" else 2000)
+    labels, batch, start = 60 + 55 * round_, (55 if round_ else 60), (0 if arm != "random" else len(public_ids) // 2)
     gain = 0.35 if arm != "random" else 0.31
     chance = 0.36 + gain * (1 - np.exp(-labels / 190))
     truth, difficulty = test

@@ -1,36 +1,38 @@
 """The labeling queue: leases, answers, skips, undo, corrections, on SQLite and PostgreSQL, and many at once."""
 
 import multiprocessing
-import os
+import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from discover import db
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Labelled, Past, Queue, Tally
-from discover.pool.document import Document
-
-CLASSES = ["calm", "storm", "fog"]
+from tests.labeling import CLASSES, add_documents, filled
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory):
+def postgres():
     """An address of a real PostgreSQL of our own."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    try:
-        import pgserver
+    # Not in pytest's folder: it is closed to the other user that PostgreSQL runs as under root.
+    with tempfile.TemporaryDirectory(prefix="discover-postgres-", ignore_cleanup_errors=True) as folder:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # where pgserver keeps a lock; any will do
+                import pgserver
 
-        server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    except Exception as error:
-        pytest.skip(f"PostgreSQL IS NOT TESTED: pgserver does not start here ({type(error).__name__}: {error!s:.100})")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
+            server = pgserver.get_server(Path(folder) / "cluster", cleanup_mode="stop")
+        except Exception as error:
+            pytest.skip(f"POSTGRESQL IS NOT TESTED: pgserver does not start ({type(error).__name__}: {error!s:.100})")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -50,28 +52,6 @@ def opened(address: str):
     database = Database(address)
     yield database
     database.close()
-
-
-def add_documents(database: Database, n: int, **columns: object) -> list[int]:
-    """Documents in the pool; returns their row ids."""
-    ids = []
-    with database.write() as connection:
-        for i in range(n):
-            document = Document(text=f"text {i} {columns}")
-            row = {"public_id": document.public_id, "text": document.text, "state": "pool", "found": 0.0, **columns}
-            ids.append(connection.execute(insert(db.document).values(**row)).inserted_primary_key[0])
-            source = {"document_id": ids[-1], "address": f"http://site/{i}.html"}
-            connection.execute(insert(db.source).values(**source))
-    return ids
-
-
-def filled(database: Database, n: int, arm: str = "margin", minutes: float = 30) -> tuple[Queue, list[int]]:
-    queue = Queue(database, minutes, CLASSES)
-    ids = add_documents(database, n)
-    with database.write() as connection:
-        rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]
-        queue.put(connection, arm, 1, rows)
-    return queue, ids
 
 
 def events(database: Database) -> list[tuple[int, str, str, str | None]]:

@@ -1,11 +1,20 @@
 """The README's recipes, run as they stand there."""
 
+import functools
+import http.server
+import json
 import re
+import subprocess
+import sys
 import textwrap
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+import discover
 from discover.query.strategy import load_strategy
 from discover.query.view import View
 
@@ -41,3 +50,43 @@ def test_the_first_screen_shows_both_commands_and_the_curve() -> None:
     assert any("make demo" in line for line in first) and any("make test" in line for line in first)
     assert any("learning_curve.png" in line for line in first)
     assert (Path(__file__).parent.parent / "runs" / "learning_curve.png").is_file()
+
+
+def test_add_a_spider_in_a_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "quotes.py").write_text(block("Add a spider"))
+    (tmp_path / "site").mkdir()
+    quote = "It is not the documents we read that cost us, but the ones we read twice."
+    (tmp_path / "site" / "index.html").write_text(f"<blockquote>{quote}</blockquote><a href='two.html'>two</a>")
+    (tmp_path / "site" / "two.html").write_text(
+        "<blockquote>A label is a small promise that somebody looked.</blockquote>"
+    )
+    with loopback_site(tmp_path / "site") as pair:
+        config = {
+            "crawl": {
+                "spider": f"{tmp_path / 'quotes.py'}:quotes",
+                "start": [f"http://{pair}/index.html"],
+                "allow_private": [pair],
+                "delay": 0,
+            },
+            "label": {"classes": ["a", "b"]},
+        }
+        (tmp_path / "mine.yaml").write_text(json.dumps(config))
+        command = [sys.executable, "-m", "discover.cli", "crawl", tmp_path / "mine.yaml", "--run", tmp_path / "run"]
+        crawled = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert crawled.returncode == 0, crawled.stderr
+    campaign = discover.open(tmp_path / "run")
+    campaign.pool.intake()
+    assert {document.text for document in campaign.documents()} == {
+        quote,
+        "A label is a small promise that somebody looked.",
+    }
+    campaign.close()
+
+
+@contextmanager
+def loopback_site(folder: Path) -> Iterator[str]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()

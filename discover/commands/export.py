@@ -25,7 +25,7 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
     elif what == "decisions":
         from discover.query import decisions
 
-        decisions.export(campaign.database, to)
+        decisions.export(campaign.database, to, campaign.config.name)
     else:
         export_rows(_labels(campaign) if what == "labels" else _pool(campaign), to)
     print(f"{what} of {campaign.folder.root} are in {to}")

@@ -37,13 +37,5 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:
-    last = next((row for row in reversed(campaign.metrics()) if row["arm"] == arm), {})
-    return {
-        "answered": campaign.queue.spent(arm),
-        "budget": campaign.config.label.budget,
-        "waiting": campaign.queue.waiting(arm),
-        "round": last.get("round"),
-        "accuracy": last.get("accuracy"),
-        "low": last.get("low"),
-        "high": last.get("high"),
-    }
+    last: dict[str, object] = next((row for row in reversed(campaign.metrics()) if row["arm"] == arm), {})
+    return {key: last.get(key) for key in ("accuracy", "low", "high")}

@@ -111,7 +111,7 @@ class Encoder:
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """One float32 vector a row, (b, d), from hidden states (b, t, d) and mask (b, t): mean of the tokens, or the first."""
+    """One float32 vector a row, (b, d), from hidden states (b, t, d) and mask (b, t): tokens' mean, or the first."""
     if how == "cls":
         return hidden[:, 0].float()
     weight = mask.unsqueeze(-1).float()

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from sqlalchemy import Connection, func, select
 
 from discover.db import Database, document, metric, pick, query, rejection, slot, source, step, url
+from discover.errors import DiscoverError
 from discover.evaluate.compare import Comparison, Course, compare
 from discover.evaluate.metrics import confusion
+from discover.query.decisions import read_arrays
 from discover.run import RunFolder
 
 CONTROL = "random"
@@ -104,7 +105,7 @@ def confused(arm: Arm, classes: Sequence[str], limit: int = 12) -> list[dict[str
 
 
 def asked(database: Database, folder: RunFolder, arm: str, each: tuple[int, int] = (5, 2)) -> list[dict[str, Any]]:
-    """For each round of an arm: how it chose, and its first picks with their reasons: ``each`` counts the strategy's and audits."""
+    """For each round of an arm: how it chose, and its first picks, at most ``each`` (policy, audit), with reasons."""
     with database.read() as connection:
         rounds = connection.execute(select(query).where(query.c.arm == arm).order_by(query.c.round)).mappings().all()
         return [
@@ -155,20 +156,21 @@ def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]
     return [entry for kind in shown.values() for entry in kind]
 
 
-def _chance(row: Any, found: Any) -> dict[str, float]:
-    """The probability of a pick, and of how many documents it would be the fair share."""
-    return {"chance": exp(found["log_propensity"]), "of": max(1, row["candidates"] - found["position"])}
+def _chance(row: Any, found: Any) -> dict[str, float | None]:
+    """The probability of a pick given those before it, and how many times that of a uniform draw it is."""
+    chance = exp(found["log_propensity"])
+    left = max(1, row["candidates"] - found["position"])
+    return {"chance": chance, "times": chance * left if found["kind"] != "audit" else None}
 
 
 def candidate_features(arrays: Path) -> dict[str, dict[str, float]]:
     """A decision's features by public id; empty where the file is missing or damaged: the report does without."""
     try:
-        with safe_open(arrays, framework="np") as opened:
-            ids, values = opened.get_tensor("public_ids"), opened.get_tensor("features")
-            names = (opened.metadata() or {}).get("features", "").split(",")
-    except (OSError, SafetensorError):
+        opened, metadata = read_arrays(arrays)
+    except DiscoverError:
         return {}
+    names = metadata.get("features", "").split(",")
     return {
         bytes(public_id).hex(): dict(zip(names, map(float, line), strict=False))
-        for public_id, line in zip(ids, values, strict=True)
+        for public_id, line in zip(opened["public_ids"], opened["features"], strict=True)
     }

@@ -95,8 +95,9 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
     }
 
 
-def _charts(arms: list[Arm]) -> dict[str, Markup]:
-    drawn: dict[str, Markup] = {}
+def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
+    """Each chart that there is something to draw for."""
+    drawn: dict[str, Markup | None] = dict.fromkeys(("accuracy", "macro_f1", "ece", "estimates", "reliability", "time"))
     for key, score in (("accuracy", "Accuracy"), ("macro_f1", "Macro-F1"), ("ece", "Calibration error")):
         series = [_series(arm, key) for arm in arms]
         if any(one.labels for one in series):

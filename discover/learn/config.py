@@ -18,4 +18,5 @@ class LearnConfig(Strict):
     head_learning_rate: float = Field(1e-2, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     batch: int = Field(32, ge=1, description="documents a step")
+    head_penalty: float = Field(0.1, gt=0, description="of `head`: squared distance from the descriptions' weights")
     cache_megabytes: int = Field(1024, ge=0, description="limit of cached lower-layer activations")

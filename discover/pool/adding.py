@@ -31,9 +31,9 @@ class Copies:
 
     def fold(self, found: Document) -> None:
         """Take one more copy in; of several titles, languages or dates the smallest stays."""
-        self.title = _least(self.title, clean(found.title)[:1000])
-        self.language = _least(self.language, clean(found.language)[:8])
-        self.date = _least(self.date, clean(found.date)[:32])
+        self.title = _least(self.title, found.title and clean(found.title)[:1000])
+        self.language = _least(self.language, found.language and clean(found.language)[:8])
+        self.date = _least(self.date, found.date and clean(found.date)[:32])
         self.split = "test" if "test" in (self.split, found.split) else "train"
         if found.label is not None and clean(found.label):
             self.labels.add(clean(found.label))

@@ -137,7 +137,7 @@ def log_probabilities(utilities: Floats, temperature: float, floor: float) -> Fl
     chosen: Floats = log_softmax((scaled - scaled.max()) / temperature)
     if floor <= 0:
         return chosen
-    return np.logaddexp(np.log1p(-floor) + chosen, np.log(floor) + flat)
+    return np.minimum(np.logaddexp(np.log1p(-floor) + chosen, np.log(floor) + flat), 0.0)
 
 
 def _certain(indices: Indices, values: Floats) -> Picks:

@@ -97,7 +97,8 @@ def draw_uniformly(
         seed: the draw depends on it and on public ids alone.
 
     Returns:
-        (k,) row ids in the order of the draw, k = n or all there are; (k,) log-probabilities of each given those before.
+        (k,) row ids in the order of the draw, k being n or all there are; (k,) log-probabilities, each given the picks
+        before it.
     """
     barred = _array(excluded)
     positions = _uniform_order(store, barred, n, seed)[:n]
@@ -116,7 +117,7 @@ def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: 
 
 
 def _neighbours(index: Index, labelled: NDArray[np.int64], config: CandidateConfig, seed: int) -> Positions:
-    """Rows near labelled ones, nearest first: the first neighbour of every anchor, then the second of every anchor …"""
+    """Rows near labelled ones: the nearest of every anchor, then the second nearest of every anchor, and so on."""
     wanted = int(config.neighbours * config.count)
     anchors = _anchors(index.store, labelled, seed)
     if not wanted or not len(anchors):

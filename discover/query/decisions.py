@@ -76,9 +76,9 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Read one query's candidates.
 
     Returns:
-        The arrays: ``public_ids`` (n, 16) uint8, ``features`` (n, F) float32, NaN where unknown, ``mask`` (n,) bool (which
-        could be picked), ``generator`` (n,) uint8, ``picked`` (k,) int64 rows in the order of the draw, ``utilities`` and
-        ``log_propensities`` (k,) float64 of those, and, where the strategy draws in one shot, ``logits`` (n,) float64.
+        The arrays: ``public_ids`` (n, 16) uint8; ``features`` (n, F) float32, NaN where unknown; ``mask`` (n,) bool,
+        what could be picked; ``generator`` (n,) uint8; ``picked`` (k,) int64, rows in the order of the draw; their
+        ``utilities`` and ``log_propensities`` (k,) float64; and of a one-shot draw ``logits`` (n,) float64.
         The metadata: ``features`` and ``generators``, names joined by commas; ``query``, ``strategy``, ``temperature``,
         ``floor``, ``seed``.
 
@@ -87,9 +87,30 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="np") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}  # noqa: SIM118
+            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise DiscoverError(f"the decision log needs {path}, which cannot be read: {error}") from error
+
+
+def most_uncertain(database: Database, folder: RunFolder, query_id: str, n: int) -> list[int]:
+    """Row ids of the candidates of a past query with the smallest margin, at most n, smallest first.
+
+    Empty when there was no such query; when only its arrays were lost, the caller's other shares fill the room.
+    """
+    path = folder.decision_arrays / f"{query_id}.safetensors"
+    if not path.is_file():
+        return []
+    arrays, _ = read_arrays(path)
+    margin = arrays["features"][:, FEATURES.index("margin")]
+    rows = np.argsort(margin, kind="stable")[:n]
+    public_ids = [bytes(arrays["public_ids"][row]).hex() for row in rows]
+    found: dict[str, int] = {}
+    with database.read() as connection:
+        for start in range(0, len(public_ids), CHUNK):
+            wanted = document.c.public_id.in_(public_ids[start : start + CHUNK])
+            known = connection.execute(select(document.c.public_id, document.c.id).where(wanted))
+            found.update((row.public_id, row.id) for row in known)
+    return [found[public_id] for public_id in public_ids if public_id in found]
 
 
 def export(database: Database, path: Path, run: str = "") -> None:

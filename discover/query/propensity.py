@@ -38,8 +38,9 @@ def set_log_propensity(logits: ArrayLike, indices: ArrayLike) -> float:
 
         P(S) = integral of g(z) * prod over S of (1 - exp(-exp(a - z))) dz.
 
-    The integrand's logarithm is concave, with its peak between -log(k + 1) and 0, and is analytic in a strip, so the
-    trapezoidal rule between the points where it becomes negligible converges geometrically. All in the log domain.
+    The integrand's logarithm h is concave, and h' <= exp(-z) - 1 everywhere, h' >= exp(-z) - 1 - k: so its peak lies
+    between -log(k + 1) and 0, and outside of the range searched below it is negligible, whatever the logits. It is
+    analytic in a strip, so the trapezoidal rule converges geometrically. All in the log domain.
 
     Args:
         logits: (n,) log-probabilities, up to a constant.
@@ -53,13 +54,10 @@ def set_log_propensity(logits: ArrayLike, indices: ArrayLike) -> float:
     if k in (0, len(logits)):
         return 0.0
     above = np.sort(logits[indices]) - _log_rest(logits, indices)
-    floor, ceiling = -np.log(k + 1.0), 0.0
-    for _ in range(30):  # bisection for the peak: a billionth is more than the bounds need
-        middle = (floor + ceiling) / 2
-        floor, ceiling = (middle, ceiling) if _slope(middle, above) > 0 else (floor, middle)
-    peak = _log_integrand(np.array([floor]), above)[0]
-    low = _crossing(floor, -1.0, peak - NEGLIGIBLE, above)
-    high = _crossing(floor, 1.0, peak - NEGLIGIBLE, above)
+    coarse = np.linspace(-np.log(k + 1.0) - 4, NEGLIGIBLE + 1, 96)
+    heights = _log_integrand(coarse, above)
+    matters = np.flatnonzero(heights > heights.max() - NEGLIGIBLE)
+    low, high = coarse[max(matters[0] - 1, 0)], coarse[min(matters[-1] + 1, len(coarse) - 1)]
     # The product bends on a scale of 1/sqrt(k) at its sharpest: half of that leaves less than 1e-15, relative.
     points = np.linspace(low, high, 2 + int((high - low) * 2 * np.sqrt(k + 6)))
     return min(0.0, float(logsumexp(_log_integrand(points, above)) + np.log(points[1] - points[0])))
@@ -77,16 +75,3 @@ def _log_integrand(z: NDArray[np.float64], above: NDArray[np.float64]) -> NDArra
     tiny = gap < -30  # there 1 - exp(-x) is x to the last digit
     exact = np.log(-np.expm1(-np.exp(np.clip(gap, -30, 700))))
     return -z - np.exp(-z) + np.where(tiny, gap, exact).sum(axis=1)
-
-
-def _slope(z: float, above: NDArray[np.float64]) -> float:
-    x = np.exp(np.clip(above - z, -700, 700))
-    return float(np.exp(-z) - 1 - (x / np.expm1(x)).sum())
-
-
-def _crossing(start: float, direction: float, level: float, above: NDArray[np.float64]) -> float:
-    """Where the integrand's logarithm, falling from `start` in a direction, passes below a level."""
-    reach = 1.0
-    while _log_integrand(np.array([start + direction * reach]), above)[0] > level:
-        reach *= 1.25
-    return start + direction * reach

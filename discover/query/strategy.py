@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from discover import plugins
 from discover.errors import DiscoverError
-from discover.query import modal
+from discover.query import stock
 from discover.query.acquire import Picks
 from discover.query.view import View
 
@@ -45,6 +45,8 @@ class Strategy:
             DiscoverError: the strategy fails, or what it returns breaks the contract.
         """
         count = min(n, len(view))
+        if count == 0:  # no strategy need think of it
+            return Picks(np.empty(0, np.int64), np.empty(0), np.empty(0))
         try:
             picks = self.function(view, count, rng, **self.options)
         except DiscoverError:
@@ -73,9 +75,8 @@ def load_strategy(word: str, options: dict[str, Any] | None = None) -> Strategy:
         DiscoverError: there is no such strategy, or an option is not one of its own.
     """
     options = dict(options or {})
-    if modal.names(word):
-        function = modal.load(word, options)
-        return Strategy(word, function)
+    if stock.is_stock(word):
+        return Strategy(word, stock.load(word, options))
     function = plugins.load(PACKAGE, word)
     if not callable(function):
         raise DiscoverError(f"{word!r} must be a function (view, n, rng) -> Picks, found {type(function).__name__}")
@@ -96,8 +97,8 @@ def as_modal_strategy(
         rng: drawn from at each query.
 
     Returns:
-        A function (classifier, X, n_instances=1) -> (indices (k,), utilities (k,)). Always a pair: modAL runs a strategy
-        twice when it returns a bare array, and takes a bare array of two indices for a pair.
+        A function (classifier, X, n_instances=1) -> (indices (k,), utilities (k,)). Always a pair: modAL runs a
+        strategy twice when it returns a bare array, and takes a bare array of two indices for a pair.
     """
     failed: BaseException | None = None
 

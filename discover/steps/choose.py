@@ -3,6 +3,7 @@
 import hashlib
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection
 
 from discover.campaign import Campaign
@@ -11,7 +12,7 @@ from discover.learn.learner import Learner
 from discover.query import candidates, decisions
 from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig
-from discover.query.strategy import load_strategy
+from discover.query.strategy import Strategy, load_strategy
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
 
@@ -25,32 +26,41 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     """
     n = _affordable(campaign, arm, round_)
     n_audit = round(n * campaign.config.label.audit) if round_ else 0
-    asked = campaign.queue.asked(arm)
-    audited, audit_odds = candidates.draw_uniformly(campaign.store, asked, n_audit, _seed(campaign, round_, "audit"))
-    view = _view(campaign, arm, round_, learner, asked.union(audited.tolist()))
+    asked = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
+    drawn = candidates.draw_uniformly(campaign.store, asked, n_audit, _seed(campaign, round_, "audit"))
+    audited = decisions.Audit(*drawn)
+    view = _view(campaign, arm, round_, learner, asked.union(audited.ids.tolist()))
     if n == 0 or len(view) == 0:
         return Finished({"asked": 0, "suggestions": {}})
-    word = arm if round_ else SEED_STRATEGY
-    options = campaign.config.query.options if word == campaign.config.query.strategy else {}
+    strategy = strategy_of(campaign, arm) if round_ else load_strategy(SEED_STRATEGY)
     seed = _seed(campaign, round_, arm if round_ else "")
-    chosen = load_strategy(word, options)(view, n - len(audited), np.random.default_rng(seed))
-    picks = learner.query(view.ids, chosen)
+    picks = learner.query(view.ids, strategy(view, n - len(audited.ids), np.random.default_rng(seed)))
     row = {
         "id": query_id(arm, round_),
         "arm": arm,
         "round": round_,
-        "strategy": word,
+        "strategy": strategy.word,
         "model": campaign.latest_model(arm),
         "temperature": view.temperature,
         "seed": seed,
     }
-    asking = np.concatenate([view.ids[picks.indices], audited])
+    asking = np.concatenate([view.ids[picks.indices], audited.ids])
 
     def commit(connection: Connection) -> None:
-        decisions.record(connection, campaign.folder, row, view, picks, audited, audit_odds)
+        decisions.record(connection, campaign.folder, row, view, picks, audited)
         campaign.queue.put(connection, arm, round_, _slots(campaign, asking, len(picks.indices), seed))
 
     return Finished({"asked": len(asking), "suggestions": _suggestions(campaign, view, picks)}, commit)
+
+
+def strategy_of(campaign: Campaign, arm: str) -> Strategy:
+    """The arm's strategy; `query.options` are those of `query.strategy`, other arms have their defaults.
+
+    Raises:
+        DiscoverError: there is no such strategy, or an option is not its own.
+    """
+    word, settings = campaign.strategies[arm], campaign.config.query
+    return load_strategy(word, settings.options if word == settings.strategy else {})
 
 
 def query_id(arm: str, round_: int) -> str:
@@ -76,7 +86,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded:
         campaign.index,
         excluded=excluded,
         labelled=[row.document_id for row in newest_first],
-        uncertain=decisions.most_uncertain(campaign.database, campaign.folder, query_id(arm, round_ - 1)),
+        uncertain=decisions.most_uncertain(campaign.database, campaign.folder, query_id(arm, round_ - 1), shares.count),
         config=shares,
         seed=_seed(campaign, round_, "candidates"),
     )
@@ -85,7 +95,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded:
     return View(
         ids=drawn.ids,
         generator=drawn.generator,
-        age=_age(campaign, round_, drawn),
+        age=_age(campaign, round_, drawn.ids),
         costs=np.ones(len(drawn)),
         temperature=settings.temperature,
         floor=settings.floor,
@@ -97,10 +107,10 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded:
     )
 
 
-def _age(campaign: Campaign, round_: int, drawn: candidates.Candidates) -> np.ndarray:
-    """(n,) rounds since each candidate was embedded: the store keeps the order in which rounds brought them."""
-    batches = (campaign.output("", round_, "intake") or {"batches": []})["batches"]
-    return float(round_) - np.searchsorted(batches, campaign.store.positions(drawn.ids), side="right")
+def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) rounds since each candidate was taken in: row ids rise, and each round knows the last of its own."""
+    lasts = (campaign.output("", round_, "intake") or {})["lasts"]
+    return round_ - np.searchsorted(lasts, ids).astype(np.float64)
 
 
 def _progress(campaign: Campaign, arm: str, round_: int) -> Progress:
@@ -112,7 +122,7 @@ def _progress(campaign: Campaign, arm: str, round_: int) -> Progress:
     return Progress(campaign.queue.spent(arm), campaign.config.label.budget, rounds)
 
 
-def _slots(campaign: Campaign, asking: np.ndarray, picked: int, seed: int) -> list[dict[str, object]]:
+def _slots(campaign: Campaign, asking: NDArray[np.int64], picked: int, seed: int) -> list[dict[str, object]]:
     """Questions in a shuffled order, so that an annotator cannot tell the audit sample by its place."""
     public_ids = [document.public_id for document in campaign.pool.documents(asking.tolist())]
     places = np.random.default_rng([seed, 1]).permutation(len(asking))

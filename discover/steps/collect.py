@@ -1,6 +1,8 @@
 """Step 3: the answers. People are kept one batch ahead, so that labeling never waits for training."""
 
+import hashlib
 import time
+from typing import Any
 
 from discover.campaign import Campaign
 from discover.steps import Finished, simulation
@@ -24,4 +26,10 @@ def collect(campaign: Campaign, arm: str, round_: int) -> Finished:
             print(f"waiting for {waiting - ahead} answers; `discover serve` asks for them", flush=True)
             reminded = time.monotonic()
         time.sleep(POLL_SECONDS)
-    return Finished({"spent": campaign.queue.spent(arm)})
+    return Finished(answers_of(campaign, arm))
+
+
+def answers_of(campaign: Campaign, arm: str) -> dict[str, Any]:
+    """The answers as they now stand: what they cost, and a digest that changes with any of them."""
+    standing = [(row.document_id, row.label) for row in campaign.queue.labels(arm)]
+    return {"spent": campaign.queue.spent(arm), "digest": hashlib.sha256(repr(standing).encode()).hexdigest()}

@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from discover import db
 from discover.campaign import Campaign
 from discover.evaluate import audit, metrics
 from discover.learn.learner import Learner
+from discover.query import decisions
 from discover.steps import Finished, simulation
+from discover.steps.choose import query_id
 
 
 def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
@@ -27,9 +29,9 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     row: dict[str, Any] = {
         "round": round_,
         "arm": arm,
-        "strategy": arm,
+        "strategy": campaign.strategies[arm],
         "labels": len(labelled),
-        "pool": (campaign.output("", round_, "intake") or {})["stored"],
+        "pool": (campaign.output("", round_, "intake") or {})["stored"] - len(tested[0]),
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
     }
@@ -98,5 +100,4 @@ def _reward(connection: Connection, arm: str, round_: int, row: dict[str, Any]) 
         select(db.metric.c.row).where(db.metric.c.arm == arm, db.metric.c.round == round_ - 1)
     ).scalar()
     if before and before["accuracy"] is not None and row["accuracy"] is not None:
-        reward = {"reward": row["accuracy"] - before["accuracy"], "reward_source": row["source"]}
-        connection.execute(update(db.query).where(db.query.c.id == f"{arm}-{round_:04d}").values(**reward))
+        decisions.set_reward(connection, query_id(arm, round_), row["accuracy"] - before["accuracy"], row["source"])

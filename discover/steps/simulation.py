@@ -46,7 +46,7 @@ def unanswerable(campaign: Campaign) -> Callable[[list[Document]], list[bool]] |
 
 def answer(campaign: Campaign, arm: str) -> None:
     """Answer what waits, through the queue, as a person would."""
-    answer_open(campaign.queue, arm, oracle(campaign), campaign.pool)
+    answer_open(campaign.queue, arm, oracle(campaign))
 
 
 def truths(campaign: Campaign, documents: list[Document]) -> list[str | None]:

@@ -1,55 +1,63 @@
 """Step 4: the answers become a model, by incremental fine-tuning with replay."""
 
+import sys
+
 import numpy as np
 from sqlalchemy import Connection
 
 from discover import db
 from discover.campaign import Campaign
+from discover.errors import DiscoverError
 from discover.evaluate import audit
+from discover.label.queue import Labelled
 from discover.learn import registry
+from discover.learn.calibration import fit_temperature
 from discover.learn.classifier import TextClassifier
 from discover.learn.learner import Learner
 from discover.steps import Finished
 
-CALIBRATION_MINIMUM = 10  # audit answers below which a temperature would be noise
-
 
 def open_learner(campaign: Campaign, arm: str) -> Learner:
-    """The arm's learner as its newest model left it, or a new one that knows the label descriptions alone."""
-    classifier = TextClassifier(
-        campaign.encoder,
-        campaign.pool.texts,
-        campaign.config.label.classes,
-        campaign.config.learn,
-        campaign.config.seed,
-        campaign.activations,
-    )
+    """The arm's learner as its newest model left it; without one, it knows the label descriptions alone.
+
+    The answers are in the database, so a model that is damaged, or that no longer fits the config, costs a training
+    and nothing else.
+    """
+
+    def untaught() -> TextClassifier:
+        settings = campaign.config
+        return TextClassifier(
+            campaign.encoder,
+            campaign.pool.texts,
+            settings.label.classes,
+            settings.learn,
+            settings.seed,
+            campaign.activations,
+            campaign.store.vectors,
+        )
+
     version = campaign.latest_model(arm)
-    if version is not None:
-        registry.load(campaign.folder.models / version, classifier)
-    return Learner(classifier)
+    if version is None:
+        return Learner(untaught())
+    try:
+        return Learner(registry.load(campaign.folder.models / version, untaught()))
+    except DiscoverError as error:
+        print(f"discover: {error}. It is learned anew from all answers.", file=sys.stderr)
+        return Learner(untaught())
 
 
 def teach(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
-    """Teach what is new, calibrate on the audit answers kept for decisions, and publish the model.
+    """Learn the answers as they now stand, calibrate on the audit answers kept for decisions, publish the model.
 
-    New answers go through modAL's ``teach``, which only appends; once an old answer was corrected or taken back, all
-    answers as they now stand go through ``fit``. Audit answers never train.
+    Audit answers never train. Without a new or changed answer the model stays as it is.
     """
     labelled = campaign.queue.labels(arm)
-    index = {name: number for number, name in enumerate(campaign.classes)}
-    standing = {row.document_id: index[row.label] for row in labelled if row.kind != "audit"}
-    taught = learner.classifier.taught
-    new = {key: label for key, label in standing.items() if key not in taught}
-    changed = any(standing.get(key) != label for key, label in taught.items())
-    if not new and not changed:
-        return Finished({"version": campaign.latest_model(arm), "taught": len(taught)})
-    answers = standing if changed else new
-    ids, y = np.array(list(answers), np.int64), np.array(list(answers.values()), np.int64)
-    (learner.fit if changed else learner.teach)(ids, y)
-    held = [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE]
-    if len(held) >= CALIBRATION_MINIMUM:
-        learner.calibrate(np.array([row.document_id for row in held]), np.array([index[row.label] for row in held]))
+    ids, y = _columns(campaign, [row for row in labelled if row.kind != "audit"])
+    if dict(zip(ids.tolist(), y.tolist(), strict=True)) == learner.classifier.taught:
+        return Finished({"version": campaign.latest_model(arm), "taught": len(ids)})
+    learner.learn(ids, y)
+    held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
+    learner.classifier.temperature = fit_temperature(learner.predict_proba(held), truth, learner.classifier.temperature)
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 
@@ -57,4 +65,11 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         row = {"version": version, "arm": arm, "round": round_, "checksum": checksum, "created": db.now()}
         connection.execute(db.model.insert().values(**row))
 
-    return Finished({"version": version, "taught": len(standing)}, commit)
+    return Finished({"version": version, "taught": len(ids)}, commit)
+
+
+def _columns(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:
+    """(m,) row ids and (m,) class indices."""
+    index = {name: number for number, name in enumerate(campaign.classes)}
+    ids = np.array([row.document_id for row in rows], np.int64)
+    return ids, np.array([index[row.label] for row in rows], np.int64)

@@ -22,7 +22,7 @@ from discover.query.view import View
 SEEDS = 2**32
 
 
-def names(word: str) -> bool:
+def is_stock(word: str) -> bool:
     """Whether a config word names a stock strategy."""
     return word.startswith("modAL.")
 

@@ -1,0 +1,46 @@
+"""``python -m crawlers``: the crawl, as a process of its own."""
+
+import argparse
+import json
+import sys
+
+from discover.errors import DiscoverError
+from discover.run import RunFolder
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        the exit status.
+    """
+    parser = argparse.ArgumentParser(prog="python -m crawlers", description="Crawl into a run's pool.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    crawling = commands.add_parser("crawl", help="crawl as RUN_FOLDER/config.yaml says, or go on with it")
+    crawling.add_argument("run_folder", metavar="RUN_FOLDER")
+    extracting = commands.add_parser("extract", help="print what the crawler would keep of one page, as JSON")
+    extracting.add_argument("place", metavar="FILE_OR_ADDRESS")
+    extracting.add_argument(
+        "--allow-private",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="a host on a private network to let through",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "crawl":
+            from crawlers.crawl import crawl
+
+            return crawl(RunFolder(options.run_folder))
+        from crawlers.fetch import extract_from
+
+        print(json.dumps(extract_from(options.place, options.allow_private).as_json(), ensure_ascii=False))
+        return 0
+    except DiscoverError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""How a crawl shows that it goes on: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from crawlers.frontier_spider import Task
+
+EVERY = 5.0  # seconds between two lines
+
+
+class Progress:
+    """Called with the task after each transaction.
+
+    Args:
+        max_pages: where the crawl ends at the latest.
+    """
+
+    def __init__(self, max_pages: int):
+        self.max_pages = max_pages
+        self._bar = tqdm(unit="page", desc="crawl", disable=None, file=sys.stderr, leave=False)
+        self._last = time.monotonic()
+
+    def __call__(self, task: Task) -> None:
+        """Show the counts."""
+        counts = task.counts
+        pages = task.frontier.finished_before + counts["pages"] + sum(task.rejected.values())
+        if not self._bar.disable:
+            self._bar.total = min(self.max_pages, task.frontier.known())
+            self._bar.n = min(pages, self._bar.total)
+            self._bar.set_postfix(documents=counts["new"], refresh=False)
+            self._bar.refresh()
+        elif time.monotonic() - self._last > EVERY:
+            self._last = time.monotonic()
+            print(f"crawl: {counts['pages']:,} pages, {counts['new']:,} documents", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Clear the bar."""
+        self._bar.close()
+
+
+def summary(task: Task) -> str:
+    """The line a crawl ends with."""
+    counts = task.counts
+    line = f"crawl: {counts['pages']:,} pages, {counts['new']:,} new documents, {counts['seen']:,} seen before"
+    if task.rejected:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in task.rejected.most_common())
+        line += f"; rejected: {reasons}"
+    if task.frontier.finished_before:
+        line += f"; {task.frontier.finished_before:,} addresses were done earlier"
+    return line

@@ -1,0 +1,187 @@
+"""The labeling queue in a browser: plain forms that work without JavaScript, and one script that makes them quick.
+
+A request touches the database only, never a model, so an annotator never waits for a training.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
+
+from fastapi import Depends, FastAPI, Form, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from discover.errors import DiscoverError
+from discover.label.config import LabelConfig
+from discover.label.queue import Queue
+from discover.label.slots import NAME_LENGTH, SNIPPET
+from discover.label.web.desk import Desk, Suggest
+from discover.label.web.guard import Guard
+from discover.pool.document import clean
+
+HERE = Path(__file__).parent
+NAME = "discover_annotator"
+YEAR = 365 * 24 * 3600
+
+Slot = Annotated[int, Form(ge=1, le=2**63 - 1)]
+Token = Annotated[str, Form(min_length=32, max_length=32)]
+Key = Annotated[str, Form(pattern="^[0-9a-f]{32}$")]
+Label = Annotated[str, Form()]
+
+
+class _Nameless(Exception):
+    """The visitor has not said who they are."""
+
+
+def create_app(
+    queue: Queue,
+    arm: str,
+    config: LabelConfig,
+    progress: Callable[[], dict[str, Any]],
+    suggest: Suggest | None = None,
+    *,
+    token: str | None = None,
+) -> FastAPI:
+    """Make the pages; `uvicorn.run` serves them.
+
+    Args:
+        queue: the questions.
+        arm: whose questions are asked.
+        config: classes, question and budget.
+        progress: see `Desk.progress`; called with each page, so it must be quick.
+        suggest: see `Desk.suggest`.
+        token: what visitors must bring once, as ``/?token=…``; without one only loopback host names are answered.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=[Middleware(Guard, token=token)])
+    pages = Jinja2Templates(HERE / "templates")
+    desk = Desk(queue, arm, config, progress, suggest)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    _handle_errors(app, pages)
+    _ask(app, pages, desk)
+    _look_back(app, pages, desk)
+    return app
+
+
+def _annotator(request: Request) -> str:
+    name = _clean_name(unquote(request.cookies.get(NAME, "")))
+    if not name:
+        raise _Nameless
+    return name
+
+
+Annotator = Annotated[str, Depends(_annotator)]
+
+
+def _clean_name(name: str) -> str:
+    return " ".join(clean(name).split())[:NAME_LENGTH].strip()
+
+
+def _by_script(request: Request) -> bool:
+    return "application/json" in request.headers.get("accept", "")
+
+
+def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
+    """The page with the question, and what its buttons do."""
+
+    def now(request: Request, annotator: str) -> Response:
+        return JSONResponse(desk.state(annotator)) if _by_script(request) else RedirectResponse("/", 303)
+
+    def check(label: str) -> str:
+        if label not in desk.config.classes:
+            raise DiscoverError(f"“{label:.80}” is none of the labels of this run: reload the page and choose one")
+        return label
+
+    @app.get("/")
+    def question(request: Request, annotator: Annotator) -> Response:
+        state = desk.state(annotator)
+        context = {"state": state, "labels": desk.labels(), "asked": desk.config.question, "annotator": annotator}
+        return pages.TemplateResponse(request, "question.html", context)
+
+    @app.get("/questions")
+    def questions(annotator: Annotator) -> Response:
+        return JSONResponse(desk.state(annotator))
+
+    @app.post("/answer")
+    def answer(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key, label: Label) -> Response:
+        desk.queue.answer(slot, token, annotator, check(label), key)
+        return now(request, annotator)
+
+    @app.post("/skip")
+    def skip(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key) -> Response:
+        desk.queue.skip(slot, token, annotator, key)
+        return now(request, annotator)
+
+    @app.post("/undo")
+    def undo(request: Request, annotator: Annotator, slot: Slot) -> Response:
+        latest = desk.queue.history(annotator, desk.arm, 1)
+        if latest and latest[0].slot == slot:  # a second click on the same button undoes no second answer
+            desk.queue.undo(annotator, desk.arm)
+        return now(request, annotator)
+
+    @app.post("/correct")
+    def correct(annotator: Annotator, slot: Slot, label: Label) -> Response:
+        if slot not in {past.slot for past in desk.queue.history(annotator, desk.arm)}:
+            raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
+        desk.queue.correct(slot, annotator, check(label))
+        return RedirectResponse(f"/answers#slot-{slot}", 303)
+
+
+def _look_back(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
+    """The annotator's own answers, and who the annotator is."""
+
+    @app.get("/answers")
+    def answers(request: Request, annotator: Annotator) -> Response:
+        history = desk.queue.history(annotator, desk.arm)
+        classes = list(desk.config.classes)
+        context = {"history": history, "classes": classes, "annotator": annotator, "snippet": SNIPPET}
+        return pages.TemplateResponse(request, "answers.html", context)
+
+    @app.post("/name")
+    def name(request: Request, name: Annotated[str, Form()]) -> Response:
+        cleaned = _clean_name(name)
+        if not cleaned:
+            raise DiscoverError("a name needs at least one visible character: go back and type one")
+        response = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        response.set_cookie(NAME, quote(cleaned), YEAR, httponly=True, samesite="lax", secure=secure)
+        return response
+
+    @app.post("/stop")
+    def stop(annotator: Annotator) -> Response:
+        desk.queue.release(annotator)
+        response = RedirectResponse("/", 303)
+        response.delete_cookie(NAME)
+        return response
+
+
+def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
+    """Every refusal is one sentence, on a page or as JSON."""
+
+    def tell(request: Request, message: str, status: int) -> Response:
+        if _by_script(request):
+            return JSONResponse({"error": message}, status)
+        return pages.TemplateResponse(request, "message.html", {"message": message}, status)
+
+    @app.exception_handler(DiscoverError)
+    def refused(request: Request, error: DiscoverError) -> Response:
+        return tell(request, str(error), 400)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(request: Request, error: RequestValidationError) -> Response:
+        fields = ", ".join(str(problem["loc"][-1]) for problem in error.errors())
+        return tell(request, f"the form's {fields} cannot be read: reload the page and try again", 400)
+
+    @app.exception_handler(HTTPException)
+    def missing(request: Request, error: HTTPException) -> Response:
+        return tell(request, f"{request.url.path}: {error.detail.lower()}", error.status_code)
+
+    @app.exception_handler(_Nameless)
+    def nameless(request: Request, _error: _Nameless) -> Response:
+        if _by_script(request):
+            return JSONResponse({"error": "say who you are first: reload the page"}, 401)
+        return pages.TemplateResponse(request, "name.html", {"length": NAME_LENGTH})

@@ -1,0 +1,109 @@
+"""An annotator's desk: what the pages show, as plain values and sentences, the same with and without JavaScript."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from discover.label.config import LabelConfig
+from discover.label.queue import Past, Question, Queue, Tally
+
+SHOWN_CHARACTERS = 4000
+AHEAD = 2  # the question on the screen, and the one after it
+RESERVED = "su"  # skip, undo
+KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
+
+Suggest = Callable[[Sequence[int]], Sequence[tuple[str, float] | None]]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The queue of one arm as its annotators see it.
+
+    Attributes:
+        queue: where questions come from.
+        arm: whose questions.
+        config: classes, question, budget.
+        progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
+        suggest: document ids to the model's label and its probability, None where it has none; shown after the answer.
+    """
+
+    queue: Queue
+    arm: str
+    config: LabelConfig
+    progress: Callable[[], dict[str, Any]]
+    suggest: Suggest | None = None
+
+    def labels(self) -> list[dict[str, str]]:
+        """The classes with their descriptions and keys; there are more classes than keys where there are many."""
+        names = self.config.classes.items()
+        return [{"name": n, "what": w, "key": KEYS[i] if i < len(KEYS) else ""} for i, (n, w) in enumerate(names)]
+
+    def state(self, annotator: str) -> dict[str, Any]:
+        """What the annotator sees now: questions (the first on the screen, the next fetched ahead), progress, last."""
+        questions = [_shown(question) for question in self.queue.claim(self.arm, annotator, AHEAD)]
+        known, tallies = self.progress(), self.queue.tallies(self.arm)
+        spent = self.queue.spent(self.arm)
+        return {
+            "questions": questions,
+            "progress": {"value": min(spent, self.config.budget), "max": self.config.budget},
+            "sentences": self._sentences(spent, tallies, known),
+            "waiting": self._waiting(spent, tallies, known),
+            "last": self._last(annotator),
+        }
+
+    def _sentences(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> list[str]:
+        lines = [f"{spent:g} of {self.config.budget} labels"]
+        for tally in tallies:
+            if tally.open:
+                skipped = f", {tally.skipped} skipped" if tally.skipped else ""
+                total = tally.answered + tally.skipped + tally.open
+                lines.append(f"round {tally.round}: {tally.answered} of {total} answered{skipped}")
+        if known.get("accuracy") is not None:
+            bounds = (known.get("low"), known.get("high"))
+            interval = "" if None in bounds else f" ({bounds[0]:.0%} to {bounds[1]:.0%})"
+            lines.append(f"estimated accuracy {known['accuracy']:.0%}{interval}")
+        return lines
+
+    def _waiting(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> str:
+        if any(tally.open for tally in tallies):
+            return "The remaining questions are with other annotators."
+        if known.get("finished") or spent >= self.config.budget:
+            return "All questions are answered. Thank you!"
+        return "The next batch is being chosen."
+
+    def _last(self, annotator: str) -> dict[str, Any] | None:
+        latest = self.queue.history(annotator, self.arm, 1)
+        return {"slot": latest[0].slot, "sentence": self._recall(latest[0])} if latest else None
+
+    def _recall(self, past: Past) -> str:
+        if past.label is None:
+            return "You skipped the last question."
+        said = f"You said “{past.label}”."
+        if self.suggest is None or past.kind == "audit":  # an audit question stays blind
+            return said
+        guess = self.suggest([past.document_id])[0]
+        return f"{said} The model’s guess: “{guess[0]}” ({guess[1]:.0%})." if guess else said
+
+
+def _shown(question: Question) -> dict[str, Any]:
+    document = question.document
+    shown, rest = _cut(document.text)
+    return {
+        "slot": question.slot,
+        "token": question.token,
+        "key": secrets.token_hex(16),  # names this submission: sent twice, it counts once
+        "title": document.title,
+        "source": document.address,
+        "text": shown,
+        "rest": rest,
+        "more": f"Show all {len(document.text):,} characters" if rest else "",
+    }
+
+
+def _cut(text: str) -> tuple[str, str]:
+    if len(text) <= SHOWN_CHARACTERS:
+        return text, ""
+    space = text.rfind(" ", SHOWN_CHARACTERS // 2, SHOWN_CHARACTERS)
+    end = space + 1 if space > 0 else SHOWN_CHARACTERS
+    return text[:end], text[end:]

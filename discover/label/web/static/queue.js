@@ -1,0 +1,199 @@
+"use strict";
+// Makes the question page quick: one key answers, the next question is here already, and an answer that cannot be sent
+// waits in this browser until the server is back. Without this file the page works as plain forms.
+(() => {
+  const BOX = "discover-outbox";
+  const $ = (id) => document.getElementById(id);
+  const form = $("answer");
+  const labels = [...form.querySelectorAll("[name=label]")];
+  const done = new Set(); // tokens of what was answered here; an undone question comes back with a new one
+  let questions = [];
+  let current = null;
+  let sending = null;
+  let pause = 0;
+  let spare = []; // the outbox where the browser keeps nothing
+
+  const read = () => {
+    try { return JSON.parse(localStorage.getItem(BOX)) || []; } catch { return spare; }
+  };
+  const write = (entries) => {
+    spare = entries;
+    try { localStorage.setItem(BOX, JSON.stringify(entries)); } catch { /* private mode: memory will do */ }
+  };
+
+  function show(question) {
+    current = question;
+    document.body.classList.toggle("pausing", !question);
+    if (!question) return;
+    for (const name of ["slot", "token", "key"]) form.elements[name].value = question[name];
+    for (const name of ["title", "source", "text", "rest", "more"]) $(name).textContent = question[name];
+    $("title").hidden = !question.title;
+    $("all").hidden = !question.rest;
+    $("all").open = false;
+    document.querySelector("article").scrollTop = 0;
+  }
+
+  function turn(waiting) {
+    // Hiding a focused element loses the focus, so it is carried along.
+    if ($("ask").hidden === waiting) return;
+    const inside = $("ask").contains(document.activeElement);
+    $("ask").hidden = waiting;
+    $("wait").hidden = !waiting;
+    if (waiting && inside) $("wait").focus();
+    if (!waiting && document.activeElement === $("wait")) document.querySelector("article").focus();
+  }
+
+  function take(state, afresh = false) {
+    questions = state.questions.filter((question) => !done.has(question.token));
+    if (current && !afresh) questions = [current, ...questions.filter((question) => question.slot !== current.slot)];
+    if (questions[0] !== current) show(questions[0] || null);
+    turn(!current && !read().length);
+    $("bar").value = state.progress.value;
+    $("bar").max = state.progress.max;
+    const lines = state.sentences.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence }));
+    if (lines.map((line) => line.textContent).join() !== [...$("sentences").children].map((line) => line.textContent).join())
+      $("sentences").replaceChildren(...lines);
+    $("waiting").textContent = state.waiting;
+    $("last").textContent = state.last ? state.last.sentence : "";
+    $("undo").hidden = !state.last;
+    if (state.last) $("undo").elements.slot.value = state.last.slot;
+  }
+
+  function trouble(message) {
+    $("trouble").textContent = message;
+    $("trouble").hidden = !message;
+  }
+
+  // A browser's own words for an unreachable server differ and help nobody.
+  const reason = (error) => (error instanceof TypeError || error.name === "TimeoutError" ? "the server does not answer" : error.message);
+
+  async function call(path, fields) {
+    const options = { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) };
+    if (fields) Object.assign(options, { method: "POST", body: new URLSearchParams(fields) });
+    const reply = await fetch(path, options);
+    const json = (reply.headers.get("content-type") || "").includes("json");
+    if (json && reply.ok) return { state: await reply.json() };
+    if (json && reply.status === 400) return { error: (await reply.json()).error };
+    throw new Error(json ? (await reply.json()).error : `the server says ${reply.status}`); // nothing is given up for it
+  }
+
+  async function sendAll() {
+    for (let entry; (entry = read()[0]); ) {
+      const { path, ...fields } = entry;
+      const { state, error } = await call(path, fields);
+      write(read().filter((other) => other.key !== entry.key));
+      trouble(error ? `One answer was refused: ${error}` : "");
+      if (state) take(state);
+    }
+  }
+
+  function flush() {
+    sending ??= sendAll()
+      .then(() => { pause = 0; return true; })
+      .catch((error) => {
+        trouble(`${read().length} not saved yet: ${reason(error)}. Nothing is lost, trying again.`);
+        pause = Math.min(10, pause * 2 || 1);
+        setTimeout(flush, pause * 1000);
+        return false;
+      })
+      .finally(() => { sending = null; });
+    return sending;
+  }
+
+  async function look() {
+    if (sending) return;
+    if (read().length) { flush(); return; }
+    try {
+      const { state, error } = await call("/questions");
+      trouble(error || "");
+      if (state) take(state);
+    } catch (error) {
+      trouble(`Nothing new: ${reason(error)}. Trying again.`);
+    }
+  }
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const button = event.submitter;
+    if (!current || !button) return;
+    const { slot, token, key } = current;
+    const entry = button.id === "skip" ? { path: "/skip", slot, token, key } : { path: "/answer", slot, token, key, label: button.value };
+    done.add(token);
+    write([...read(), entry]);
+    button.classList.add("taken");
+    setTimeout(() => button.classList.remove("taken"), 250);
+    questions = questions.slice(1);
+    show(questions[0] || null);
+    flush();
+  });
+
+  form.addEventListener("click", (event) => {
+    if (event.detail > 1) event.preventDefault(); // a double click is one answer, not one for the next question too
+  });
+
+  $("undo").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if ($("undo").inert) return;
+    $("undo").inert = true;
+    try {
+      if (!(await flush())) return;
+      const { state, error } = await call("/undo", { slot: $("undo").elements.slot.value });
+      trouble(error || "");
+      if (state) take(state, true);
+    } catch {
+      trouble("Undo did not reach the server: try again.");
+    } finally {
+      $("undo").inert = false;
+    }
+  });
+
+  const filter = $("filter");
+  const matching = () => labels.filter((button) => !button.hidden);
+  function narrow() {
+    const words = filter.value.toLowerCase().split(/\s+/);
+    for (const button of labels) {
+      const text = button.textContent.toLowerCase();
+      button.hidden = !words.every((word) => text.includes(word));
+    }
+  }
+  filter.addEventListener("input", narrow);
+  filter.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== "Escape") return;
+    event.preventDefault();
+    if (event.key === "Enter" && filter.value.trim() && !event.repeat && matching().length) form.requestSubmit(matching()[0]);
+    filter.value = "";
+    narrow();
+  });
+
+  const keys = $("shortcuts").querySelector("input");
+  function remember() {
+    document.body.classList.toggle("without-keys", !keys.checked);
+    try { localStorage.setItem("discover-keys", keys.checked ? "on" : "off"); } catch { /* private mode */ }
+  }
+  try { keys.checked = localStorage.getItem("discover-keys") !== "off"; } catch { /* private mode */ }
+  keys.addEventListener("change", remember);
+  remember();
+
+  document.addEventListener("keydown", (event) => {
+    if (!keys.checked || event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+    const key = event.key.toLowerCase();
+    const button = labels.find((label) => label.dataset.key === key);
+    if (key === "u" && !$("undo").hidden) $("undo").requestSubmit();
+    else if (key === "/" && !$("narrow").hidden) { event.preventDefault(); filter.focus(); }
+    else if ($("ask").hidden) return;
+    else if (key === "s") form.requestSubmit($("skip"));
+    else if (button) form.requestSubmit(button);
+  });
+
+  $("shortcuts").hidden = false;
+  $("narrow").hidden = labels.length <= 12;
+  for (const entry of read()) done.add(entry.token);
+  setInterval(() => { if ($("ask").hidden || !current) look(); }, 3000);
+  setInterval(() => { if (!document.hidden && current) look(); }, 60000); // renews the lease of what is on the screen
+  window.addEventListener("online", look);
+  const { slot, token, key } = form.elements;
+  if (token.value && !done.has(token.value)) current = { slot: Number(slot.value), token: token.value, key: key.value };
+  else show(null);
+  look();
+})();

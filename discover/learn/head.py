@@ -1,0 +1,63 @@
+"""The frozen-head mode: multinomial logistic regression over the encoder's vectors.
+
+Minimises the mean cross-entropy plus ``penalty / m`` times the squared distance of the weights from those that the
+classes' descriptions give: with few answers the descriptions decide, with many the answers do. The objective is convex,
+so the result does not depend on the start; L-BFGS runs until it has converged.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discover.learn.network import SCALE
+
+ROWS = 256  # of one product: fixed, so that a document's logits never depend on how many are asked for
+
+
+def fit(
+    vectors: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    prior: NDArray[np.float32],
+    penalty: float,
+    weights: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (c, d) and bias (c,).
+
+    Args:
+        vectors: (m, d) unit vectors of the answered documents.
+        classes: (m,) class indices.
+        prior: (c, d) unit vectors of the descriptions.
+        penalty: how strongly the descriptions hold.
+        weights: (c,) of the loss.
+    """
+    inputs, start = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
+    targets, loss_weights = torch.from_numpy(classes), torch.from_numpy(weights)
+    shift = torch.zeros(start.shape[0], start.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [shift], max_iter=500, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> torch.Tensor:
+        optimizer.zero_grad()
+        logits = (inputs @ (start + shift[:, :-1]).T + shift[:, -1]) * SCALE
+        loss = torch.nn.functional.cross_entropy(logits, targets, loss_weights)
+        loss = loss + penalty * SCALE / len(targets) * shift.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)
+    found = shift.detach()
+    return (start + found[:, :-1]).numpy(), found[:, -1].numpy()
+
+
+def logits(
+    vectors: NDArray[np.float32], weights: NDArray[np.float64], bias: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Logits, (n, c), of unit vectors (n, d)."""
+    found = np.empty((len(vectors), len(weights)))
+    for start in range(0, len(vectors), ROWS):
+        part = vectors[start : start + ROWS]
+        padded = np.zeros((ROWS, vectors.shape[1]))
+        padded[: len(part)] = part
+        found[start : start + ROWS] = ((padded @ weights.T + bias) * SCALE)[: len(part)]
+    return found

@@ -1,0 +1,125 @@
+"""The learner: modAL's `ActiveLearner` around the text classifier. The only file that imports ``modAL.models``.
+
+modAL is kept within bounds: samples are an (n, 1) column of row ids, so `teach` copies bytes; picks are computed before
+`query` and handed through it as a pair, since modAL runs a strategy that returns anything else a second time, and takes
+a bare result of two indices for indices and metrics; its one FutureWarning is silenced at the call.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from modAL.models import ActiveLearner
+from numpy.typing import ArrayLike, NDArray
+
+from discover.learn.classifier import TextClassifier, column
+
+
+class Chosen(Protocol):
+    """What a strategy of ours returns, as far as it matters here: positions and their utilities."""
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """(k,) positions among the candidates."""
+
+    @property
+    def utilities(self) -> NDArray[np.float64]:
+        """(k,) what the strategy thought of them."""
+
+
+P = TypeVar("P", bound=Chosen)
+
+
+class Learner:
+    """One arm's learner.
+
+    Args:
+        classifier: fitted or not; one that was loaded from the registry goes on without training again.
+
+    Attributes:
+        classifier: the estimator.
+        active: modAL's learner around it.
+    """
+
+    def __init__(self, classifier: TextClassifier):
+        self.classifier = classifier
+        self.active = ActiveLearner(estimator=classifier, query_strategy=_no_strategy)
+        self._take_over()
+
+    def query(self, ids: ArrayLike, picks: P) -> P:
+        """Pass picks through modAL's `query`, and give them back unchanged.
+
+        Args:
+            ids: (n,) row ids of the candidates.
+            picks: chosen by a strategy, as positions among the candidates.
+        """
+        self.active.query_strategy = lambda learner, X, **options: (picks.indices, picks.utilities)
+        chosen, rows = self.active.query(column(ids))
+        self.active.query_strategy = _no_strategy
+        if not (np.array_equal(chosen, picks.indices) and np.array_equal(rows, column(ids)[picks.indices])):
+            raise RuntimeError("modAL returned other documents than were picked")
+        return picks
+
+    def teach(self, ids: ArrayLike, y: ArrayLike) -> None:
+        """Append new answers and train on them, with replay.
+
+        Args:
+            ids: (k,) row ids, none of them taught before: a corrected answer goes through `fit`.
+            y: (k,) class indices.
+        """
+        new, answers = column(ids), np.asarray(y, dtype=np.int64)
+        if not len(new):
+            return
+        known = set(self.classifier.taught) & {int(row) for row in new.ravel()}
+        if known:
+            raise ValueError(f"teach only appends, but {len(known)} answers are known: give all of them to fit")
+        with _silenced():
+            self.active.teach(new, answers)
+
+    def fit(self, ids: ArrayLike, y: ArrayLike) -> None:
+        """Learn all answers as they now stand, corrections included.
+
+        Args:
+            ids: (m,) row ids of everything that is answered.
+            y: (m,) class indices.
+        """
+        with _silenced():
+            self.active.fit(column(ids), np.asarray(y, dtype=np.int64))
+
+    def learn(self, ids: ArrayLike, y: ArrayLike) -> None:
+        """Take in all answers as they now stand: `teach` where they only grew, `fit` where one changed or went.
+
+        Args:
+            ids: (m,) row ids of everything that is answered.
+            y: (m,) class indices.
+        """
+        rows, answers, taught = column(ids), np.asarray(y, dtype=np.int64), self.classifier.taught
+        stands = dict(zip(rows.ravel().tolist(), answers.tolist(), strict=True))
+        if any(stands.get(row) != answer for row, answer in taught.items()):
+            self.fit(rows, answers)
+            return
+        new = np.array([row not in taught for row in rows.ravel().tolist()], dtype=bool)
+        self.teach(rows[new], answers[new])
+
+    def predict_proba(self, ids: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities, (n, c), of the documents with these row ids (n,)."""
+        return self.active.predict_proba(column(ids))
+
+    def _take_over(self) -> None:
+        """Give modAL what the classifier already knows; its constructor would train on it again."""
+        if self.classifier.taught:
+            self.active.X_training = column(list(self.classifier.taught))
+            self.active.y_training = np.array(list(self.classifier.taught.values()), dtype=np.int64)
+
+
+def _no_strategy(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("picks are computed by a strategy of discover.query and handed to Learner.query")
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*force_all_finite", category=FutureWarning)
+        yield

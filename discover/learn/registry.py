@@ -1,0 +1,131 @@
+"""The model registry: a folder a version, with what was trained and a card that says for what.
+
+Published like every artefact: written aside, synced, renamed. What is read back is checked against the card first, and
+nothing is unpickled.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from discover import run
+from discover.errors import DiscoverError
+from discover.learn.classifier import TextClassifier
+
+FORMAT = "discover-model-1"
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+
+
+def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
+    """Publish a classifier as ``folder/version``; returns the checksum of its weights."""
+    with run.publish(folder / version) as scratch:
+        return write(scratch, classifier)
+
+
+def load(folder: Path, version: str, classifier: TextClassifier) -> TextClassifier:
+    """Read a version into a classifier that was made with the same encoder, classes and method.
+
+    Raises:
+        DiscoverError: it is missing, damaged, or was made for something else.
+    """
+    read(folder / version, classifier)
+    return classifier
+
+
+def latest(folder: Path) -> str | None:
+    """The last intact version in order of name; none when there is none."""
+    for path in sorted(folder.glob("*"), reverse=True):
+        if path.is_dir() and not path.name.endswith(run.PARTIAL) and is_intact(path):
+            return path.name
+    return None
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether a published folder holds what its card says."""
+    try:
+        card = read_card(folder)
+    except DiscoverError:
+        return False
+    return (folder / WEIGHTS).is_file() and _checksum(folder / WEIGHTS) == card["sha256"]
+
+
+def write(folder: Path, classifier: TextClassifier) -> str:
+    """Write weights and card into a folder; returns the checksum of the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(classifier.state(), folder / WEIGHTS)
+    checksum = _checksum(folder / WEIGHTS)
+    card = {
+        "format": FORMAT,
+        **_made_for(classifier),
+        "encoder_model": classifier.encoder.config.model,
+        "taught": len(classifier.taught),
+        "temperature": classifier.temperature,
+        "sha256": checksum,
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+    return checksum
+
+
+def read(folder: Path, classifier: TextClassifier) -> None:
+    """Restore a classifier from a folder.
+
+    Raises:
+        DiscoverError: the folder is missing, damaged, or was made for something else.
+    """
+    card = read_card(folder)
+    for key, expected in _made_for(classifier).items():
+        if card.get(key) != expected:
+            raise DiscoverError(
+                f"the model {folder} was made with {key} {_short(card.get(key))}, here it is {_short(expected)}: "
+                "use the config it was trained with, or start a new run"
+            )
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise DiscoverError(f"the model {folder} must hold {WEIGHTS}, which is missing: publish it again")
+    if _checksum(weights) != card.get("sha256"):
+        raise DiscoverError(f"the model {folder} is damaged: {WEIGHTS} is not what {CARD} says; publish it again")
+    try:
+        classifier.restore(load_file(weights), float(card["temperature"]))
+    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        raise DiscoverError(f"the model {folder} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of a model folder.
+
+    Raises:
+        DiscoverError: there is none, or it is not ours.
+    """
+    if not folder.is_dir():
+        raise DiscoverError(f"there is no model folder {folder}")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DiscoverError(f"the model {folder} must hold a readable {CARD}: publish it again") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise DiscoverError(f"{folder / CARD} must be of format {FORMAT}: this folder was not made by Discover")
+    return card
+
+
+def _made_for(classifier: TextClassifier) -> dict[str, Any]:
+    return {
+        "classes": classifier.classes,
+        "encoder": classifier.encoder.version,
+        "method": classifier.config.method,
+        "layer": classifier.layer,
+    }
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

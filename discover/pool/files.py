@@ -1,0 +1,168 @@
+"""Files in and out: what a row must hold to be a document, what is skipped, and how an export is published.
+
+A row's own ``id`` is not read: a document's public id is a hash of its text.
+"""
+
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from discover.db import insert_new, rejection
+from discover.errors import DiscoverError
+from discover.pool import formats
+from discover.pool.adding import refusal
+from discover.pool.document import Document, clean
+from discover.pool.formats import OnBad
+from discover.pool.pool import Pool
+from discover.progress import progress
+from discover.run import PARTIAL, publish
+
+REMEMBERED = 10_000  # skipped lines of one file; the others are only counted
+READ = {"jsonl": formats.read_jsonl, "csv": formats.read_csv, "parquet": formats.read_parquet}
+WRITE = {"jsonl": formats.write_jsonl, "csv": formats.write_csv, "parquet": formats.write_parquet}
+
+
+def read_documents(path: Path, on_bad: OnBad) -> Iterator[Document]:
+    """Stream the documents of a file, their texts cleaned.
+
+    Args:
+        path: a .jsonl, .csv or .parquet file; the first two may end in .gz.
+        on_bad: called with the line (of Parquet the row, both from 1) and the reason for each that is skipped.
+
+    Raises:
+        DiscoverError: the file is missing, damaged, of an unknown kind, or has no column ``text``.
+    """
+    return (found for _, found in _numbered(path, on_bad))
+
+
+def import_files(
+    pool: Pool, paths: Sequence[Path], classes: Iterable[str], report: Callable[[str], None] | None = None
+) -> Counter[str]:
+    """Add the documents of files; what is skipped is counted by reason, and kept with its line in `rejection`.
+
+    Args:
+        pool: where they go.
+        paths: files as for `read_documents`.
+        classes: the labels that a document may carry; with none given, any.
+        report: called with ``file:line: reason`` for each line that is skipped.
+
+    Raises:
+        DiscoverError: a file cannot be read, or there is nothing usable in any of them.
+    """
+    for path in paths:
+        _check(path)
+    labels = frozenset(classes)
+    counts: Counter[str] = Counter()
+    examples: list[str] = []
+    for path in paths:
+        skipped = _Skipped(path, report)
+        counts += pool.add(progress(_usable(path, labels, skipped), None, f"importing {path.name}"))
+        with pool.database.write() as connection:
+            insert_new(connection, rejection, skipped.rows)
+        counts += skipped.counts
+        examples += skipped.first
+    if not counts["new"] + counts["seen"]:
+        why = examples[0] if examples else ", ".join(counts) or "no rows"
+        raise DiscoverError(f"nothing usable in {', '.join(map(str, paths))} ({why}): rows need a `text` column")
+    return counts
+
+
+def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write rows to a .jsonl, .csv or .parquet file, which appears whole or not at all.
+
+    Args:
+        rows: each with the same keys; an ``id`` is a public id, text.
+        path: the first two kinds may end in .gz.
+
+    Raises:
+        DiscoverError: the kind is unknown, or the file cannot be written.
+    """
+    write = WRITE[formats.kind_of(path)]
+    try:
+        with publish(path) as scratch, formats.opened(scratch, "wb", path.suffix.lower() == ".gz") as handle:
+            write(map(_with_text_id, rows), handle)
+    except OSError as error:
+        raise DiscoverError(f"{path} cannot be written ({error.strerror or error}): choose another place") from error
+    finally:
+        with suppress(OSError):
+            path.with_name(path.name + PARTIAL).unlink()
+
+
+class _Skipped:
+    """Counts and remembers the lines of one file that are not taken."""
+
+    def __init__(self, path: Path, report: Callable[[str], None] | None):
+        self.path, self.report = path, report
+        self.counts: Counter[str] = Counter()
+        self.rows: list[dict[str, Any]] = []
+        self.first: list[str] = []
+
+    def __call__(self, line: int, reason: str) -> None:
+        name, _, detail = reason.partition(": ")
+        place = f"{self.path.as_posix()}:{line}"
+        self.counts[name] += 1
+        if len(self.rows) < REMEMBERED:
+            self.rows.append(refusal(place, name, detail))
+        self.first = self.first or [f"{place}: {reason}"]
+        if self.report:
+            self.report(f"{place}: {reason}")
+
+
+def _usable(path: Path, labels: frozenset[str], on_bad: OnBad) -> Iterator[Document]:
+    for line, found in _numbered(path, on_bad):
+        if found.label is None or not labels or found.label in labels:
+            yield found
+        else:
+            on_bad(line, f"label not in the list: {found.label!r:.80}")
+
+
+def _numbered(path: Path, on_bad: OnBad) -> Iterator[tuple[int, Document]]:
+    read = READ[_check(path)]
+    line = 0
+    try:
+        with formats.opened(path, "rb", path.suffix.lower() == ".gz") as handle:
+            for line, row in read(handle, on_bad):
+                found = _document(row, f"{path.as_posix()}:{line}")
+                if isinstance(found, str):
+                    on_bad(line, found)
+                else:
+                    yield line, found
+    except formats.NoText as error:
+        raise DiscoverError(f"{path}: {error}: rename the column that holds the texts") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DiscoverError(f"{path} is damaged after line {line} ({reason}): give a whole file") from error
+
+
+def _check(path: Path) -> str:
+    kind = formats.kind_of(path)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DiscoverError(f"{path} cannot be read ({error.strerror}): check its name and place") from error
+    return kind
+
+
+def _document(row: Mapping[str, Any], place: str) -> Document | str:
+    """The document that a row holds, or why it holds none."""
+    text, label, split = row.get("text"), row.get("label"), row.get("split")
+    if not isinstance(text, str) or not (text := clean(text)):
+        return "no text"
+    if isinstance(label, bool) or not isinstance(label, str | int | None):
+        return f"label is not text: {type(label).__name__}"
+    if split not in (None, "", "train", "test"):
+        return f"split is not train or test: {split!r:.40}"
+    url, title, language, date = (
+        "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date")
+    )
+    label = None if label is None else clean(str(label)) or None
+    return Document(text, url or place, title, language, date, label, split or "train")
+
+
+def _with_text_id(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(row.get("id", ""), str):
+        raise TypeError(f"ids leave as text, got {row['id']!r}: row ids stay inside")
+    return row

@@ -1,0 +1,179 @@
+"""Rows of JSONL, CSV and Parquet files: read line by line, written in a stream.
+
+In CSV a cell that a spreadsheet would take for a formula gets an apostrophe in front, and loses it again when read.
+"""
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any, cast
+
+from discover.errors import DiscoverError
+
+LINE_BYTES = 1 << 26  # a longer line is skipped, so that memory stays bounded
+BATCH = 1000
+COLUMNS = ("text", "label", "url", "split", "title", "language", "date")  # what an import looks at
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_UNDECODED = re.compile("[\udc80-\udcff]")  # what Python makes of bytes that are not UTF-8
+
+OnBad = Callable[[int, str], None]
+Rows = Iterator[tuple[int, Mapping[str, Any]]]
+
+
+class NoText(Exception):
+    """A file whose columns do not include ``text``."""
+
+
+def kind_of(path: Path) -> str:
+    """The kind of file that the name stands for: ``jsonl``, ``csv`` or ``parquet``.
+
+    Raises:
+        DiscoverError: none of them.
+    """
+    name = path.name.lower()
+    for kind in ("jsonl", "csv", "parquet"):
+        if name.endswith(f".{kind}") or (name.endswith(f".{kind}.gz") and kind != "parquet"):
+            return kind
+    raise DiscoverError(f"{path} must end in .jsonl, .csv (either also .gz) or .parquet: convert or rename it")
+
+
+def read_jsonl(handle: IO[bytes], on_bad: OnBad) -> Rows:
+    """One object a line; blank lines are passed over."""
+    for line, raw in enumerate(iter(lambda: handle.readline(LINE_BYTES), b""), start=1):
+        if len(raw) == LINE_BYTES and not raw.endswith(b"\n"):
+            while (rest := handle.readline(LINE_BYTES)) and not rest.endswith(b"\n"):
+                pass
+            on_bad(line, "line too long")
+            continue
+        try:
+            text = raw.decode("utf-8-sig" if line == 1 else "utf-8").strip()
+            row = json.loads(text) if text else {}
+        except UnicodeDecodeError as error:
+            on_bad(line, f"not UTF-8: byte {error.start + 1} of the line")
+            continue
+        except (ValueError, RecursionError) as error:
+            on_bad(line, f"not JSON: {error}")
+            continue
+        if not isinstance(row, dict):
+            on_bad(line, f"not JSON: an object is expected, found {type(row).__name__}")
+        elif text:
+            yield line, row
+
+
+def read_csv(handle: IO[bytes], on_bad: OnBad) -> Rows:
+    """Commas and double quotes, a header line; a row whose quotes do not match is skipped, not read as a longer one."""
+    with io.TextIOWrapper(handle, "utf-8-sig", errors="surrogateescape", newline="") as text:
+        csv.field_size_limit(max(csv.field_size_limit(), LINE_BYTES))
+        yield from _csv_rows(csv.reader(text, strict=True), on_bad)
+
+
+def _csv_rows(reader: Any, on_bad: OnBad) -> Rows:
+    header = [name.strip() for name in next(reader, [])]
+    check_columns(header)
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            on_bad(line, f"bad CSV row: {error}, lines {line} to {reader.line_num}")
+            continue
+        if len(cells) > len(header):
+            on_bad(line, f"bad CSV row: {len(cells)} cells under {len(header)} columns")
+        elif any(_UNDECODED.search(cell) for cell in cells):
+            on_bad(line, "not UTF-8")
+        elif cells:
+            yield line, dict(zip(header, (_plain(cell) for cell in cells), strict=False))
+
+
+def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
+    """Row groups one after the other; only the columns that an import looks at."""
+    import pyarrow
+    from pyarrow import parquet
+
+    row = 0
+    try:
+        table = parquet.ParquetFile(handle)
+        names = table.schema_arrow.names
+        check_columns(names)
+        for batch in table.iter_batches(BATCH, columns=[name for name in COLUMNS if name in names]):
+            for offset in range(batch.num_rows):
+                row += 1
+                try:
+                    found = {name: batch.column(name)[offset].as_py() for name in batch.schema.names}
+                except UnicodeDecodeError:
+                    on_bad(row, "not UTF-8")
+                else:
+                    yield row, found
+    except pyarrow.ArrowException as error:
+        raise OSError(" ".join(str(error).split())) from error
+
+
+def check_columns(names: Iterable[str]) -> None:
+    """Raise NoText unless there is a column ``text``; a file without any column is merely empty."""
+    found = list(names)
+    if found and "text" not in found:
+        raise NoText(f"a column 'text' is expected, found {', '.join(map(repr, found))}")
+
+
+def write_jsonl(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
+    """One object a line, UTF-8 as it is."""
+    for row in rows:
+        handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
+    """The first row's keys are the header; lists and objects are written as JSON."""
+    text = io.TextIOWrapper(handle, "utf-8", newline="")
+    writer = csv.writer(text)
+    names: list[str] = []
+    for row in rows:
+        if not names:
+            names = list(row)
+            writer.writerow(names)
+        writer.writerow([_cell(row[name]) for name in names])
+    text.flush()
+    text.detach()
+
+
+def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
+    """Types come from the first thousand rows; what is empty in all of them is text."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows = iter(rows)
+    first = list(islice(rows, BATCH))
+    schema = pyarrow.Table.from_pylist(first).schema
+    text = [pyarrow.field(f.name, pyarrow.string()) if pyarrow.types.is_null(f.type) else f for f in schema]
+    with parquet.ParquetWriter(handle, pyarrow.schema(text)) as writer:
+        batches = chain([first], iter(lambda: list(islice(rows, BATCH)), []))
+        for batch in batches:
+            writer.write_table(pyarrow.Table.from_pylist(batch, pyarrow.schema(text)))
+
+
+@contextmanager
+def opened(path: Path, mode: str, packed: bool) -> Iterator[IO[bytes]]:
+    """The file, unpacked or packed by gzip where asked; the same content gives the same bytes."""
+    with path.open(mode) as raw:
+        if packed:
+            with gzip.GzipFile(filename="", fileobj=raw, mode=mode, mtime=0) as handle:
+                yield cast(IO[bytes], handle)
+        else:
+            yield cast(IO[bytes], raw)
+
+
+def _plain(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

@@ -1,0 +1,382 @@
+"""One contract for every query strategy: those found in the package, a stock modAL one, and a user's own file."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from modAL.models import ActiveLearner
+from modAL.uncertainty import margin_sampling
+
+from discover.errors import DiscoverError
+from discover.query.acquire import Picks
+from discover.query.strategy import Strategy, as_modal_strategy, load_strategy, names
+from discover.query.view import View
+
+STOCK = "modAL.uncertainty:margin_sampling"
+DRAWS = 1000
+USER_FILE = '''
+import numpy as np
+from discover.query.acquire import Picks, gumbel_top_k
+
+def rarest(view, n, rng, *, power=1.0):
+    """Where the rarest class is likely."""
+    rare = view.probabilities[:, view.probabilities.mean(axis=0).argmin()]
+    return gumbel_top_k(rare**power, n, rng, view.temperature, view.floor)
+
+def twice(view, n, rng):
+    return Picks(np.zeros(n, np.int64), np.zeros(n), np.zeros(n))
+
+def outside(view, n, rng):
+    return Picks(np.arange(n) + len(view), np.zeros(n), np.zeros(n))
+
+def bare(view, n, rng):
+    return np.arange(n)
+
+def too_many(view, n, rng):
+    return Picks(np.arange(n + 1), np.zeros(n + 1), np.zeros(n + 1))
+
+def infinite(view, n, rng):
+    return Picks(np.arange(n), np.zeros(n), np.full(n, -np.inf))
+
+def broken(view, n, rng):
+    return view.no_such_thing
+
+number = 7
+'''
+
+
+def view_of(n=12, c=4, d=6, seed=0, m=3, **changes):
+    """A view of n random candidates; nothing of it is special but what a test changes."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(n, d)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    probabilities = rng.dirichlet(np.ones(c), n) if n else np.empty((0, c))
+    fields = {
+        "ids": np.sort(rng.permutation(1000)[:n]),
+        "generator": np.full(n, "uniform"),
+        "age": np.zeros(n),
+        "costs": np.ones(n),
+        "temperature": 0.3,
+        "floor": 0.2,
+        "make_vectors": lambda: vectors,
+        "make_probabilities": lambda: probabilities,
+        "make_labelled_vectors": lambda: rng.normal(size=(m, d)) if m else np.empty((0, d)),
+        "make_labels": lambda: np.arange(m) % c,
+    }
+    return View(**(fields | changes))
+
+
+@pytest.fixture
+def user_file(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(USER_FILE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(params=[*names(), STOCK, "user file"])
+def strategy(request, user_file) -> Strategy:
+    return load_strategy(f"{user_file}:rarest" if request.param == "user file" else request.param)
+
+
+@pytest.fixture(params=[*names(), "user file"])
+def drawing(request, user_file) -> Strategy:
+    """Those that draw; modAL's do not."""
+    return load_strategy(f"{user_file}:rarest" if request.param == "user file" else request.param)
+
+
+def assert_sound(picks, view, n):
+    count = min(n, len(view))
+    assert picks.indices.shape == picks.utilities.shape == picks.log_propensities.shape == (count,)
+    assert len(set(picks.indices.tolist())) == count
+    assert all(0 <= index < len(view) for index in picks.indices)
+    assert np.isfinite(picks.utilities).all()
+    assert np.isfinite(picks.log_propensities).all()
+    assert (picks.log_propensities <= 0).all()
+    if picks.logits is not None:
+        assert picks.logits.shape == (len(view),)
+        assert np.isfinite(picks.logits).all()
+        assert picks.log_propensities.sum() - 1e-9 <= picks.set_log_propensity <= 0
+    else:
+        assert picks.set_log_propensity is None
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(12, 5), (12, 1), (12, 12), (12, 40), (1, 1), (2, 2), (0, 3), (12, 0)])
+def test_sound_for_any_number(strategy, n, wanted):
+    view = view_of(n)
+    assert_sound(strategy(view, wanted, np.random.default_rng(0)), view, wanted)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.05, 10.0])
+def test_sound_at_any_temperature(strategy, temperature):
+    view = view_of(temperature=temperature)
+    assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [np.ones((12, 1)), np.full((12, 4), 0.25), np.eye(4)[np.arange(12) % 4]],
+    ids=["one class", "unfitted", "certain"],
+)
+def test_sound_on_degenerate_models(strategy, probabilities):
+    view = view_of(make_probabilities=lambda: probabilities)
+    assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
+
+
+def test_sound_with_no_label_yet(strategy):
+    view = view_of(m=0)
+    assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
+
+
+def test_sound_where_all_documents_are_alike(strategy):
+    vector = np.eye(6, dtype=np.float32)[:1]
+    view = view_of(
+        make_vectors=lambda: np.repeat(vector, 12, axis=0),
+        make_labelled_vectors=lambda: vector,
+        make_probabilities=lambda: np.repeat([[0.1, 0.2, 0.3, 0.4]], 12, axis=0),
+    )
+    assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
+
+
+def test_the_seed_decides(strategy):
+    first, again = (strategy(view_of(), 5, np.random.default_rng(3)) for _ in range(2))
+    assert np.array_equal(first.indices, again.indices)
+    assert np.array_equal(first.log_propensities, again.log_propensities)
+
+
+def test_seeds_differ(drawing):
+    orders = {tuple(drawing(view_of(), 5, np.random.default_rng(seed)).indices.tolist()) for seed in range(5)}
+    assert len(orders) > 1
+
+
+def test_numpys_global_generator_is_left_alone(strategy):
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    strategy(view_of(), 5, np.random.default_rng(0))
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_the_view_is_left_as_it_was(strategy):
+    view = view_of()
+    arrays = {name: getattr(view, name) for name in ("ids", "age", "costs", "vectors", "probabilities")}
+    before = {name: array.copy() for name, array in arrays.items()}
+    strategy(view, 5, np.random.default_rng(0))
+    for name, array in arrays.items():
+        assert np.array_equal(array, before[name])
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+
+
+def test_no_position_is_favoured(drawing):
+    """Candidates that are alike in every way are picked alike, wherever they stand."""
+    view = view_of(
+        5,
+        make_vectors=lambda: np.repeat(np.eye(6, dtype=np.float32)[:1], 5, axis=0),
+        make_probabilities=lambda: np.repeat([[0.1, 0.2, 0.3, 0.4]], 5, axis=0),
+    )
+    rng = np.random.default_rng(0)
+    counts = np.zeros(5)
+    for _ in range(DRAWS):
+        counts[drawing(view, 2, rng).indices] += 1
+    spread = math.sqrt(0.4 * 0.6 / DRAWS)
+    assert np.abs(counts / DRAWS - 0.4).max() < 4.5 * spread
+
+
+def test_a_candidate_keeps_its_chance_when_the_view_is_shuffled(drawing):
+    view = view_of(8)
+    order = np.random.default_rng(9).permutation(8)
+    shuffled = view_of(
+        8,
+        make_vectors=lambda: view.vectors[order],
+        make_probabilities=lambda: view.probabilities[order],
+        make_labelled_vectors=lambda: view.labelled_vectors,
+    )
+    here, there = ({}, {})
+    for seen, candidates, names_ in ((here, view, np.arange(8)), (there, shuffled, order)):
+        rng = np.random.default_rng(1)
+        while len(seen) < 8:
+            picks = drawing(candidates, 1, rng)
+            seen[int(names_[picks.indices[0]])] = float(picks.log_propensities[0])
+    assert here == pytest.approx(there, abs=1e-9)
+
+
+def test_propensities_match_observed_frequencies(drawing):
+    view = view_of(4)
+    rng = np.random.default_rng(2)
+    seen: dict[tuple[int, ...], int] = {}
+    claimed: dict[tuple[int, ...], float] = {}
+    for _ in range(DRAWS):
+        picks = drawing(view, 2, rng)
+        order = tuple(picks.indices.tolist())
+        seen[order] = seen.get(order, 0) + 1
+        claimed[order] = math.exp(picks.log_propensities.sum())
+    assert set(claimed) == set(itertools.permutations(range(4), 2))
+    assert sum(claimed.values()) == pytest.approx(1.0, abs=1e-9)
+    for order, expected in claimed.items():
+        assert abs(seen[order] / DRAWS - expected) < 4.5 * math.sqrt(expected * (1 - expected) / DRAWS)
+
+
+def test_only_what_is_asked_for_is_made():
+    def never():
+        raise AssertionError("made without need")
+
+    bare = {"make_vectors": never, "make_probabilities": never, "make_labelled_vectors": never, "make_labels": never}
+    load_strategy("random")(view_of(**bare), 3, np.random.default_rng(0))
+    del bare["make_probabilities"]
+    load_strategy("margin")(view_of(**bare), 3, np.random.default_rng(0))
+    made: list[int] = []
+    view = view_of(make_probabilities=lambda: made.append(1) or np.full((12, 2), 0.5))
+    load_strategy("entropy")(view, 3, np.random.default_rng(0))
+    load_strategy(STOCK)(view, 3, np.random.default_rng(0))
+    assert made == [1]
+
+
+def test_margin_and_entropy_want_what_the_model_cannot_tell():
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.4, 0.3, 0.3]])
+    view = view_of(3, make_probabilities=lambda: probabilities, temperature=0.0)
+    assert load_strategy("margin")(view, 3, np.random.default_rng(0)).indices.tolist() == [1, 2, 0]
+    assert load_strategy("entropy")(view, 3, np.random.default_rng(0)).indices.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("m", [0, 1, 150])
+def test_k_center_is_the_greedy_cover(m):
+    view = view_of(60, m=m, temperature=0.0)
+    picks = load_strategy("k_center")(view, 6, np.random.default_rng(0))
+    vectors = view.vectors.astype(np.float64)
+    centers = list(view.labelled_vectors.astype(np.float64))
+    for index, utility in zip(picks.indices, picks.utilities, strict=True):
+        if centers:
+            nearest = np.linalg.norm(vectors[:, None] - np.array(centers)[None], axis=2).min(axis=1)
+            assert utility == pytest.approx(nearest.max(), abs=1e-3)
+            assert nearest[index] == pytest.approx(nearest.max(), abs=1e-3)
+        centers.append(vectors[index])
+
+
+def test_a_stock_strategy_is_what_modal_does():
+    view = view_of(temperature=0.3)
+    picks = load_strategy(STOCK)(view, 4, np.random.default_rng(0))
+    indices, margins = margin_sampling(view, view.X, n_instances=4)
+    assert picks.indices.tolist() == indices.tolist()
+    assert picks.utilities.tolist() == margins.tolist()
+    assert picks.log_propensities.tolist() == [0.0] * 4
+    assert picks.logits is None
+    tied = load_strategy(STOCK, {"random_tie_break": True})
+    alike = view_of(make_probabilities=lambda: np.full((12, 2), 0.5))
+    drawn = [tied(alike, 4, np.random.default_rng(seed)).indices.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("word", "options", "message"),
+    [
+        ("modAL.uncertainty:margin", {}, r"offers entropy_sampling, margin_sampling, uncertainty_sampling"),
+        ("modAL.uncertainty", {}, r"offers entropy_sampling"),
+        ("modAL.uncertanty:margin_sampling", {}, r"did you mean modAL.uncertainty\?"),
+        ("modAL.expected_error:expected_error_reduction", {}, r"does not import with the versions installed here"),
+        (STOCK, {"tie": 1}, r"no option 'tie': known options: random_tie_break"),
+        ("margn", {}, r"did you mean 'margin'\?"),
+        ("margin", {"power": 2}, r"no option 'power'"),
+        ("{file}:rarest", {"powr": 2}, r"did you mean 'power'\?"),
+        ("{file}:number", {}, r"must be a function"),
+        ("{file}:nothing", {}, r"defines no 'nothing'"),
+    ],
+)
+def test_a_wrong_word_or_option_gets_one_clear_line(user_file, word, options, message):
+    with pytest.raises(DiscoverError, match=message) as caught:
+        load_strategy(word.format(file=user_file), options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("twice", "found one twice"),
+        ("outside", "must lie in 0 … 11"),
+        ("bare", "must return Picks, found ndarray"),
+        ("too_many", "3 integer indices expected"),
+        ("infinite", "log_propensities must be 3 finite numbers"),
+        ("broken", "failed: AttributeError"),
+    ],
+)
+def test_picks_that_break_the_contract_are_refused(user_file, name, message):
+    with pytest.raises(DiscoverError, match=message):
+        load_strategy(f"{user_file}:{name}")(view_of(), 3, np.random.default_rng(0))
+
+
+def test_a_stock_strategy_that_needs_more_than_a_view_says_so():
+    with pytest.raises(DiscoverError, match="uncertainty_batch_sampling' failed: AttributeError"):
+        load_strategy("modAL.batch:uncertainty_batch_sampling")(view_of(), 3, np.random.default_rng(0))
+
+
+def test_options_reach_the_strategy(user_file):
+    view = view_of(temperature=0.0)
+    plain = load_strategy(f"{user_file}:rarest")(view, 3, np.random.default_rng(0))
+    squared = load_strategy(f"{user_file}:rarest", {"power": 2.0})(view, 3, np.random.default_rng(0))
+    assert squared.utilities == pytest.approx(plain.utilities**2)
+
+
+class Fixed:
+    """An estimator that knows its answers."""
+
+    classes_ = np.arange(4)
+
+    def __init__(self, view):
+        self.view = view
+
+    def predict_proba(self, X):
+        return self.view.predict_proba(X)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_strategy_serves_a_modal_learner(drawing, count):
+    view = view_of()
+    calls: list[int] = []
+
+    def view_for(learner, X):
+        calls.append(len(X))
+        return view_of(ids=X[:, 0], make_probabilities=lambda: learner.predict_proba(X))
+
+    ours = as_modal_strategy(drawing, view_for, np.random.default_rng(4))
+    learner = ActiveLearner(Fixed(view), query_strategy=ours)
+    indices, rows, metrics = learner.query(view.X, n_instances=count, return_metrics=True)
+    expected = drawing(view, count, np.random.default_rng(4))
+    assert indices.tolist() == expected.indices.tolist()
+    assert rows[:, 0].tolist() == view.ids[expected.indices].tolist()
+    assert metrics.tolist() == expected.utilities.tolist()
+    assert calls == [12]
+
+
+def test_modal_does_not_run_a_failed_strategy_a_second_time():
+    calls: list[int] = []
+
+    def failing(view, n, rng) -> Picks:
+        calls.append(n)
+        raise KeyboardInterrupt if len(calls) == 1 else ValueError("later")
+
+    ours = as_modal_strategy(failing, lambda learner, X: view_of(), np.random.default_rng(0))
+    learner = ActiveLearner(Fixed(view_of()), query_strategy=ours)
+    with pytest.raises(KeyboardInterrupt):
+        learner.query(view_of().X)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match="later"):
+        learner.query(view_of().X)
+    assert len(calls) == 2
+
+
+def test_a_view_is_a_classifier_of_its_own_rows_only():
+    view = view_of()
+    rows = view.X[[7, 0, 7]]
+    assert np.array_equal(view.predict_proba(rows), view.probabilities[[7, 0, 7]])
+    assert view.predict_proba(view.X) is view.probabilities
+    for stranger in (-1, 5000):
+        with pytest.raises(DiscoverError, match="its own 12 candidates"):
+            view.predict_proba(np.array([[stranger]]))
+
+
+def test_a_view_refuses_arrays_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"view.age must have the shape \(12,\)"):
+        view_of(age=np.zeros(5))
+    with pytest.raises(ValueError, match=r"view.probabilities must have 12 rows"):
+        _ = view_of(make_probabilities=lambda: np.ones((5, 2))).probabilities
+    with pytest.raises(DiscoverError, match=r"asks for view.vectors"):
+        _ = view_of(make_vectors=None).vectors

@@ -1,0 +1,251 @@
+"""The queue in a real browser: Debian's headless Chromium, driven over loopback."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from sqlalchemy import select, update
+
+from discover import db
+from discover.db import Database
+from discover.label.config import LabelConfig
+from discover.label.queue import Queue
+from discover.label.web.app import create_app
+from tests.labeling import add_documents, filled
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+CONFIG = LabelConfig(
+    classes={"calm": "no wind at all", "storm": "too much of it", "fog": "nothing to see"},
+    question="What will the weather be?",
+    budget=20,
+)
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not CHROMIUM.exists(),
+        reason=f"THE PAGES ARE NOT TESTED IN A BROWSER: {CHROMIUM} is missing (apt install chromium)",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Site:
+    """The pages under a real uvicorn, which can go away and come back at the same address."""
+
+    def __init__(self, app):
+        self.app = app
+        self.port = 0
+
+    def start(self) -> None:
+        config = uvicorn.Config(
+            self.app, host="127.0.0.1", port=self.port, log_level="warning", ws="none", lifespan="off"
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run)
+        self.thread.start()
+        while not self.server.started:
+            assert self.thread.is_alive()
+            time.sleep(0.01)
+        self.port = self.server.servers[0].sockets[0].getsockname()[1]
+
+    def stop(self) -> None:
+        self.server.should_exit = self.server.force_exit = True
+        self.thread.join()
+
+
+@pytest.fixture
+def site(database: Database) -> Iterator[Site]:
+    made = Site(create_app(Queue(database, 30), "margin", CONFIG, dict))
+    made.start()
+    yield made
+    made.stop()
+
+
+def enter(page, site: Site) -> None:
+    page.goto(f"http://127.0.0.1:{site.port}/")
+    page.fill("#name", "Ada")
+    page.click("text=Start")
+    page.wait_for_selector("nav")
+    page.wait_for_load_state()  # a click does not wait for the script of the page it leads to
+
+
+@pytest.fixture
+def page(chromium, site: Site):
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.problems = []
+    opened.on("console", lambda said: opened.problems.append(said.text) if said.type == "error" else None)
+    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    enter(opened, site)
+    yield opened
+    context.close()
+
+
+def saved(database: Database) -> list[tuple[str, str | None]]:
+    with database.read() as connection:
+        wanted = select(db.answer.c.action, db.answer.c.label).order_by(db.answer.c.id)
+        return [tuple(row) for row in connection.execute(wanted)]
+
+
+def answer_by_key(page, key: str, text: str) -> None:
+    """Press a key, and wait for the text of the next question."""
+    page.keyboard.press(key)
+    page.wait_for_function("text => document.getElementById('text').textContent.startsWith(text)", arg=text)
+
+
+def settled(page, sentence: str) -> None:
+    page.wait_for_function("text => document.getElementById('sentences').textContent.includes(text)", arg=sentence)
+
+
+def test_five_by_keys_one_skipped_undo_and_a_correction(database: Database, page, tmp_path: Path) -> None:
+    queue, ids = filled(database, 12)
+    page.reload()
+    for i, key in enumerate("12312"):
+        answer_by_key(page, key, f"text {i + 1} ")
+    answer_by_key(page, "s", "text 6 ")
+    settled(page, "5 of 20 labels")
+    settled(page, "5 of 12 answered, 1 skipped")
+    answer_by_key(page, "u", "text 5 ")
+    answer_by_key(page, "3", "text 6 ")
+    settled(page, "6 of 20 labels")
+    page.click("text=Your answers")
+    row = page.locator("li", has_text="text 0 ")
+    row.locator("select").select_option("fog")
+    row.locator("button").click()
+    page.wait_for_url("**/answers#slot-1")
+    page.click("text=Questions")
+    assert page.locator("#text").text_content().startswith("text 6 ")
+    told = {ids.index(row.document_id): row.label for row in queue.labels("margin")}
+    assert told == {0: "fog", 1: "storm", 2: "fog", 3: "calm", 4: "storm", 5: "fog"}
+    assert saved(database) == [
+        *(("answer", label) for label in ("calm", "storm", "fog", "calm", "storm")),
+        ("skip", None),
+        ("undo", None),
+        ("answer", "fog"),
+        ("answer", "fog"),
+    ]
+    assert page.problems == []
+
+
+def test_the_next_question_is_there_before_the_server_has_replied(database: Database, site: Site, page) -> None:
+    filled(database, 4)
+    page.reload()
+    page.wait_for_function("() => performance.getEntriesByName(location.origin + '/questions').length > 0")
+    page.wait_for_load_state("networkidle")
+    site.stop()
+    answer_by_key(page, "2", "text 1 ")  # the server is away, and yet
+    page.wait_for_selector("#trouble:has-text('1 not saved yet: the server does not answer')")
+    page.keyboard.press("3")
+    page.wait_for_selector("#trouble:has-text('2 not saved yet')")
+    page.goto("about:blank")  # and the tab closed meanwhile
+    assert saved(database) == []
+    site.start()
+    page.goto(f"http://127.0.0.1:{site.port}/")
+    settled(page, "2 of 20 labels")
+    page.wait_for_selector("#text:has-text('text 2 ')")
+    assert saved(database) == [("answer", "storm"), ("answer", "fog")]
+
+
+def test_focus_stays_and_a_double_click_answers_once(database: Database, page) -> None:
+    filled(database, 4)
+    page.reload()
+    page.focus("[data-key='2']")
+    answer_by_key(page, "Enter", "text 1 ")
+    assert page.evaluate("document.activeElement.value") == "storm"
+    page.dblclick("[data-key='1']")
+    settled(page, "2 of 20 labels")
+    assert page.locator("#text").text_content().startswith("text 2 ")
+    assert saved(database) == [("answer", "storm"), ("answer", "calm")]
+    page.uncheck("#shortcuts input")
+    page.keyboard.press("3")
+    page.reload()
+    page.keyboard.press("3")
+    page.wait_for_load_state("networkidle")
+    assert len(saved(database)) == 2, "shortcuts are off, and stay off"
+
+
+def test_a_new_batch_appears_by_itself(database: Database, page) -> None:
+    page.wait_for_selector("#wait:has-text('The next batch is being chosen.')")
+    filled(database, 1)
+    page.wait_for_selector("#ask:has-text('text 0')")
+    page.keyboard.press("1")
+    page.wait_for_selector("#wait:has-text('The next batch is being chosen.')")
+    assert saved(database) == [("answer", "calm")] and page.problems == []
+
+
+def test_it_works_without_javascript(database: Database, chromium, site: Site) -> None:
+    filled(database, 3)
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    enter(page, site)
+    page.click("button:has-text('storm')")
+    page.wait_for_selector("text=You said “storm”.")
+    page.click("#skip")
+    page.wait_for_selector("text=You skipped the last question.")
+    page.click("text=Undo")
+    page.wait_for_selector("text=You said “storm”.")
+    page.click("button:has-text('calm')")
+    page.wait_for_selector("text=2 of 20 labels")
+    context.close()
+    assert saved(database) == [("answer", "storm"), ("skip", None), ("undo", None), ("answer", "calm")]
+
+
+def test_77_classes_are_found_by_typing_and_200_percent_fits(database: Database, chromium) -> None:
+    filled(database, 3)
+    config = LabelConfig(classes={f"intent number {i}": f"what people say in case {i}" for i in range(77)})
+    site = Site(create_app(Queue(database, 30), "margin", config, dict))
+    site.start()
+    try:
+        context = chromium.new_context(viewport={"width": 640, "height": 400})  # 1280 × 800 at 200 %
+        page = context.new_page()
+        enter(page, site)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing scrolls sideways"
+        page.keyboard.press("/")
+        page.keyboard.type("number 76")
+        assert page.locator(".labels button:visible").count() == 1
+        answer_by_key(page, "Enter", "text 1 ")
+        settled(page, "1 of 500 labels")
+        assert saved(database) == [("answer", "intent number 76")]
+        assert page.evaluate("document.activeElement.id") == "filter"
+        assert page.locator(".labels button:visible").count() == 77
+        context.close()
+    finally:
+        site.stop()
+
+
+def test_a_hostile_text_is_shown_and_does_nothing(database: Database, page) -> None:
+    evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+    queue = Queue(database, 30)
+    ids = [*add_documents(database, 2, title=evil)]
+    with database.write() as connection:
+        connection.execute(update(db.document).values(text=db.document.c.text + evil))
+        queue.put(connection, "margin", 1, [{"document_id": i, "kind": "policy", "position": i} for i in ids])
+    page.reload()
+    assert evil in page.locator("#text").text_content() and page.locator("#title").text_content() == evil
+    answer_by_key(page, "1", "text 1 ")
+    assert evil in page.locator("#text").text_content()
+    page.click("text=Your answers")
+    assert "owned" not in page.title() and page.locator("article img, li img, main script").count() == 0
+    assert page.problems == []

@@ -1,0 +1,213 @@
+"""Candidates against a real store and index: exactness of the uniform share, order independence, shares, exclusions."""
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+
+from discover.embed.index import Index
+from discover.embed.vectors import VectorStore, key_of
+from discover.query.candidates import draw, draw_uniformly
+from discover.query.config import CandidateConfig
+
+DIMENSION = 8
+NOTHING = {"excluded": (), "labelled": (), "uncertain": ()}
+
+
+def public_id(number):
+    return hashlib.sha256(f"document {number}".encode()).hexdigest()[:32]
+
+
+def index_of(folder, numbers, chunk=1000):
+    """An index over documents of these numbers, row ids given in their order, as a crawl would find them."""
+    store = VectorStore(folder, "test", DIMENSION, dtype="float32")
+    for start in range(0, len(numbers), chunk):
+        part = numbers[start : start + chunk]
+        vectors = np.array([np.random.default_rng(number).normal(size=DIMENSION) for number in part])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        keys = np.array([key_of(public_id(number)) for number in part], np.uint64)
+        store.append(np.arange(start, start + len(part)) + 1, keys, vectors)
+    return Index(store, folder)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """300 documents: document number i has the row id i + 1."""
+    return index_of(tmp_path_factory.mktemp("index"), range(300))
+
+
+def config(count=60, **shares):
+    return CandidateConfig(
+        count=count, **({"uniform": 0.4, "neighbours": 0.3, "uncertain": 0.2, "newest": 0.1} | shares)
+    )
+
+
+ALONE = {"uniform": 1.0, "neighbours": 0.0, "uncertain": 0.0, "newest": 0.0}
+
+
+def by_generator(drawn):
+    return {name: drawn.ids[drawn.generator == name].tolist() for name in np.unique(drawn.generator)}
+
+
+def test_every_share_is_filled_and_nothing_comes_twice(index):
+    drawn = draw(index, excluded={1, 2}, labelled=[1, 2], uncertain=range(100, 200), config=config(), seed=5)
+    assert len(drawn) == 60
+    assert len(set(drawn.ids.tolist())) == 60
+    shares = {name: len(ids) for name, ids in by_generator(drawn).items()}
+    assert shares == {"uniform": 24, "neighbours": 18, "uncertain": 12, "newest": 6}
+
+
+def test_they_come_in_the_order_of_public_ids(index):
+    drawn = draw(index, excluded=(), labelled=[7], uncertain=[9, 8], config=config(), seed=1)
+    ids = [public_id(row - 1) for row in drawn.ids]
+    assert ids == sorted(ids)
+
+
+def test_the_newest_are_the_tail_of_the_store(index):
+    drawn = draw(index, **NOTHING, config=config(), seed=3)
+    others = set(drawn.ids[drawn.generator == "uniform"].tolist())
+    newest = [row for row in range(300, 0, -1) if row not in others][:6]
+    assert sorted(by_generator(drawn)["newest"]) == sorted(newest)
+
+
+def test_the_uncertain_are_taken_best_first(index):
+    given = [50, 40, 999, 60, 30, 20, *range(100, 140)]
+    drawn = draw(index, excluded={40}, labelled=(), uncertain=given, config=config(), seed=3)
+    others = set(drawn.ids[drawn.generator == "uniform"].tolist())
+    best = [row for row in given if row not in others | {40, 999}][:12]
+    assert sorted(by_generator(drawn)["uncertain"]) == sorted(best)
+
+
+def test_neighbours_are_near_to_what_is_labelled(index):
+    drawn = draw(index, excluded={7}, labelled=[7], uncertain=(), config=config(), seed=3)
+    near = index.search(index.store.vectors([7]), 300)[1][0].tolist()
+    others = set(drawn.ids[drawn.generator == "uniform"].tolist())
+    assert sorted(by_generator(drawn)["neighbours"]) == sorted([row for row in near if row not in others | {7}][:18])
+
+
+def test_every_anchor_brings_its_nearest(index):
+    anchors = [3, 90, 200, 251]
+    drawn = draw(
+        index, excluded=anchors, labelled=anchors, uncertain=(), config=config(newest=0.0, uniform=0.5), seed=0
+    )
+    nearest = index.search(index.store.vectors(anchors), 2)[1][:, 1]
+    assert set(nearest.tolist()) <= set(drawn.ids[np.isin(drawn.generator, ["neighbours", "uniform"])].tolist())
+
+
+def test_no_more_anchors_than_allowed_and_the_newest_among_them(index, monkeypatch):
+    asked = []
+    search = index.search
+    monkeypatch.setattr(index, "search", lambda vectors, k: asked.append(vectors) or search(vectors, k))
+    labelled = list(range(1, 201))
+    draw(index, excluded=labelled, labelled=labelled, uncertain=(), config=config(), seed=0)
+    assert len(asked[0]) == 64
+    assert np.array_equal(asked[0][:32], index.store.vectors(labelled[:32]))
+    draw(index, excluded=labelled, labelled=labelled, uncertain=(), config=config(), seed=1)
+    assert not np.array_equal(asked[0], asked[1])
+
+
+def test_the_excluded_never_come(index):
+    excluded = set(range(1, 301, 2))
+    drawn = draw(index, excluded=excluded, labelled=sorted(excluded), uncertain=range(1, 301), config=config(), seed=8)
+    assert len(drawn) == 60
+    assert not excluded & set(drawn.ids.tolist())
+    as_array = draw(
+        index,
+        excluded=np.array(list(excluded)),
+        labelled=sorted(excluded),
+        uncertain=range(1, 301),
+        config=config(),
+        seed=8,
+    )
+    assert np.array_equal(drawn.ids, as_array.ids)
+
+
+def test_shares_that_cannot_be_filled_go_to_the_uniform_one(index):
+    drawn = draw(index, **NOTHING, config=config(newest=0.0, uniform=0.5), seed=8)
+    assert {name: len(ids) for name, ids in by_generator(drawn).items()} == {"uniform": 60}
+    few = draw(index, excluded=(), labelled=(), uncertain=[1, 2, 3], config=config(newest=0.0, uniform=0.5), seed=8)
+    assert len(few) == 60
+    assert len(by_generator(few)["uniform"]) == 57
+
+
+@pytest.mark.parametrize("count", [300, 299, 1000])
+def test_a_small_pool_is_taken_whole(index, count):
+    drawn = draw(index, excluded={5}, labelled=[5], uncertain=[9], config=config(count), seed=0)
+    assert set(drawn.ids.tolist()) == set(range(1, 301)) - {5}
+
+
+def test_everything_excluded_or_nothing_there(index, tmp_path):
+    assert len(draw(index, excluded=range(1, 301), labelled=[1], uncertain=[2], config=config(), seed=0)) == 0
+    empty = index_of(tmp_path, [])
+    assert len(draw(empty, **NOTHING, config=config(), seed=0)) == 0
+    assert len(draw_uniformly(empty.store, (), 3, 0)[0]) == 0
+
+
+def test_the_draw_does_not_depend_on_the_order_of_finding(index, tmp_path):
+    numbers = np.random.default_rng(0).permutation(300)
+    other = index_of(tmp_path, numbers.tolist(), chunk=37)
+    row_of = {int(number): place + 1 for place, number in enumerate(numbers)}
+    settings = config(newest=0.0, uniform=0.5)
+    asked = [3, 77, 150]
+    here = draw(
+        index,
+        excluded={n + 1 for n in asked},
+        labelled=[n + 1 for n in asked],
+        uncertain=range(11, 41),
+        config=settings,
+        seed=4,
+    )
+    there = draw(
+        other,
+        excluded={row_of[n] for n in asked},
+        labelled=[row_of[n] for n in asked],
+        uncertain=[row_of[n] for n in range(10, 40)],
+        config=settings,
+        seed=4,
+    )
+    assert [row - 1 for row in here.ids.tolist()] == [int(numbers[row - 1]) for row in there.ids]
+    assert here.generator.tolist() == there.generator.tolist()
+    audit_here, audit_there = draw_uniformly(index.store, (), 9, 4)[0], draw_uniformly(other.store, (), 9, 4)[0]
+    assert [row - 1 for row in audit_here.tolist()] == [int(numbers[row - 1]) for row in audit_there]
+
+
+def test_the_seed_decides(index):
+    def ids(seed):
+        return draw(index, **NOTHING, config=config(), seed=seed).ids.tolist()
+
+    assert ids(4) == ids(4)
+    assert ids(4) != ids(5)
+    assert ids(-1) == ids(2**64 - 1)
+
+
+@pytest.mark.parametrize("crowded", [False, True], ids=["alone", "beside other shares"])
+def test_the_uniform_share_is_exactly_uniform(tmp_path, crowded):
+    """Over seeds: each document equally often, and each pair as a draw without replacement has it."""
+    n, seeds = 12, 6000
+    small = index_of(tmp_path, range(n))
+    settings = config(6, newest=0.5, neighbours=0.0, uncertain=0.0, uniform=0.5) if crowded else config(6, **ALONE)
+    size = 3 if crowded else 6
+    chosen = np.zeros((seeds, n))
+    for seed in range(seeds):
+        drawn = draw(small, **NOTHING, config=settings, seed=seed)
+        chosen[seed, drawn.ids[drawn.generator == "uniform"] - 1] = 1
+    assert (chosen.sum(axis=1) == size).all()
+    one, two = size / n, size * (size - 1) / (n * (n - 1))
+    assert np.abs(chosen.mean(axis=0) - one).max() < 4.5 * math.sqrt(one * (1 - one) / seeds)
+    pairs = (chosen.T @ chosen / seeds)[np.triu_indices(n, 1)]
+    assert np.abs(pairs - two).max() < 4.5 * math.sqrt(two * (1 - two) / seeds)
+
+
+def test_the_audit_draw_is_uniform_and_knows_its_chances(index):
+    ids, log_propensities = draw_uniformly(index.store, {4, 5, 12345}, 3, 0)
+    assert len(set(ids.tolist())) == 3
+    assert not {4, 5} & set(ids.tolist())
+    assert log_propensities.tolist() == [-math.log(298), -math.log(297), -math.log(296)]
+    everyone, chances = draw_uniformly(index.store, range(1, 299), 9, 0)
+    assert sorted(everyone.tolist()) == [299, 300]
+    assert chances[-1] == 0
+    first = np.bincount(
+        [draw_uniformly(index.store, range(7, 301), 1, seed)[0][0] for seed in range(3000)], minlength=7
+    )
+    assert np.abs(first[1:] / 3000 - 1 / 6).max() < 4.5 * math.sqrt(5 / 36 / 3000)

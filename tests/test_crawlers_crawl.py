@@ -1,0 +1,189 @@
+import itertools
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from discover.db import Database, document, rejection, source, url
+from tests.crawl_site import TREE, Site, run, run_folder, start, wait_until
+
+UNREACHABLE = "http://127.0.0.1:9/"  # the discard port: nobody listens
+
+
+def rows(folder: Path, query) -> list:
+    database = Database(f"sqlite:///{folder / 'discover.db'}")
+    with database.read() as connection:
+        found = connection.execute(query).all()
+    database.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def crawled(tmp_path_factory):
+    """One crawl of tests/site, which most tests below look at."""
+    root = tmp_path_factory.mktemp("crawl")
+    with Site() as site, Site() as private:
+        folder = run_folder(
+            root,
+            start=[
+                f"{site.url}/",
+                f"{site.url}/out",
+                f"{private.url}/",
+                "http://localhost/",
+                "http://2130706433/",
+                UNREACHABLE,
+            ],
+            allowed_domains=["127.0.0.1", "localhost", "2130706433", "169.254.169.254"],
+            allow_private=[site.pair, "127.0.0.1:9"],
+            contact="pilot@example.org",
+        )
+        yield folder, run("crawl", str(folder)), site, private
+
+
+def rejected(crawled) -> dict[str, str]:
+    folder, _, site, private = crawled
+    names = {site.url: "", private.url: "private"}
+    result = {}
+    for row in rows(folder, select(rejection)):
+        address = row.address
+        for origin, name in names.items():
+            address = address.replace(origin, name)
+        result[address] = row.reason
+    return result
+
+
+def test_the_main_text_of_each_page_becomes_a_document(crawled):
+    folder, finished, site, _ = crawled
+    assert finished.returncode == 0, finished.stderr
+    found = rows(folder, select(document.c.text, document.c.title, document.c.language, source.c.address).join(source))
+    by_path = {row.address.removeprefix(site.url): row for row in found}
+    assert set(by_path) == {"/", "/article1.html", "/article2.html", "/article3.html", "/busy"}
+    article = by_path["/article2.html"]
+    assert article.title == "Article 2" and article.language == "en"
+    assert "pilot of town number 2" in article.text and "Imprint" not in article.text
+
+
+def test_what_is_no_use_is_rejected_with_its_reason(crawled):
+    reasons = rejected(crawled)
+    assert reasons["/binary"] == "not text"
+    assert reasons["/huge"] == "too large"
+    assert reasons["/missing.html"] == "status 404"
+    assert reasons[UNREACHABLE] == "unreachable"
+
+
+def test_robots_txt_is_obeyed(crawled):
+    assert rejected(crawled)["/private/secret.html"] == "robots.txt"
+    assert "/private/secret.html" not in crawled[2].asked
+
+
+def test_no_private_network_is_entered(crawled):
+    reasons = rejected(crawled)
+    for address in ("private/", "http://localhost/", "http://2130706433/", "http://169.254.169.254/latest/meta-data/"):
+        assert reasons[address] == "refused by the guard", reasons
+    assert crawled[3].asked == []
+
+
+def test_each_page_is_fetched_once_and_a_redirect_is_a_link(crawled):
+    _, _, site, _ = crawled
+    for path in ("/", "/article1.html", "/article2.html", "/article3.html", "/moved", "/binary"):
+        assert site.asked.count(path) == 1, path
+    assert not any("utm_source" in path or "picture" in path for path in site.asked)
+
+
+def test_retry_after_is_honoured(crawled):
+    _, _, site, _ = crawled
+    first, second = [when for path, when in zip(site.asked, site.times, strict=True) if path == "/busy"]
+    assert second - first >= 1.0
+
+
+def test_the_agent_says_who_it_is(crawled):
+    assert crawled[2].agents == {"Discover/0.1.0 (+pilot@example.org)"}
+
+
+def test_one_summary_line_and_no_traceback(crawled):
+    _, finished, _, _ = crawled
+    (line,) = finished.stdout.splitlines()
+    assert line.startswith("crawl: 5 pages, 5 new documents") and "1 robots.txt" in line and "1 unreachable" in line
+    assert "Traceback" not in finished.stderr
+
+
+def test_crawl_delay_is_kept(tmp_path: Path):
+    with Site() as site:
+        site.robots = b"User-agent: *\nCrawl-delay: 0.4\n"
+        folder = run_folder(tmp_path, start=[f"{site.url}/article1.html"], allow_private=[site.pair], max_depth=2)
+        assert run("crawl", str(folder)).returncode == 0
+    pages = [when for path, when in zip(site.asked, site.times, strict=True) if path.startswith("/article")]
+    assert len(pages) == 3
+    assert min(b - a for a, b in itertools.pairwise(pages)) >= 0.35
+
+
+def test_nothing_fetched_is_one_clear_line(tmp_path: Path):
+    finished = run("crawl", str(run_folder(tmp_path, start=[UNREACHABLE], allow_private=["127.0.0.1:9"])))
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert UNREACHABLE in line and "unreachable" in line
+
+
+def test_a_signal_ends_the_crawl_cleanly_and_it_goes_on(tmp_path: Path, capsys):
+    from crawlers.__main__ import main
+
+    with Site(delay=0.05) as site:
+        folder = run_folder(
+            tmp_path, start=[f"{site.url}/tree/1"], allow_private=[site.pair], max_depth=20, concurrency=2
+        )
+        process = start("crawl", str(folder))
+        wait_until(lambda: len(site.asked) > 10, process)
+        assert main(["crawl", str(folder)]) == 1
+        assert "another crawl is at work" in capsys.readouterr().err
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+        assert process.returncode == 128 + signal.SIGTERM, err
+        assert "the same command goes on" in out and "Traceback" not in err
+        assert {row.state for row in rows(folder, select(url))} <= {"new", "done", "leased"}
+        site.delay = 0.0
+        assert run("crawl", str(folder)).returncode == 0
+        assert len(rows(folder, select(document))) == TREE and not rows(folder, select(rejection))
+
+
+@pytest.mark.parametrize(
+    ("crawl", "said"),
+    [
+        ({"start": []}, "crawl.start must hold at least one address"),
+        ({"start": ["ftp://example.org/"]}, "no address of the web"),
+        ({"start": ["http://example.org/"], "spider": "sight"}, "did you mean 'site'?"),
+        ({"start": ["http://example.org/"], "options": {"language": ["en"]}}, "did you mean 'languages'?"),
+        ({"serve": "crawlers.nothing_here"}, "crawl.serve: crawlers.nothing_here must print"),
+    ],
+)
+def test_a_wrong_config_is_one_clear_line(tmp_path: Path, capsys, crawl, said):
+    from crawlers.__main__ import main
+
+    assert main(["crawl", str(run_folder(tmp_path, **crawl))]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_extract_prints_one_object(tmp_path: Path, capsys):
+    from crawlers.__main__ import main
+
+    page = Path(__file__).parent / "site" / "article1.html"
+    assert main(["extract", str(page)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"title", "date", "language", "text"}
+    assert found["date"] == "2024-03-01"
+    (tmp_path / "picture.html").write_bytes(b"\x89PNG\x00\x00")
+    assert main(["extract", str(tmp_path / "picture.html")]) == 0
+    assert json.loads(capsys.readouterr().out) == {"rejected": "not text"}
+    assert main(["extract", str(tmp_path / "missing.html")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_extract_fetches_through_the_guard():
+    with Site() as site:
+        refused = run("extract", f"{site.url}/article1.html")
+        assert refused.returncode == 1 and site.asked == []
+        assert len(refused.stderr.splitlines()) == 1
+        fetched = run("extract", "--allow-private", site.pair, f"{site.url}/moved")
+        assert json.loads(fetched.stdout)["title"] == "Article 2"

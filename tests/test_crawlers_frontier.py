@@ -1,0 +1,154 @@
+import random
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from crawlers.addresses import canonical
+from crawlers.frontier import Frontier, Outcome
+from discover.db import Database, document, source, url
+from discover.pool.config import PoolConfig
+from discover.pool.document import Document
+from discover.pool.pool import Pool
+from tests.crawl_site import TREE, Site, run, run_folder, start, wait_until
+
+SPIDER = """
+from crawlers.frontier_spider import FrontierSpider
+from discover.pool.document import Document
+
+
+class leaves(FrontierSpider):
+    def __init__(self, *, selector="p"):
+        super().__init__()
+        self.selector = selector
+
+    def parse_page(self, response):
+        for paragraph in response.css(self.selector):
+            yield Document(" ".join(paragraph.css("::text").getall()))
+        yield from response.css("a::attr(href)").getall()
+"""
+
+
+@pytest.fixture
+def frontier(database):
+    return Frontier(Pool(database, PoolConfig()), max_pages=10, max_depth=2)
+
+
+def page(number: int) -> str:
+    return f"http://example.org/{number}"
+
+
+def test_leases_come_by_level_and_only_once(frontier):
+    frontier.seed([page(1), page(2)])
+    first, second = frontier.lease(5)
+    assert [first.address, second.address] == [page(1), page(2)]
+    assert frontier.lease(5) == []
+    frontier.record([Outcome(first, 200, links=[page(3)])])
+    assert frontier.lease(5) == [], "level 1 must wait for all of level 0"
+    frontier.record([Outcome(second, 200, links=[page(3), page(4)])])
+    assert [p.address for p in frontier.lease(5)] == [page(3), page(4)]
+
+
+def test_documents_links_and_the_note_that_it_is_done_are_one_commit(frontier, database, monkeypatch):
+    frontier.seed([page(1)])
+    leased = frontier.lease(1)
+    outcome = Outcome(leased[0], 200, [Document("A text of more than twenty characters", page(1))], [page(2)])
+    monkeypatch.setattr("crawlers.frontier._finish", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        frontier.record([outcome])
+    with database.read() as connection:
+        assert connection.execute(select(document)).all() == []
+        assert [row.state for row in connection.execute(select(url))] == ["leased"]
+    monkeypatch.undo()
+    assert frontier.record([outcome])["new"] == 1
+
+
+def test_a_new_session_takes_up_what_a_killed_one_had_leased(frontier, database):
+    frontier.seed([page(1)])
+    assert len(frontier.lease(1)) == 1
+    again = Frontier(Pool(database, PoolConfig()), 10, 2)
+    again.seed([page(1)])
+    assert [p.address for p in again.lease(1)] == [page(1)]
+
+
+def test_depth_and_number_of_pages_are_limited(frontier):
+    frontier.seed([page(0)])
+    seen = []
+    while pages := frontier.lease(3):
+        seen += pages
+        frontier.record([Outcome(p, 200, links=[f"{p.address}/{n}" for n in range(3)]) for p in pages])
+    assert len(seen) == 10 and max(p.depth for p in seen) == 2
+    assert frontier.waiting() is None
+
+
+def test_a_page_to_try_again_waits_for_its_time(frontier):
+    frontier.seed([page(1)])
+    frontier.record([Outcome(frontier.lease(1)[0], 503, reason="status 503", retry_after=100.0)])
+    assert frontier.lease(1) == []
+    assert 90 < frontier.waiting() <= 100
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("HTTP://Example.org:80/a?b=2&a=1#part", "http://example.org/a?a=1&b=2"),
+        ("http://example.org/?utm_source=x&q=1&fbclid=y", "http://example.org/?q=1"),
+        ("http://example.org", "http://example.org/"),
+        ("file:///etc/passwd", None),
+        ("http://name:password@example.org/", None),
+        ("http://[broken/", None),
+        ("javascript:void(0)", None),
+    ],
+)
+def test_addresses_have_one_form(address, expected):
+    assert canonical(address) == expected
+
+
+def test_a_crawl_killed_again_and_again_ends_like_an_unkilled_one(tmp_path: Path):
+    (tmp_path / "leaves.py").write_text(SPIDER)
+    found = []
+    for kills in ([], ["crawl.record", "at random", "crawl.recorded", "at random"]):
+        root = tmp_path / f"kills-{len(kills)}"
+        root.mkdir()
+        with Site(delay=0.01) as site:
+            spider = f"{tmp_path / 'leaves.py'}:leaves"
+            folder = run_folder(
+                root,
+                spider=spider,
+                start=[f"{site.url}/tree/1"],
+                allow_private=[site.pair],
+                max_depth=20,
+                concurrency=4,
+            )
+            for kill in kills:
+                _kill(site, folder, kill)
+            finished = run("crawl", str(folder))
+            assert finished.returncode == 0, finished.stderr
+            found.append(_content(folder, site.url))
+            if not kills:
+                assert len(site.asked) == TREE + 1  # and robots.txt
+    plain, killed = found
+    assert len(plain) == TREE
+    assert killed == plain
+
+
+def _kill(site: Site, folder: Path, when: str) -> None:
+    if when.startswith("crawl."):
+        assert run("crawl", str(folder), DISCOVER_CRASH_AT=when).returncode == -9
+        return
+    process = start("crawl", str(folder))
+    after = random.randint(1, 30)  # any moment will do
+    served = len(site.asked) + after
+    wait_until(lambda: len(site.asked) >= served, process)
+    process.kill()
+    process.communicate()
+
+
+def _content(folder: Path, origin: str) -> list[tuple[str, str]]:
+    database = Database(f"sqlite:///{folder / 'discover.db'}")
+    with database.read() as connection:
+        joined = select(document.c.text, source.c.address).join(source)
+        rows = sorted((row.text, row.address.removeprefix(origin)) for row in connection.execute(joined))
+        assert {row.state for row in connection.execute(select(url))} == {"done"}
+    database.close()
+    return rows

@@ -1,0 +1,41 @@
+import pytest
+from scrapy.http import Headers
+
+from crawlers.guard import Guard, is_public
+from crawlers.hardening import retry_after
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "1.1.1.1"])
+def test_public(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"),
+        *("192.0.2.1", "198.18.0.1", "224.0.0.1", "239.255.255.250", "255.255.255.255", "192.88.99.1", "240.0.0.1"),
+        *("::1", "::", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:8.8.8.8", "64:ff9b::7f00:1", "64:ff9b:1::1"),
+        *("2002:7f00:1::", "2001:0:1::1", "fe80::1", "fe80::1%eth0", "fec0::1", "fc00::1", "ff02::1", "2001:db8::1"),
+        *("not an address", ""),
+    ],
+)
+def test_not_public(address):
+    assert not is_public(address)
+
+
+def test_only_the_very_pair_is_let_through():
+    guard = Guard(["intranet:8000"], {"pydoc.localhost:80": "127.0.0.1:4000"})
+    assert not guard.refuses("Intranet", 8000, "10.0.0.1")
+    assert guard.refuses("intranet", 8001, "10.0.0.1")
+    assert guard.refuses("intranet", 80, "10.0.0.1")
+    assert guard.refuses("other", 8000, "8.8.8.8")
+    assert not guard.refuses("pydoc.localhost", 80, "127.0.0.1")
+    assert guard.objection("example.org", 22) and not guard.objection("example.org", 443)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [("7", 7.0), ("", None), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)]
+)
+def test_retry_after(value, seconds):
+    assert retry_after(Headers({"Retry-After": value})) == seconds

@@ -1,0 +1,336 @@
+"""The database: what it refuses, and that many processes can write to it at once."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+
+from discover.db import CHECKPOINT_BYTES, Database, document, insert_new, meta, metric, url
+from discover.errors import DiscoverError
+
+PROCESSES = 4
+WRITES = 40
+WRITER = """
+import sys
+from sqlalchemy import insert, select, update
+from discover.db import Database, meta, url
+database = Database(sys.argv[1])
+for n in range(int(sys.argv[3])):
+    with database.write() as connection:
+        count = connection.execute(select(meta.c.value).where(meta.c.key == "count")).scalar_one()
+        connection.execute(update(meta).where(meta.c.key == "count").values(value=count + 1))
+        connection.execute(insert(url).values(address=f"{sys.argv[2]}/{n}", host="x" * 20_000))
+    with database.read() as connection:
+        first = connection.execute(select(meta.c.value).where(meta.c.key == "count")).scalar_one()
+        rows = connection.execute(select(url.c.id)).all()
+        assert len(rows) == first, (len(rows), first)
+database.close()
+"""
+
+
+def row(key: str) -> dict:
+    return {"key": key, "value": 1}
+
+
+def keys(database: Database) -> set[str]:
+    with database.read() as connection:
+        return set(connection.execute(select(meta.c.key)).scalars())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "discover.db",
+        "sqlite",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:x.db?uri=true",
+        "sqlite+nothing:///x.db",
+        "mysql://user:secret@host/name",
+        "postgresql+nothing://user:secret@host/name",
+        "postgresql://user:secret@host:port/name",
+        "postgres//user:secret@host/name",
+        "http://[::1/x",
+    ],
+)
+def test_a_wrong_address_is_one_line_that_shows_a_right_one(address: str):
+    with pytest.raises(DiscoverError, match=r"pool\.url must be like sqlite:///") as refused:
+        Database(address)
+    assert "secret" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_server_that_cannot_be_reached_is_one_line_without_the_password():
+    with pytest.raises(DiscoverError, match="cannot be used") as refused:
+        Database("postgresql+psycopg://ada:secret@127.0.0.1:9/discover")
+    assert "secret" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_folder_that_is_missing_or_a_file_or_the_database_itself(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "missing" / "x.db", tmp_path / "file" / "x.db", tmp_path):
+        with pytest.raises(DiscoverError, match="cannot be used"):
+            Database(f"sqlite:///{path}")
+
+
+def test_a_read_only_folder_is_one_line():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # the suite's own folders are closed to other users
+        Path(folder).chmod(0o555)
+        me = os.geteuid()
+        if me == 0:
+            os.seteuid(65534)  # root may write anywhere
+        try:
+            with pytest.raises(DiscoverError, match=r"Permission denied.*can be written to"):
+                Database(f"sqlite:///{folder}/x.db")
+        finally:
+            os.seteuid(me)
+            Path(folder).chmod(0o755)
+
+
+def test_a_file_that_is_no_database(tmp_path: Path):
+    path = tmp_path / "x.db"
+    path.write_text("this is a letter, not a database\n" * 100)
+    with pytest.raises(DiscoverError, match=r"file is not a database.*put a sound copy"):
+        Database(f"sqlite:///{path}")
+    assert path.read_text().startswith("this is a letter")
+
+
+def test_a_damaged_database_is_one_line(tmp_path: Path):
+    path = tmp_path / "x.db"
+    database = Database(f"sqlite:///{path}")
+    with database.write() as connection:
+        connection.execute(insert(url), [{"address": f"a{n}", "host": "h" * 500} for n in range(500)])
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[8192:] = b"\xa5" * (len(content) - 8192)
+    path.write_bytes(content)
+    with pytest.raises(DiscoverError, match=r"malformed.*put a sound copy"):
+        damaged = Database(f"sqlite:///{path}")
+        with damaged.read() as connection:
+            connection.execute(select(url)).all()
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path):
+    for statement in ("CREATE TABLE document (x)", "CREATE TABLE meta (x)", "CREATE TABLE metric (x)"):
+        path = tmp_path / f"{statement.split()[2]}.db"
+        with sqlite3.connect(path) as raw:
+            raw.execute(statement)
+        raw.close()
+        with pytest.raises(DiscoverError, match="another program's tables"):
+            Database(f"sqlite:///{path}")
+        raw = sqlite3.connect(path)
+        assert len(raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()) == 1
+        raw.close()
+
+
+@pytest.mark.parametrize("found", [0, 2, "new", None])
+def test_another_schema_version_is_refused(found: object, either_database: Database):
+    with either_database.write() as connection:
+        connection.execute(update(meta).where(meta.c.key == "schema").values(value=found))
+    address = either_database.engine.url.render_as_string(hide_password=False)
+    with pytest.raises(DiscoverError, match=f"reads schema 1, .* has schema {found}"):
+        Database(address)
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_was_committed(database: Database):
+    with database.write() as connection:
+        connection.execute(insert(meta), row("before"))
+    with database.engine.connect() as connection:  # the one pooled connection: SQLite's own limit raises the same error
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 10}")
+    with (
+        pytest.raises(DiscoverError, match=r"database or disk is full.*free some space") as refused,
+        database.write() as connection,
+    ):
+        connection.execute(insert(meta), row("during"))
+        connection.execute(insert(url), [{"address": f"a{n}", "host": "h" * 3000} for n in range(100)])
+    assert "\n" not in str(refused.value) and "INSERT" not in str(refused.value)
+    assert keys(database) == {"schema", "before"}
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1073741823")
+    with database.write() as connection:
+        connection.execute(insert(meta), row("after"))
+    assert keys(database) == {"schema", "before", "after"}
+
+
+def test_a_file_system_without_room_is_one_line():
+    """On a real, tiny file system where root may mount one."""
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
+        if mounted.returncode:
+            pytest.skip("a tiny file system cannot be mounted here")
+        try:
+            database = Database(f"sqlite:///{folder}/x.db")
+            with pytest.raises(DiscoverError, match=r"is full|I/O error"):
+                for n in range(100):
+                    with database.write() as connection:
+                        connection.execute(insert(url).values(address=f"a{n}", host="h" * 100_000))
+            with database.read() as connection:
+                assert connection.execute(select(func.count()).select_from(url)).scalar_one() == n
+            database.close()
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def test_wrong_sql_of_ours_stays_a_traceback(either_database: Database):
+    with pytest.raises(Exception, match="nonsense") as raised, either_database.read() as connection:
+        connection.execute(text("SELECT * FROM nonsense"))
+    assert not isinstance(raised.value, DiscoverError)
+
+
+def test_a_failed_block_leaves_nothing(either_database: Database):
+    with pytest.raises(KeyError), either_database.write() as connection:
+        connection.execute(insert(meta), row("lost"))
+        raise KeyError
+    assert "lost" not in keys(either_database)
+    with either_database.write() as connection:
+        connection.execute(insert(meta), row("kept"))
+    assert "kept" in keys(either_database)
+
+
+def test_a_write_within_a_write_is_an_error_and_not_a_hang(either_database: Database):
+    with pytest.raises(RuntimeError, match="pass the connection on"), either_database.write(), either_database.write():
+        pass
+    with either_database.write() as connection:
+        connection.execute(insert(meta), row("later"))
+
+
+def test_a_read_sees_one_moment(either_database: Database):
+    with either_database.read() as reader:
+        before = set(reader.execute(select(meta.c.key)).scalars())
+        written = threading.Thread(target=_write, args=(either_database, "meanwhile"))
+        written.start()
+        written.join(20)
+        assert not written.is_alive()
+        assert set(reader.execute(select(meta.c.key)).scalars()) == before
+    assert keys(either_database) == before | {"meanwhile"}
+
+
+def _write(database: Database, key: str) -> None:
+    with database.write() as connection:
+        connection.execute(insert(meta), row(key))
+
+
+def test_processes_that_write_at_once_lose_nothing(either_database: Database):
+    address = either_database.engine.url.render_as_string(hide_password=False)
+    with either_database.write() as connection:
+        connection.execute(insert(meta), {"key": "count", "value": 0})
+    command = [sys.executable, "-c", WRITER, address]
+    writers = [
+        subprocess.Popen([*command, str(n), str(WRITES)], stderr=subprocess.PIPE, text=True) for n in range(PROCESSES)
+    ]
+    complaints = [writer.communicate()[1] for writer in writers]
+    assert complaints == [""] * PROCESSES
+    with either_database.read() as connection:
+        assert connection.execute(select(meta.c.value).where(meta.c.key == "count")).scalar() == PROCESSES * WRITES
+        assert connection.execute(select(func.count(url.c.address.distinct()))).scalar() == PROCESSES * WRITES
+        if either_database.sqlite:
+            assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+def test_processes_that_open_a_new_database_at_once(tmp_path: Path, postgres_address: str):
+    for address in (f"sqlite:///{tmp_path / 'new.db'}", postgres_address):
+        program = f"from discover.db import Database; Database({address!r}).close()"
+        openers = [subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) for _ in "abcd"]
+        assert [opener.communicate()[1] for opener in openers] == [""] * 4
+        database = Database(address)
+        assert keys(database) == {"schema"}
+        database.close()
+
+
+def test_a_killed_writer_leaves_no_lock_and_no_half_transaction(tmp_path: Path):
+    address = f"sqlite:///{tmp_path / 'x.db'}"
+    program = f"""
+import os, signal
+from sqlalchemy import insert
+from discover.db import Database, meta
+database = Database({address!r})
+with database.write() as connection:
+    connection.execute(insert(meta), {{"key": "whole", "value": 1}})
+with database.write() as connection:
+    connection.execute(insert(meta), {{"key": "half", "value": 1}})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    database = Database(address)
+    assert keys(database) == {"schema", "whole"}
+    database.close()
+
+
+def test_the_log_is_folded_back_although_readers_come_and_go(tmp_path: Path):
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    log = tmp_path / "x.db-wal"
+    sizes = []
+    for n in range(30):
+        with database.write() as connection:
+            connection.execute(insert(url).values(address=f"a{n}", host="h" * (1 << 20)))
+        sizes.append(log.stat().st_size)
+        keys(database)
+    assert max(sizes) > CHECKPOINT_BYTES / 2
+    assert max(sizes) < 2 * CHECKPOINT_BYTES
+    database.close()
+    assert not log.exists() or log.stat().st_size == 0
+
+
+def test_a_slow_reader_in_another_process_holds_up_no_writer(tmp_path: Path):
+    address = f"sqlite:///{tmp_path / 'x.db'}"
+    database = Database(address)
+    program = f"""
+import sys
+from sqlalchemy import func, select
+from discover.db import Database, url
+with Database({address!r}).read() as connection:
+    count = select(func.count()).select_from(url)
+    first = connection.execute(count).scalar()
+    print("reading", flush=True)
+    sys.stdin.readline()
+    assert connection.execute(count).scalar() == first == 0
+"""
+    reader = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert reader.stdout is not None and reader.stdout.readline() == "reading\n"
+    log = tmp_path / "x.db-wal"
+
+    def fill() -> None:
+        for n in range(20):
+            with database.write() as connection:
+                connection.execute(insert(url).values(address=f"a{n}", host="h" * (1 << 20)))
+
+    writer = threading.Thread(target=fill)
+    writer.start()
+    writer.join(25)  # less than SQLite waits for a reader, many times over
+    assert not writer.is_alive()
+    assert log.stat().st_size > 2 * CHECKPOINT_BYTES
+    reader.communicate("go on\n")
+    assert reader.returncode == 0
+    with database.write() as connection:
+        connection.execute(insert(meta), row("later"))
+    assert log.stat().st_size == 0
+    with database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+        assert connection.execute(select(func.count()).select_from(url)).scalar() == 20
+    database.close()
+
+
+def test_insert_new_leaves_known_rows_as_they_are(either_database: Database):
+    known = {"arm": "a", "round": 1, "step": "x"}
+    with either_database.write() as connection:
+        insert_new(connection, metric, [{"arm": "a", "round": 1, "row": known}])
+        insert_new(connection, metric, [{"arm": "a", "round": n, "row": {}} for n in (1, 2)])
+        insert_new(connection, metric, [])
+        rows = connection.execute(select(metric.c.round, metric.c.row).order_by(metric.c.round)).all()
+    assert rows == [(1, known), (2, {})]
+
+
+def test_row_ids_are_given_out_by_both_databases(either_database: Database):
+    values = [{"public_id": f"{n:032x}", "text": "a text", "found": 0.0} for n in range(3)]
+    with either_database.write() as connection:
+        insert_new(connection, document, values)
+        insert_new(connection, document, values)
+        assert connection.execute(select(func.count()).select_from(document)).scalar() == 3
+        assert connection.execute(select(func.min(document.c.id))).scalar_one() >= 1

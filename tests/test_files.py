@@ -1,0 +1,303 @@
+"""Files in and out of the pool."""
+
+import csv
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from discover.db import Database, rejection
+from discover.errors import DiscoverError
+from discover.pool.config import PoolConfig
+from discover.pool.document import Document, clean
+from discover.pool.files import export_rows, import_files, read_documents
+from discover.pool.pool import Pool
+
+DATA = Path(os.environ.get("DISCOVER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+KINDS = ["jsonl", "jsonl.gz", "csv", "csv.gz", "parquet"]
+ROW = {
+    "id": "0" * 32,
+    "text": "a text that is long enough",
+    "label": "yes",
+    "split": "train",
+    "url": "https://a.example",
+}
+
+
+@pytest.fixture
+def pool(database: Database) -> Pool:
+    return Pool(database, PoolConfig())
+
+
+def read(path: Path) -> tuple[list[Document], list[tuple[int, str]]]:
+    bad: list[tuple[int, str]] = []
+    documents = list(read_documents(path, lambda line, reason: bad.append((line, reason))))
+    return documents, bad
+
+
+def places(pool: Pool) -> set[tuple[str, str]]:
+    with pool.database.read() as connection:
+        return {(Path(row.address).name, row.reason) for row in connection.execute(rejection.select())}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_written_is_read_back(kind: str, tmp_path: Path):
+    texts = [
+        "=SUM(A1) is what it says",
+        "'=already quoted",
+        "''-twice quoted",
+        "'an apostrophe alone",
+        '"quoted", with, commas',
+        "two\nlines, and\n\na third",
+        "ünïcödé 漢字 \U0001f600",
+        "@someone said so",
+        "-12 degrees",
+        "+49 30 123",
+    ]
+    rows = [dict(ROW, text=text, label=label) for text, label in zip(texts, ["-1", None] * 5, strict=True)]
+    path = tmp_path / f"out.{kind}"
+    export_rows(iter(rows), path)
+    documents, bad = read(path)
+    assert bad == []
+    assert [document.text for document in documents] == texts
+    assert [document.label for document in documents] == ["-1", None] * 5
+    assert {document.address for document in documents} == {"https://a.example"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_of_an_exported_csv_starts_a_formula(start: str, tmp_path: Path):
+    export_rows([dict(ROW, text=f"{start}cmd|' /C calc'!A0", label=f"{start}1")], tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="") as handle:
+        cells = [cell for row in csv.reader(handle) for cell in row]
+    assert not [cell for cell in cells if cell[:1] in "=+-@\t\r"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_without_rows_is_a_readable_file(kind: str, tmp_path: Path):
+    export_rows([], tmp_path / f"out.{kind}")
+    assert read(tmp_path / f"out.{kind}") == ([], [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_failed_export_leaves_the_old_file_and_nothing_else(kind: str, tmp_path: Path):
+    path = tmp_path / f"out.{kind}"
+    export_rows([ROW], path)
+    before = path.read_bytes()
+
+    def rows():
+        yield from [ROW] * 5000
+        raise KeyError("a row could not be made")
+
+    with pytest.raises(KeyError):
+        export_rows(rows(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_row_ids_never_leave_as_numbers(tmp_path: Path):
+    with pytest.raises(TypeError, match="ids leave as text"):
+        export_rows([dict(ROW, id=7)], tmp_path / "out.jsonl")
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path):
+    for name in ("a.jsonl.gz", "b.jsonl.gz"):
+        export_rows([ROW] * 3, tmp_path / name)
+    assert (tmp_path / "a.jsonl.gz").read_bytes() == (tmp_path / "b.jsonl.gz").read_bytes()
+
+
+def test_an_export_to_nowhere_is_one_line(tmp_path: Path):
+    for path in (tmp_path / "missing" / "out.csv", tmp_path / "out.xlsx"):
+        with pytest.raises(DiscoverError, match=r"out\.(csv cannot be written|xlsx must end in)"):
+            export_rows([ROW], path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DiscoverError, match="cannot be written"):
+        export_rows([ROW], tmp_path / "file" / "out.jsonl")
+
+
+def test_bad_lines_are_counted_with_their_numbers_and_the_rest_is_imported(pool: Pool, tmp_path: Path):
+    path = tmp_path / "mixed.jsonl"
+    good = [json.dumps({"text": f"a good line, number {n} of them", "label": "yes"}).encode() for n in range(3)]
+    lines = [
+        b"\xef\xbb\xbf" + good[0],
+        b'{"text": "broken',
+        b'{"text": "not UTF-8: \xff\xfe and more text"}',
+        b"",
+        b"[1, 2]",
+        b'{"text": 12}',
+        b'{"text": "  \\u200b "}',
+        b'{"text": "a lone \\ud800 surrogate is dropped"}',
+        json.dumps({"text": "a label that nobody asked for", "label": "maybe"}).encode(),
+        json.dumps({"text": "a split that is not a split", "split": "dev"}).encode(),
+        json.dumps({"text": "a label that is a list", "label": ["yes"]}).encode(),
+        b"[" * 100_000,
+        good[1],
+        json.dumps({"text": "word " * 2_500_000}).encode(),  # 12 MB
+        b'{"text": "short"}',
+        good[2],  # no newline at the end
+    ]
+    path.write_bytes(b"\n".join(lines))
+    said: list[str] = []
+    counts = import_files(pool, [path], ["yes", "no"], said.append)
+    assert counts == {
+        "new": 4,
+        "not JSON": 3,
+        "not UTF-8": 1,
+        "no text": 2,
+        "label not in the list": 1,
+        "split is not train or test": 1,
+        "label is not text": 1,
+        "long": 1,
+        "short": 1,
+    }
+    assert places(pool) == {
+        ("mixed.jsonl:2", "not JSON"),
+        ("mixed.jsonl:3", "not UTF-8"),
+        ("mixed.jsonl:5", "not JSON"),
+        ("mixed.jsonl:6", "no text"),
+        ("mixed.jsonl:7", "no text"),
+        ("mixed.jsonl:9", "label not in the list"),
+        ("mixed.jsonl:10", "split is not train or test"),
+        ("mixed.jsonl:11", "label is not text"),
+        ("mixed.jsonl:12", "not JSON"),
+        ("mixed.jsonl:14", "long"),
+        ("mixed.jsonl:15", "short"),
+    }
+    assert len(said) == 9 and f"{path}:2: not JSON" in said[0]
+    assert import_files(pool, [path], ["yes", "no"])["seen"] == 4
+    assert len(places(pool)) == 11
+
+
+def test_a_line_without_end_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("discover.pool.formats.LINE_BYTES", 1000)
+    path = tmp_path / "long.jsonl"
+    path.write_text('{"text": "' + "x" * 5500 + '"}\n{"text": "the next one"}\n')
+    documents, bad = read(path)
+    assert [document.text for document in documents] == ["the next one"]
+    assert bad == [(1, "line too long")]
+
+
+def test_csv_with_odd_quoting(tmp_path: Path):
+    path = tmp_path / "odd.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbflabel,text, split \r\n"
+        b'yes,"a ""quoted"" word, and a comma",test\r\n'
+        b'no,"two\r\nlines",train\r\n'
+        b'yes,"never closed,train\r\n'
+        b'no,"closed ""too"" late" here,train\r\n'
+        b'yes,a "quote" inside is fine,\r\n'
+        b"no,too,many,cells\r\n"
+        b"no,\xff\xfe,train\r\n"
+        b"\r\n"
+        b"no,a short row\r\n"
+        b'yes,"nor is this one closed,train\r\n'
+        b"no,so this is lost,train\r\n"
+    )
+    documents, bad = read(path)
+    assert [(document.text, document.label, document.split) for document in documents] == [
+        ('a "quoted" word, and a comma', "yes", "test"),
+        ("two\nlines", "no", "train"),
+        ('a "quote" inside is fine', "yes", "train"),
+        ("a short row", "no", "train"),
+    ]
+    assert [line for line, _ in bad] == [5, 8, 9, 12]
+    assert "lines 5 to 6" in bad[0][1] and "lines 12 to 13" in bad[3][1]
+    assert documents[3].address.endswith("odd.csv:11")
+
+
+def test_a_cell_of_ten_megabytes_is_long_not_an_error(pool: Pool, tmp_path: Path):
+    path = tmp_path / "long.csv"
+    path.write_text("text\n" + "word " * 2_500_000 + "\nan ordinary line of text\n")
+    assert import_files(pool, [path], []) == {"new": 1, "long": 1}
+
+
+def test_parquet_types(tmp_path: Path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "types.parquet"
+    raw = pa.array([b"fine", b"\xff\xfe", b"fine too", None], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 4, raw.buffers(), null_count=1)
+    table = pa.table({"text": text, "label": pa.array([1, 2, None, 4]), "unused": [[1], [2], [3], [4]]})
+    parquet.write_table(table, path)
+    documents, bad = read(path)
+    assert [(document.text, document.label) for document in documents] == [("fine", "1"), ("fine too", None)]
+    assert bad == [(2, "not UTF-8"), (4, "no text")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_without_the_column_or_damaged_is_one_line(kind: str, tmp_path: Path):
+    path = tmp_path / f"in.{kind}"
+    with pytest.raises(DiscoverError, match=r"cannot be read \(No such file"):
+        read(path)
+    export_rows([dict(ROW, text=f"{os.urandom(500).hex()} {n}") for n in range(2000)], path)
+    if kind in ("jsonl", "csv"):
+        return
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"this is something else entirely", b"PAR1" * 9):
+        path.write_bytes(content)
+        with pytest.raises(DiscoverError, match="is damaged after line"):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_table_without_texts_is_refused(kind: str, tmp_path: Path):
+    export_rows([{"content": "x", "label": "y"}], tmp_path / f"in.{kind}")
+    with pytest.raises(DiscoverError, match="a column 'text' is expected, found 'content', 'label'"):
+        read(tmp_path / f"in.{kind}")
+
+
+def test_nothing_usable_is_refused_and_says_why(pool: Pool, tmp_path: Path):
+    empty, bad = tmp_path / "empty.jsonl", tmp_path / "bad.csv"
+    empty.write_text("")
+    bad.write_text("text,label\nsomething to read here,maybe\n")
+    with pytest.raises(DiscoverError, match="nothing usable"):
+        import_files(pool, [empty], [])
+    with pytest.raises(DiscoverError, match=r"bad\.csv:2: label not in the list: 'maybe'"):
+        import_files(pool, [empty, bad], ["yes"])
+    for name in ("empty.csv", "folder.jsonl", "words.txt"):
+        path = tmp_path / name
+        path.mkdir() if name.startswith("folder") else path.write_text("")
+        with pytest.raises(DiscoverError):
+            import_files(pool, [path], [])
+
+
+def test_a_missing_file_is_noticed_before_anything_is_imported(pool: Pool, tmp_path: Path):
+    export_rows([ROW], tmp_path / "in.jsonl")
+    with pytest.raises(DiscoverError, match="missing"):
+        import_files(pool, [tmp_path / "in.jsonl", tmp_path / "missing.jsonl"], [])
+    assert pool.counts()["found"] == 0
+
+
+def test_an_imported_test_split_stays_test(pool: Pool, tmp_path: Path):
+    near = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen {}"
+    rows = [dict(ROW, text=near.format(n), split="test" if n == "z" else "train") for n in "abcz"]
+    export_rows(rows, tmp_path / "in.jsonl")
+    import_files(pool, [tmp_path / "in.jsonl"], ["yes"])
+    pool.intake()
+    assert [document.text[-1] for document in pool.documents(split=None)] == ["z"]
+    assert [document.text[-1] for document in pool.documents(split="test")] == ["z"]
+
+
+@pytest.mark.parametrize(("name", "rows", "classes"), [("trec6", 5452, 6), ("banking77", 10003, 77)])
+def test_real_files(name: str, rows: int, classes: int, database: Database):
+    path = DATA / "text" / f"{name}.train.jsonl.gz"
+    if not path.exists():
+        pytest.skip(f"{path} is not there: set DISCOVER_DATA to the folder of data sets")
+    with gzip.open(path, "rt") as handle:
+        expected = [json.loads(line) for line in handle]
+    pool = Pool(database, PoolConfig(min_characters=1))
+    counts = import_files(pool, [path], {row["label"] for row in expected})
+    assert len(expected) == rows == counts["new"] + counts["seen"]
+    labels: dict[str, set[str]] = {}
+    for row in expected:
+        labels.setdefault(clean(row["text"]), set()).add(row["label"])
+    assert counts["new"] == len(labels)
+    assert counts["conflicting labels"] == sum(len(found) > 1 for found in labels.values())
+    taken = pool.intake()
+    assert taken["pool"] + taken["duplicate"] == len(labels)
+    found = {document.text: document.label for document in pool.documents()}
+    assert len({label for label in found.values() if label}) == classes
+    assert all({label} == labels[text] for text, label in found.items() if label)

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from discover.embed import index as module
+from discover.embed.config import EncoderConfig
+from discover.embed.encoder import Encoder
+from discover.embed.index import Index
+from discover.embed.vectors import VectorStore
+from tests.test_encoder import some_texts
+
+
+def filled(folder, n: int, version: str = "v1", seed: int = 0) -> VectorStore:
+    store = VectorStore(folder, version, 32)
+    extend(store, n, seed)
+    return store
+
+
+def extend(store: VectorStore, n: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(n, 32))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(n) * 3 + (store.ids.max() + 1 if len(store) else 5)
+    store.append(ids, np.arange(n), vectors)
+
+
+def truth(store: VectorStore, queries, k: int):
+    return store.ids[np.argsort(-(queries @ store.rows(0, len(store)).T), axis=1, kind="stable")[:, :k]]
+
+
+def test_exact_below_the_threshold(tmp_path):
+    store = filled(tmp_path, 500)
+    queries = store.rows(0, 20)
+    scores, ids = Index(store, tmp_path).search(queries, 5)
+    assert np.array_equal(ids, truth(store, queries, 5)) and np.all(np.diff(scores) <= 0)
+    assert Index(store, tmp_path).search(queries, 9999)[1].shape == (20, 500)
+    empty = Index(VectorStore(tmp_path, "empty", 32), tmp_path)
+    assert empty.search(queries, 5)[1].shape == (20, 0)
+
+
+@pytest.mark.parametrize("graph_from", [10_000, 1000])
+def test_what_grew_finds_what_a_rebuilt_one_finds(tmp_path, graph_from):
+    store = filled(tmp_path, 3000)
+    grown = Index(store, tmp_path / "a", graph_from)
+    grown.save()
+    extend(store, 2500, seed=1)
+    reopened = Index(store, tmp_path / "a", graph_from)
+    assert grown.update() == 2500 and grown.update() == 0 and len(grown) == len(reopened) == 5500
+    grown.save()
+    queries = store.rows(100, 160)
+    found = [index.search(queries, 10) for index in (grown, reopened, Index(store, tmp_path / "b", graph_from))]
+    found.append(Index(store, tmp_path / "a", graph_from).search(queries, 10))
+    for scores, ids in found[1:]:
+        assert np.array_equal(ids, found[0][1]) and np.array_equal(scores, found[0][0])
+    assert (found[0][1][:, :5, None] == truth(store, queries, 5)[:, None, :]).any(1).mean() > 0.9
+
+
+@pytest.mark.parametrize("damage", ["missing", "flip", "manifest", "stale"])
+def test_a_useless_index_is_built_again(tmp_path, damage, caplog):
+    store = filled(tmp_path, 300)
+    index = Index(store, tmp_path)
+    index.save()
+    file, manifest = index.folder / "files" / "flat.faiss", index.folder / "files" / "manifest.json"
+    if damage == "missing":
+        file.unlink()
+    elif damage == "manifest":
+        manifest.write_text("[]")
+    elif damage == "flip":
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    else:  # the store was emptied and filled in another order
+        (store.folder / "manifest.json").unlink()
+        store = filled(tmp_path, 400, seed=7)
+    again = Index(store, tmp_path)
+    assert "built again" in caplog.text
+    queries = store.rows(0, 20)
+    assert np.array_equal(again.search(queries, 5)[1], truth(store, queries, 5))
+    again.save()
+    caplog.clear()
+    assert len(Index(store, tmp_path)) == len(store) and not caplog.text
+
+
+def test_saving_twice_writes_once(tmp_path):
+    index = Index(filled(tmp_path, 300), tmp_path)
+    index.save()
+    before = (index.folder / "files" / "manifest.json").stat().st_mtime_ns
+    index.save()
+    Index(index.store, tmp_path).save()
+    assert (index.folder / "files" / "manifest.json").stat().st_mtime_ns == before
+
+
+def test_graph_recall_on_real_vectors(tmp_path):
+    encoder = Encoder(EncoderConfig(max_tokens=32))
+    texts = list(dict.fromkeys(some_texts(2600, seed=5, longest=16)))[: module.BLOCK + 300]
+    vectors = encoder.encode(texts)
+    store = VectorStore(tmp_path, encoder.version, encoder.dimension)
+    store.append(np.arange(len(texts)), np.arange(len(texts)), vectors)
+    queries = vectors[:300]
+    graph, flat = Index(store, tmp_path / "graph", graph_from=1), Index(store, tmp_path / "flat")
+    assert graph._graph.ntotal == module.BLOCK and flat._graph.ntotal == 0
+    exact = flat.search(queries, 10)[1]
+    assert (graph.search(queries, 10)[1][:, :, None] == exact[:, None, :]).any(1).mean() >= 0.95

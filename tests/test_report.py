@@ -1,0 +1,233 @@
+"""The report over made-up runs: whole, of one arm, with people, without a round, and with texts that mean harm."""
+
+import re
+from xml.etree import ElementTree
+
+import lxml.html
+import pytest
+from sqlalchemy import delete
+
+from discover.config import Config
+from discover.db import metric, step
+from discover.evaluate import charts, evidence, report
+from discover.evaluate.curves import Series, draw
+from discover.run import RunFolder
+from tests.synthetic_run import CLASSES, make
+
+SICK = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{7*7}}\"'&$x^2$"
+
+
+def page_of(run, database, config):
+    path = report.write(run, database, config)
+    assert path == run.report
+    return lxml.html.fromstring(path.read_text(encoding="utf-8"))
+
+
+def text_of(page):
+    return " ".join(page.text_content().split())
+
+
+def headings(page):
+    return [element.text_content() for element in page.iter("h2")]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    run, database, config = make(tmp_path_factory.mktemp("run") / "whole")
+    yield run, database, config
+    database.close()
+
+
+def test_the_whole_report_has_every_section(whole):
+    page = page_of(*whole)
+    assert headings(page) == [
+        "Learning curves",
+        "Can the figure be trusted?",
+        "Class by class",
+        "What is mistaken for what",
+        "What was asked, and why",
+        "Where the time went",
+        "The pool",
+        "Settings",
+    ]
+    words = text_of(page)
+    assert report.verdict(*whole[1:]) in words
+    assert "margin beat random" in words
+    assert "To which chapter" in words
+    for name in CLASSES:
+        assert name in words
+    assert whole[0].learning_curve.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_verdict_is_the_same_each_time(whole):
+    assert report.verdict(*whole[1:]) == report.verdict(*whole[1:])
+
+
+def test_it_stands_alone(whole):
+    page = page_of(*whole)
+    source = whole[0].report.read_text(encoding="utf-8")
+    assert not list(page.iter("script", "link", "img", "iframe", "object"))
+    assert not re.search(r"url\(|@import", source)
+    assert not [name for element in page.iter() for name in element.attrib if name in ("src", "href")]
+
+
+def test_classes_are_sorted_by_support(whole):
+    page = page_of(*whole)
+    table = next(t for t in page.iter("table") if "support" in t.text_content())
+    supports = [int(row.findall("td")[1].text) for row in table.iter("tr") if row.findall("td")]
+    assert len(supports) == len(CLASSES)
+    assert supports == sorted(supports, reverse=True)
+    assert sum(supports) == 800
+
+
+def test_what_was_asked_shows_reason_and_answer(whole):
+    run, database, _ = whole
+    rounds = evidence.asked(database, run, "margin")
+    assert [row["round"] for row in rounds] == list(range(9))
+    first = rounds[1]["picks"][0]
+    assert first["margin"] == pytest.approx(1 - first["utility"], abs=1e-6)
+    assert first["times"] == pytest.approx(first["chance"] * 2000)
+    assert [pick["kind"] for pick in rounds[1]["picks"]] == ["policy"] * 5 + ["audit"] * 2
+    assert rounds[1]["picks"][3]["state"] == "skipped"
+    page = text_of(page_of(*whole))
+    assert "skipped" in page
+    assert "<b>Key</b>, Button & Motion" in page
+
+
+def test_a_missing_or_damaged_decision_file_costs_only_its_features(tmp_path):
+    run, database, config = make(tmp_path / "run", rounds=2, documents=700)
+    (run.decision_arrays / "margin-0001.safetensors").write_bytes(b"torn")
+    (run.decision_arrays / "margin-0000.safetensors").unlink()
+    assert "margin" not in evidence.asked(database, run, "margin")[1]["picks"][0]
+    assert "What was asked, and why" in headings(page_of(run, database, config))
+    database.close()
+
+
+def test_pool_counts_add_up(whole):
+    counts = evidence.pool_counts(whole[1])
+    assert sum(counts["states"].values()) == counts["sources"] == 4700
+    assert sum(counts["splits"].values()) == counts["states"]["pool"]
+    assert counts["rejections"] == {"short": 210, "language": 37, "not text": 14, "long": 3}
+
+
+def test_confused_pairs_are_the_errors(whole):
+    arm = evidence.read_arms(whole[1], ["margin"])[0]
+    pairs = evidence.confused(arm, list(CLASSES), limit=1000)
+    assert sum(pair["count"] for pair in pairs) == round(800 * (1 - arm.last["accuracy"]))
+    assert all(pair["truth"] != pair["taken_for"] for pair in pairs)
+    assert pairs[0]["count"] == max(pair["count"] for pair in pairs)
+
+
+def test_the_control_is_random_wherever_it_stands(whole):
+    _, database, _ = whole
+    for order in (["random", "margin"], ["margin", "random"], []):
+        found = evidence.comparisons(evidence.read_arms(database, order))
+        assert [(one.strategy, one.control) for one in found] == [("margin", "random")]
+
+
+def test_one_arm(tmp_path):
+    run, database, config = make(tmp_path / "one", arms=("entropy",), rounds=3, documents=700)
+    words = text_of(page_of(run, database, config))
+    assert "After 170 labels, entropy has" in words
+    assert "Against the control" not in words
+    database.close()
+
+
+def test_three_arms_are_each_compared(tmp_path):
+    _, database, config = make(tmp_path / "three", arms=("margin", "entropy"), rounds=2, documents=700)
+    found = evidence.comparisons(evidence.read_arms(database, config.loop.arms))
+    assert [(one.strategy, one.control) for one in found] == [("margin", "entropy")]
+    database.close()
+
+
+def test_people_have_an_audit_and_no_test_set(tmp_path):
+    run, database, config = make(tmp_path / "people", arms=("margin",), rounds=4, people=True, documents=700)
+    page = page_of(run, database, config)
+    words = text_of(page)
+    assert "audit answers that it was not trained on" in words
+    assert "audited accuracy" in words
+    assert "Class by class" not in headings(page)
+    assert "What is mistaken for what" not in headings(page)
+    database.close()
+
+
+def test_no_round_at_all(tmp_path, database):
+    run = RunFolder(tmp_path / "empty")
+    run.create()
+    config = Config.model_validate({"name": "empty", "label": {"classes": ["a", "b"]}})
+    words = text_of(page_of(run, database, config))
+    assert "No round has been measured yet." in words
+    assert "Nothing has been asked yet." in words
+    assert not run.learning_curve.exists()
+    assert report.verdict(database, config) == "No round has been measured yet."
+
+
+def test_the_seed_round_alone_with_people_has_no_score_yet(tmp_path):
+    run, database, config = make(tmp_path / "seed", arms=("margin",), rounds=1, people=True, documents=700)
+    assert "nothing can be said about accuracy" in text_of(page_of(run, database, config))
+    assert not run.learning_curve.exists()
+    database.close()
+
+
+def test_an_arm_that_has_not_finished_its_round_is_shown_as_far_as_it_is(tmp_path):
+    run, database, config = make(tmp_path / "killed", rounds=3, documents=700)
+    with database.write() as connection:
+        for table in (metric, step):
+            connection.execute(delete(table).where(table.c.arm == "random", table.c.round == 2))
+    assert "At 115 labels" in text_of(page_of(run, database, config))
+    database.close()
+
+
+def test_hostile_texts_stay_texts(tmp_path):
+    run, database, config = make(tmp_path / "sick", rounds=2, sick=SICK, documents=700)
+    page = page_of(run, database, config)
+    assert not list(page.iter("script", "img"))
+    assert not [name for element in page.iter() for name in element.attrib if name.startswith("on")]
+    assert "49" not in page.findtext(".//h1")
+    assert text_of(page).count("<script>alert(1)</script>") > 30
+    assert run.learning_curve.exists()
+    database.close()
+
+
+def test_passwords_are_not_shown(whole):
+    page_of(*whole)
+    source = whole[0].report.read_text(encoding="utf-8")
+    assert "hunter2" not in source
+    assert "db.example" in source
+
+
+def test_charts_are_well_formed_svg_with_escaped_names():
+    series = [Series(SICK, [10, 20], [0.4, 0.5], [0.3, 0.4], [0.5, 0.6]), Series("none", [], [], [], [])]
+    drawn = [
+        charts.learning_curve(series, "Accuracy"),
+        charts.learning_curve([Series("flat", [5], [0.0], [0.0], [0.0])], "Accuracy"),
+        charts.whiskers([(SICK, 0, 0.5, 0.4, 0.6), ("sure", 1, 1.0, 1.0, 1.0)]),
+        charts.stacked_bars([(SICK, {SICK: 1.5}), ("nothing", {})], [SICK, "teach"]),
+        charts.stacked_bars([("nothing", {})], []),
+        charts.reliability_diagram([(0.2, 0.1, 4), (0.9, 1.0, 100)]),
+    ]
+    for svg in drawn:
+        root = ElementTree.fromstring(svg)
+        assert root.tag == "svg"
+        assert "nan" not in svg
+        assert not list(root.iter("script"))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(60, 500, [0, 100, 200, 300, 400, 500]), (0.41, 0.7, [0.4, 0.5, 0.6, 0.7]), (5, 5, None), (0, 1, None)],
+)
+def test_ticks_are_round_and_enclose(low, high, expected):
+    found = charts.ticks(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert len(found) >= 2
+    if expected:
+        assert found == expected
+
+
+def test_a_curve_is_drawn_for_one_point_and_odd_names(tmp_path):
+    path = tmp_path / "curve.png"
+    draw([Series("_hidden $x", [10], [0.5], [0.4], [0.6])], path, "a $ title")
+    assert path.stat().st_size > 5000
+    assert not list(tmp_path.glob("*.partial"))

@@ -1,0 +1,120 @@
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from discover.embed.vectors import VectorStore, embed_new, key_of
+
+POINTS = ["append:vectors", "append:ids", "append:keys", "append:written", "append:published"]
+
+
+def rows(n: int, seed: int = 0, start: int = 1):
+    rng = np.random.default_rng(seed)
+    return np.arange(start, start + n), rng.integers(0, 2**63, n, dtype=np.uint64), rng.normal(size=(n, 8))
+
+
+def test_what_goes_in_comes_out(tmp_path):
+    store = VectorStore(tmp_path, "v1", 8)
+    assert len(store) == 0 and store.vectors([]).shape == (0, 8) and store.ids.dtype == np.int64
+    ids, keys, vectors = rows(50)
+    order = np.random.default_rng(1).permutation(50)
+    store.append(ids[order], keys[order], vectors[order])
+    again = VectorStore(tmp_path, "v1", 8)
+    for opened in (store, again):
+        assert np.array_equal(opened.ids, ids[order]) and np.array_equal(opened.keys, keys[order])
+        found = opened.vectors([7, 3, 7])
+        assert found.dtype == np.float32
+        assert np.array_equal(found, vectors[[6, 2, 6]].astype(np.float16).astype(np.float32))
+    with pytest.raises(KeyError, match="row id 99"):
+        again.vectors([1, 99])
+    with pytest.raises(KeyError, match="row id 5"):
+        VectorStore(tmp_path, "empty", 8).vectors([5])
+
+
+def test_a_document_is_stored_once(tmp_path):
+    store = VectorStore(tmp_path, "v1", 8)
+    store.append(*rows(5))
+    for twice in (rows(2), (np.array([9, 9]), *rows(2)[1:])):
+        with pytest.raises(ValueError, match="once"):
+            store.append(*twice)
+    with pytest.raises(ValueError, match="vectors of 8"):
+        store.append([50], [1], np.zeros((1, 7)))
+    assert len(store) == 5
+
+
+def test_versions_never_meet(tmp_path):
+    VectorStore(tmp_path, "v1", 8).append(*rows(5))
+    assert len(VectorStore(tmp_path, "v2", 8)) == 0
+
+
+def append_and_die(folder, point):
+    os.environ["DISCOVER_CRASH_AT"] = point
+    VectorStore(folder, "v1", 8).append(*rows(30, seed=2, start=100))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_while_appending_tears_nothing(tmp_path, point):
+    before = rows(20)
+    VectorStore(tmp_path, "v1", 8).append(*before)
+    child = multiprocessing.get_context("spawn").Process(target=append_and_die, args=(tmp_path, point))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    store = VectorStore(tmp_path, "v1", 8)
+    after = rows(30, seed=2, start=100)
+    assert len(store) == (50 if point == "append:published" else 20)
+    assert np.array_equal(store.vectors(before[0]), before[2].astype(np.float16).astype(np.float32))
+    if len(store) == 20:
+        assert (store.folder / "vectors.bin").stat().st_size == 20 * 8 * 2, "the torn tail is cut off"
+        store.append(*after)
+    assert np.array_equal(store.vectors(after[0]), after[2].astype(np.float16).astype(np.float32))
+    assert np.array_equal(store.keys, np.concatenate([before[1], after[1]]))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "manifest", "lost"])
+def test_damage_empties_the_store(tmp_path, damage, caplog):
+    store = VectorStore(tmp_path, "v1", 8)
+    store.append(*rows(20))
+    file, manifest = store.folder / "vectors.bin", store.folder / "manifest.json"
+    content = bytearray(file.read_bytes())
+    content[33] ^= 1
+    if damage == "lost":
+        manifest.unlink()
+    elif damage == "manifest":
+        manifest.write_text("{")
+    else:
+        file.write_bytes(content if damage == "flip" else content[:-5])
+    again = VectorStore(tmp_path, "v1", 8)
+    assert len(again) == 0 and (damage == "lost" or "damaged" in caplog.text)
+    again.append(*rows(20))
+    assert len(VectorStore(tmp_path, "v1", 8)) == 20
+
+
+class CountingEncoder:
+    def __init__(self):
+        self.seen = []
+
+    def encode(self, texts):
+        self.seen += texts
+        return np.array([[float(text)] * 8 for text in texts], dtype=np.float32)
+
+
+def test_embed_new_adds_what_is_missing_in_the_order_of_public_ids(tmp_path):
+    store, encoder = VectorStore(tmp_path, "v1", 8), CountingEncoder()
+    ids = np.arange(1, 3001)
+    public_ids = [f"{(row * 2654435761) % 2**32:08x}".ljust(32, "0") for row in ids]
+    asked = []
+
+    def texts(wanted):
+        asked.append(len(wanted))
+        return [str(row % 100) for row in wanted]
+
+    assert embed_new(encoder, store, ids[:100], public_ids[:100], texts) == 100
+    assert embed_new(encoder, store, ids, public_ids, texts) == 2900
+    assert embed_new(encoder, store, ids, public_ids, texts) == 0
+    assert max(asked) <= 2048 and len(encoder.seen) == 3000
+    keys = [key_of(public_ids[row - 1]) for row in store.ids]
+    assert keys == store.keys.tolist() and keys[100:] == sorted(keys[100:]) and keys[:100] == sorted(keys[:100])
+    assert np.array_equal(store.vectors(ids)[:, 0], ids % 100)

@@ -1,0 +1,334 @@
+"""The pages of the queue without a browser: what each form does, what is refused, and what never happens."""
+
+import html
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+import uvicorn
+from sqlalchemy import func, select
+from starlette.testclient import TestClient
+
+from discover import db
+from discover.db import Database
+from discover.label.config import LabelConfig
+from discover.label.queue import Queue
+from discover.label.web.app import create_app
+from discover.label.web.desk import KEYS, SHOWN_CHARACTERS, Desk
+from discover.label.web.guard import BODY_BYTES
+from tests.labeling import CLASSES, add_documents, filled
+
+CONFIG = LabelConfig(classes={"calm": "no wind", "storm": "too much of it", "fog": ""}, budget=20)
+SCRIPT = {"Accept": "application/json"}
+
+
+def client_of(queue: Queue, **options) -> TestClient:
+    config = options.pop("config", CONFIG)
+    app = create_app(queue, "margin", config, options.pop("progress", dict), options.pop("suggest", None), **options)
+    return TestClient(app, base_url="http://localhost", follow_redirects=True)
+
+
+def named(client: TestClient, name: str = "Ada") -> TestClient:
+    client.post("/name", data={"name": name})
+    return client
+
+
+def fields(page: str) -> dict[str, str]:
+    """The hidden fields of the page's answer form."""
+    form = re.search(r'<form id="answer".*?</form>', page, re.DOTALL)
+    assert form
+    return {name: html.unescape(value) for name, value in re.findall(r'name="(\w+)" value="([^"]*)">', form[0])}
+
+
+def answers(database: Database) -> list[tuple[str, str, str | None]]:
+    columns = (db.answer.c.annotator, db.answer.c.action, db.answer.c.label)
+    with database.read() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(db.answer.c.id))]
+
+
+def test_a_visitor_says_a_name_and_is_asked(database: Database) -> None:
+    queue, _ = filled(database, 3)
+    client = client_of(queue)
+    assert "Who is labeling?" in client.get("/").text
+    assert queue.claim("margin", "early", 3), "nothing is leased to the nameless"
+    queue.release("early")
+    page = client.post("/name", data={"name": "  Ada \u202e Lovelace "}).text
+    assert "<bdi>Ada Lovelace</bdi>" in page and "text 0" in page and "http://site/0.html" in page
+    assert "too much of it" in page and 'data-key="2"' in page
+    assert client.post("/name", data={"name": " \u200b "}).status_code == 400
+    assert "Who is labeling?" in client.post("/stop").text
+    assert len(queue.claim("margin", "other", 3)) == 3, "stopping gives the questions back"
+
+
+def test_answer_skip_undo_correct_without_a_script(database: Database) -> None:
+    queue, ids = filled(database, 3)
+    client = named(client_of(queue))
+    page = client.post("/answer", data={**fields(client.get("/").text), "label": "storm"}).text
+    assert "You said “storm”." in page and "1 of 20 labels" in page and "text 1" in page
+    page = client.post("/skip", data=fields(page)).text
+    assert "You skipped" in page and "round 1: 1 of 3 answered, 1 skipped" in page
+    skipped = re.search(r'<form id="undo".*?name="slot" value="(\d+)"', page, re.DOTALL)
+    page = client.post("/undo", data={"slot": skipped[1]}).text
+    assert "text 1" in page and "You said “storm”." in page
+    assert "text 1" in client.post("/undo", data={"slot": skipped[1]}).text, "a second click undoes no second answer"
+    slot = fields(client.get("/").text)["slot"]
+    assert "no answer" not in client.get("/answers").text
+    assert client.post("/correct", data={"slot": slot, "label": "fog"}).status_code == 400
+    page = client.post("/correct", data={"slot": "1", "label": "calm"}).text
+    assert "<option selected>calm</option>" in page
+    assert {row.document_id: row.label for row in queue.labels("margin")} == {ids[0]: "calm"}
+    assert [event[1:] for event in answers(database)] == [
+        ("answer", "storm"),
+        ("skip", None),
+        ("undo", None),
+        ("answer", "calm"),
+    ]
+
+
+def test_the_script_gets_the_next_question_with_each_answer(database: Database) -> None:
+    queue, _ = filled(database, 4)
+    client = named(client_of(queue))
+    first, second = client.get("/questions").json()["questions"]
+    sent = {"slot": first["slot"], "token": first["token"], "key": first["key"], "label": "fog"}
+    for _ in range(2):  # sent twice, as after a lost reply
+        state = client.post("/answer", data=sent, headers=SCRIPT).json()
+        assert [q["slot"] for q in state["questions"]] == [second["slot"], second["slot"] + 1]
+        assert (state["progress"]["value"], state["last"]["sentence"]) == (1.0, "You said “fog”.")
+    assert answers(database) == [("Ada", "answer", "fog")]
+    assert not {"kind", "label"} & set(second), "a question tells neither its kind nor an imported label"
+
+
+def test_two_annotators_never_see_the_same_question(database: Database) -> None:
+    queue, _ = filled(database, 6)
+    seen = [
+        question["slot"]
+        for name in ("Ada", "Bob", "Cy")
+        for question in named(client_of(queue), name).get("/questions").json()["questions"]
+    ]
+    assert sorted(seen) == [1, 2, 3, 4, 5, 6]
+    page = named(client_of(queue), "Dee").get("/").text
+    assert "The remaining questions are with other annotators." in page and 'http-equiv="refresh"' in page
+
+
+def test_nothing_to_ask_is_friendly(database: Database) -> None:
+    queue = Queue(database, 30)
+    assert "The next batch is being chosen." in named(client_of(queue)).get("/").text
+    assert "Thank you!" in named(client_of(queue, progress=lambda: {"finished": True})).get("/").text
+    page = named(client_of(queue, progress=lambda: {"accuracy": 0.714, "low": 0.62, "high": 0.79})).get("/").text
+    assert "estimated accuracy 71% (62% to 79%)" in page
+    assert "estimated accuracy 71%<" in named(client_of(queue, progress=lambda: {"accuracy": 0.714})).get("/").text
+
+
+def test_the_guess_is_shown_after_the_answer_and_never_for_audit_questions(database: Database) -> None:
+    queue = Queue(database, 30)
+    ids = add_documents(database, 2)
+    with database.write() as connection:
+        audit = {"document_id": ids[1], "kind": "audit", "part": "report", "position": 1}
+        queue.put(connection, "margin", 1, [{"document_id": ids[0], "kind": "policy", "position": 0}, audit])
+    asked: list[int] = []
+
+    def suggest(wanted):
+        asked.extend(wanted)
+        return [("fog", 0.617)] * len(wanted)
+
+    client = named(client_of(queue, suggest=suggest))
+    page = client.get("/").text
+    assert "guess" not in page and asked == []
+    page = client.post("/answer", data={**fields(page), "label": "storm"}).text
+    assert "The model’s guess: “fog” (62%)." in page and asked == [ids[0]]
+    page = client.post("/answer", data={**fields(page), "label": "calm"}).text
+    assert "You said “calm”." in page and "guess" not in page and asked == [ids[0]]
+    assert "guess" not in named(client_of(queue, suggest=lambda wanted: [None])).get("/").text
+
+
+def test_texts_are_only_ever_text(database: Database) -> None:
+    queue = Queue(database, 30)
+    evil = "<script>alert(1)</script>{{ 7 * 7 }}<img src=x onerror=alert(1)>"
+    ids = add_documents(database, 1, text=evil, title=evil, label=evil)
+    with database.write() as connection:
+        queue.put(connection, "margin", 1, [{"document_id": ids[0], "kind": "policy", "position": 0}])
+    config = LabelConfig(classes={'"><script>x': "<b>", "b&c": ""}, question="<i>?")
+    client = named(client_of(queue, config=config), "<b onclick=x>")
+    page = client.get("/").text
+    client.post("/answer", data={**fields(page), "label": '"><script>x'})
+    for shown in (page, client.get("/").text, client.get("/answers").text):
+        assert "{{ 7" in shown or "7 * 7" not in shown
+        assert not re.search(r"<script>|<img|<i>\?|<b onclick|<b>(?!&lt;|b&amp;c)<", shown)
+    assert [row.label for row in queue.labels("margin")] == ['"><script>x']
+
+
+def test_long_texts_are_cut_but_all_there(database: Database) -> None:
+    queue = Queue(database, 30)
+    text = " ".join(f"word{i}" for i in range(2000))
+    ids = add_documents(database, 1, text=text)
+    with database.write() as connection:
+        queue.put(connection, "margin", 1, [{"document_id": ids[0], "kind": "policy", "position": 0}])
+    client = named(client_of(queue))
+    (question,) = client.get("/questions").json()["questions"]
+    assert question["text"] + question["rest"] == text and len(question["text"]) <= SHOWN_CHARACTERS
+    assert f"Show all {len(text):,} characters" in client.get("/").text
+
+
+def test_77_classes_have_as_many_keys_as_there_are(database: Database) -> None:
+    config = LabelConfig(classes=[f"class {i}" for i in range(77)])
+    keys = [label["key"] for label in Desk(Queue(database, 30), "margin", config, dict).labels()]
+    assert keys[:10] == [*"123456789a"] and keys[len(KEYS) :] == [""] * (77 - len(KEYS))
+    assert len(set(KEYS)) == len(KEYS) and not set("su") & set(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": "hail"}, "is none of the labels"),
+        ({"slot": "99"}, "no question 99"),
+        ({"slot": "2"}, "not given to question 2"),
+        ({"slot": "9" * 30}, "slot"),
+        ({"slot": "x"}, "slot"),
+        ({"token": "0" * 32}, "not given to question"),
+        ({"key": "short"}, "key"),
+        ({"key": None}, "key"),
+        ({"label": None}, "label"),
+    ],
+)
+def test_bad_forms_get_one_sentence_and_change_nothing(database: Database, change: dict, message: str) -> None:
+    queue, _ = filled(database, 3)
+    client = named(client_of(queue))
+    sent = {**fields(client.get("/").text), "label": "fog", **change}
+    sent = {name: value for name, value in sent.items() if value is not None}
+    reply = client.post("/answer", data=sent)
+    assert reply.status_code == 400 and message in html.unescape(reply.text) and "That did not work" in reply.text
+    assert message in client.post("/answer", data=sent, headers=SCRIPT).json()["error"]
+    assert answers(database) == []
+
+
+def test_the_nameless_and_the_lost_are_told(database: Database) -> None:
+    client = client_of(Queue(database, 30))
+    assert client.get("/questions", headers=SCRIPT).status_code == 401
+    assert "Who is labeling?" in client.post("/answer", data={}).text
+    reply = client.get("/nowhere")
+    assert reply.status_code == 404 and "/nowhere: not found" in reply.text
+    assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 404
+
+
+def test_every_reply_is_strict(database: Database) -> None:
+    client = named(client_of(Queue(database, 30)))
+    for path in ("/", "/answers", "/questions", "/static/queue.js", "/static/style.css", "/nowhere"):
+        headers = client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
+        assert headers["cache-control"] == "no-store" and headers["x-content-type-options"] == "nosniff"
+    page = client.get("/").text + client.get("/answers").text
+    assert not re.search(r'(?:src|href|action)="(?!/)', page), "nothing comes from elsewhere"
+    assert not re.search(r"<style|style=|\son\w+=|<script(?! src=)", page), "nothing is inline"
+    cookie = client.post("/name", data={"name": "Ada"}, follow_redirects=False).headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=lax" in cookie
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://["},
+        {"Origin": "http://localhost:81"},
+    ],
+)
+def test_forms_from_elsewhere_are_refused(database: Database, headers: dict) -> None:
+    queue, _ = filled(database, 1)
+    client = named(client_of(queue))
+    sent = {**fields(client.get("/").text), "label": "fog"}
+    assert client.post("/answer", data=sent, headers=headers).status_code == 403
+    assert answers(database) == []
+    for own in ({"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin"}):
+        assert client.post("/answer", data=sent, headers=own).status_code == 200
+
+
+def test_without_a_token_only_loopback_names_are_answered(database: Database) -> None:
+    client = client_of(Queue(database, 30))
+    for host in ("localhost", "127.0.0.1:8000", "[::1]:8000"):
+        assert client.get("/", headers={"Host": host}).status_code == 200
+    for host in ("rebound.example", "192.168.1.5:8000", "", "[", "127.0.0.1.evil.example"):
+        assert client.get("/", headers={"Host": host}).status_code == 403
+
+
+def test_with_a_token_nobody_else_gets_in(database: Database) -> None:
+    app = create_app(Queue(database, 30), "margin", CONFIG, dict, token="right horse")
+    client = TestClient(app, base_url="http://annotate.example")
+    for path in ("/", "/?token=wrong", "/?token=", "/static/queue.js", "/questions"):
+        assert client.get(path).status_code == 401
+    assert client.get("/", headers={"Cookie": "discover_token=right horse"}).status_code == 401
+    assert client.get("/", headers={"Cookie": b"discover_token=\xe9; =;"}).status_code == 401
+    reply = client.get("/?token=right%20horse", follow_redirects=False)
+    assert reply.status_code == 303 and reply.headers["location"] == "/"
+    cookie = reply.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "right" not in cookie
+    assert client.get("/").status_code == 200
+
+
+def test_bodies_are_capped_with_and_without_a_declared_length(database: Database) -> None:
+    client = client_of(Queue(database, 30))
+    big = b"name=" + b"x" * BODY_BYTES
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert client.post("/name", content=big, headers=form).status_code == 413
+    assert (
+        client.post("/name", content=(big[i : i + 999] for i in range(0, len(big), 999)), headers=form).status_code
+        == 413
+    )
+    assert client.post("/name", content=iter([b"name=", b"Ada"]), headers=form).status_code == 200
+
+
+@contextmanager
+def serving(app) -> Iterator[str]:
+    """A real uvicorn in a thread; yields its address."""
+    server = uvicorn.Server(
+        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", ws="none", lifespan="off")
+    )
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def test_it_runs_under_uvicorn_and_two_dozen_people_label_at_once(database: Database) -> None:
+    queue, _ = filled(database, 48)
+    app = create_app(queue, "margin", CONFIG, dict)
+    acknowledged: list[tuple[int, str]] = []
+
+    def label(address: str, name: str) -> None:
+        with httpx.Client(base_url=address, headers=SCRIPT, follow_redirects=True, timeout=60) as client:
+            client.post("/name", data={"name": name})
+            while questions := client.get("/questions").json()["questions"]:
+                question = questions[0]
+                sent = {name: question[name] for name in ("slot", "token", "key")}
+                client.post("/answer", data={**sent, "label": CLASSES[question["slot"] % 3]}).raise_for_status()
+                acknowledged.append((question["slot"], CLASSES[question["slot"] % 3]))
+
+    with serving(app) as address:
+        people = [threading.Thread(target=label, args=(address, f"person {i}")) for i in range(24)]
+        for person in people:
+            person.start()
+        for person in people:
+            person.join()
+    with database.read() as connection:
+        stored = select(db.slot.c.id, db.slot.c.label).where(db.slot.c.state == "answered")
+        assert sorted(tuple(row) for row in connection.execute(stored)) == sorted(acknowledged)
+        assert connection.execute(select(func.count()).select_from(db.answer)).scalar() == 48
+
+
+def test_the_state_is_plain_json(database: Database) -> None:
+    queue, _ = filled(database, 1)
+    state = Desk(queue, "margin", CONFIG, dict).state("Ada")
+    assert json.loads(json.dumps(state)) == state
