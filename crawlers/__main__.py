@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 
 from discover.errors import DiscoverError
@@ -43,4 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM):  # until Scrapy runs; then the crawl stops in its own way
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     sys.exit(main())

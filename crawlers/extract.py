@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from scrapy.http import HtmlResponse
 from crawlers.settings import MAX_BYTES
 from discover.errors import DiscoverError
 
-DEADLINE = 5.0  # seconds for one page
+DEADLINE = 5.0  # seconds for one page, of processor time: a busy machine rejects no page that a quiet one takes
+PATIENCE = 12  # times the deadline on the clock, for a child that does not even compute
 STARTING = 60.0  # seconds for a child to import what it needs
 RECYCLE = 1000  # pages
 
@@ -48,7 +50,7 @@ class Extractor:
 
     Args:
         workers: how many.
-        deadline: seconds that one page may take.
+        deadline: seconds of processor time that one page may take.
     """
 
     def __init__(self, workers: int = 2, deadline: float = DEADLINE):
@@ -139,10 +141,10 @@ class _Child:
     def ask(self, question: dict[str, Any], deadline: float) -> dict[str, str]:
         self.pages += 1
         try:
-            write_frame(self._pipe(self._process.stdin), question)
+            write_frame(self._pipe(self._process.stdin), {**question, "seconds": deadline})
         except OSError as error:
             raise _Lost("crash") from error
-        return self._read(deadline)
+        return self._read(PATIENCE * max(1.0, deadline))
 
     def kill(self) -> None:
         self._process.kill()
@@ -160,7 +162,7 @@ class _Child:
             raise _Lost("timeout")
         answer = read_frame(stream)
         if answer is None:
-            raise _Lost("crash")
+            raise _Lost("timeout" if self._process.wait() == -signal.SIGPROF else "crash")
         return answer
 
     @staticmethod

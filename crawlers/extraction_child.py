@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import sys
 from typing import Any
 
@@ -44,12 +45,15 @@ def main() -> None:
     os.dup2(2, 1)
     write_frame(answers, {})
     while (question := read_frame(sys.stdin.buffer)) is not None:
+        # When this much processor time is spent the kernel ends the process, whatever C code it is in.
+        signal.setitimer(signal.ITIMER_PROF, question["seconds"])
         try:
             reply = answer(question)
         except MemoryError:
             reply = {"rejected": "memory"}
         except Exception as error:
-            reply = {"rejected": f"extraction failed: {type(error).__name__}"}
+            reply = {"rejected": f"extraction failed: {type(error).__name__}"[:32]}
+        signal.setitimer(signal.ITIMER_PROF, 0)
         write_frame(answers, reply)
 
 

@@ -32,7 +32,7 @@ def why(error: BaseException | None) -> tuple[str, str]:
         response = getattr(error, "response", None)
         return "not text", (response.headers.get("Content-Type") or b"").decode("latin-1") if response else ""
     if isinstance(error, IgnoreRequest):
-        return ("robots.txt" if "robots" in detail else "offsite"), detail
+        return ("robots.txt" if detail.startswith("Forbidden by robots") else "offsite"), detail
     if isinstance(error, scrapy_errors.DownloadCancelledError):
         return "too large", detail
     if isinstance(error, _UNREACHABLE):

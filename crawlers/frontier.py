@@ -98,7 +98,7 @@ class Frontier:
             wanted = (
                 select(url.c.id, url.c.address, url.c.depth, url.c.attempts)
                 .where(url.c.state == "new", url.c.depth == level, url.c.lease_until <= now())
-                .where(url.c.host.not_in(avoid) if avoid else True)
+                .where(url.c.host.not_in(list(avoid)))
                 .order_by(url.c.depth, url.c.id)
                 .limit(n)
             )

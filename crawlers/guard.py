@@ -11,7 +11,7 @@ from typing import Any
 from scrapy.resolver import CachingHostnameResolver
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 PORTS = (80, 443)
 # Spelled out, since what `is_global` says of these has changed between Python versions, or is wrong for our purpose.
@@ -50,7 +50,7 @@ class Guard:
     """
 
     def __init__(self, allowed: Sequence[str] = (), served: dict[str, str] | None = None):
-        self.allowed = {pair.lower() for pair in allowed}
+        self.allowed = {pair.lower().replace("[", "").replace("]", "") for pair in allowed}  # [::1]:8000 is ::1:8000
         self.served = {pair.lower(): target for pair, target in (served or {}).items()}
 
     def knows(self, host: str, port: int) -> bool:

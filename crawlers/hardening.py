@@ -96,7 +96,9 @@ class HardeningMiddleware:
             raise Refusal(f"{urlsplit(request.url).hostname} is at {ip}, which is not a public address") from exception
 
     def check_head(self, headers: Headers, request: Request) -> None:
-        """Stop the download of what is not text."""
+        """Stop the download of what is not text; where a redirect leads is for its target to say."""
+        if "Location" in headers:
+            return
         kind = (headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip().lower()
         if kind and not _is_robots(request) and not kind.startswith(self.content_types):
             raise StopDownload(fail=True)

@@ -90,9 +90,10 @@ def _class(anchor: etree._Element) -> Entry | None:
         return None
     code = table.find("tr/td[@colspan='2']/span[@class='code']")
     documentation = _text(code) if code is not None else ""
-    first, _, rest = documentation.partition("\n")
-    if first.startswith(f"{name}("):  # pydoc writes the constructor's signature before the docstring
-        return Entry("class", name, first[len(name) :], rest.strip())
+    # pydoc writes the constructor's signature before the docstring, from 3.13 on over several lines if it is long
+    first, *rest = re.split(r"\n\s*\n", documentation, maxsplit=1)
+    if rest and first.startswith(f"{name}("):
+        return Entry("class", name, _flat(first.removeprefix(name)), rest[0].strip())
     return Entry("class", name, "", documentation)
 
 
@@ -112,7 +113,7 @@ def _routine(anchor: etree._Element, module: str) -> Entry | None:
     for note in row.iterfind("span"):  # "from builtins.type" and the like
         title = title.replace("".join(note.itertext()), "")
     opening = title.find("(")
-    signature = title[opening:].replace("\xa0", " ") if opening >= 0 else ""
+    signature = _flat(title[opening:]) if opening >= 0 else ""
     qualified = f"{owner}.{name}" if owner else name
     return Entry("method" if owner else "function", qualified, signature, _text(description))
 
@@ -134,6 +135,10 @@ def _inherited_from(listing: etree._Element) -> str:
 def _says_something(documentation: str) -> bool:
     flat = " ".join(documentation.split())
     return len(flat.split()) >= MIN_WORDS and not _BOILERPLATE.fullmatch(flat)
+
+
+def _flat(signature: str) -> str:
+    return " ".join(signature.split()).replace("( ", "(").replace(", )", ")").replace(" )", ")")
 
 
 def _text(element: etree._Element) -> str:

@@ -370,6 +370,7 @@ def _prepare_sqlite(raw: Any, _record: Any) -> None:
         "synchronous=FULL",  # an acknowledged label survives a power cut
         "wal_autocheckpoint=0",
         "foreign_keys=ON",
+        "cache_size=-65536",  # KiB a connection: bands are looked up all over their index
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

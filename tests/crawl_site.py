@@ -13,6 +13,24 @@ PAGES = Path(__file__).parent / "site"
 TREE = 90  # pages of the tree, each linking to two more
 
 
+# A user's own spider, in a file outside the project.
+SPIDER = """
+from crawlers.frontier_spider import FrontierSpider
+from discover.pool.document import Document
+
+
+class leaves(FrontierSpider):
+    def __init__(self, *, selector="p"):
+        super().__init__()
+        self.selector = selector
+
+    def parse_page(self, response):
+        for paragraph in response.css(self.selector):
+            yield Document(" ".join(paragraph.css("::text").getall()))
+        yield from response.css("a::attr(href)").getall()
+"""
+
+
 class Site:
     """Serves tests/site, and some pages that misbehave; `asked` lists the paths of all requests."""
 

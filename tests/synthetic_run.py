@@ -144,9 +144,7 @@ def _round(run, database, rng, arm, round_, public_ids, test, people, classes, s
     kinds = ["audit" if round_ and i % 10 == 9 else "policy" for i in range(batch)]
     with database.write() as connection:
         connection.execute(metric.insert().values(arm=arm, round=round_, row=row))
-        connection.execute(
-            step.insert().values(arm=arm, round=round_, step="evaluate", input_hash="", output=output, seconds=1)
-        )
+        connection.execute(step.insert().values(arm=arm, round=round_, step="evaluate", output=output, seconds=1))
         connection.execute(
             query.insert().values(
                 id=name,

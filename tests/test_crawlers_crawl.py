@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from discover.db import Database, document, rejection, source, url
-from tests.crawl_site import TREE, Site, run, run_folder, start, wait_until
+from tests.crawl_site import SPIDER, TREE, Site, run, run_folder, start, wait_until
 
 UNREACHABLE = "http://127.0.0.1:9/"  # the discard port: nobody listens
 
@@ -129,9 +129,15 @@ def test_nothing_fetched_is_one_clear_line(tmp_path: Path):
 def test_a_signal_ends_the_crawl_cleanly_and_it_goes_on(tmp_path: Path, capsys):
     from crawlers.__main__ import main
 
+    (tmp_path / "leaves.py").write_text(SPIDER)
     with Site(delay=0.05) as site:
         folder = run_folder(
-            tmp_path, start=[f"{site.url}/tree/1"], allow_private=[site.pair], max_depth=20, concurrency=2
+            tmp_path,
+            spider=f"{tmp_path / 'leaves.py'}:leaves",
+            start=[f"{site.url}/tree/1"],
+            allow_private=[site.pair],
+            max_depth=20,
+            concurrency=2,
         )
         process = start("crawl", str(folder))
         wait_until(lambda: len(site.asked) > 10, process)

@@ -10,28 +10,12 @@ from discover.db import Database, document, source, url
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
 from discover.pool.pool import Pool
-from tests.crawl_site import TREE, Site, run, run_folder, start, wait_until
-
-SPIDER = """
-from crawlers.frontier_spider import FrontierSpider
-from discover.pool.document import Document
-
-
-class leaves(FrontierSpider):
-    def __init__(self, *, selector="p"):
-        super().__init__()
-        self.selector = selector
-
-    def parse_page(self, response):
-        for paragraph in response.css(self.selector):
-            yield Document(" ".join(paragraph.css("::text").getall()))
-        yield from response.css("a::attr(href)").getall()
-"""
+from tests.crawl_site import SPIDER, TREE, Site, run, run_folder, start, wait_until
 
 
 @pytest.fixture
-def frontier(database):
-    return Frontier(Pool(database, PoolConfig()), max_pages=10, max_depth=2)
+def frontier(either_database):
+    return Frontier(Pool(either_database, PoolConfig()), max_pages=10, max_depth=2)
 
 
 def page(number: int) -> str:
@@ -49,24 +33,24 @@ def test_leases_come_by_level_and_only_once(frontier):
     assert [p.address for p in frontier.lease(5)] == [page(3), page(4)]
 
 
-def test_documents_links_and_the_note_that_it_is_done_are_one_commit(frontier, database, monkeypatch):
+def test_documents_links_and_the_note_that_it_is_done_are_one_commit(frontier, monkeypatch):
     frontier.seed([page(1)])
     leased = frontier.lease(1)
     outcome = Outcome(leased[0], 200, [Document("A text of more than twenty characters", page(1))], [page(2)])
     monkeypatch.setattr("crawlers.frontier._finish", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         frontier.record([outcome])
-    with database.read() as connection:
+    with frontier.database.read() as connection:
         assert connection.execute(select(document)).all() == []
         assert [row.state for row in connection.execute(select(url))] == ["leased"]
     monkeypatch.undo()
     assert frontier.record([outcome])["new"] == 1
 
 
-def test_a_new_session_takes_up_what_a_killed_one_had_leased(frontier, database):
+def test_a_new_session_takes_up_what_a_killed_one_had_leased(frontier):
     frontier.seed([page(1)])
     assert len(frontier.lease(1)) == 1
-    again = Frontier(Pool(database, PoolConfig()), 10, 2)
+    again = Frontier(frontier.pool, 10, 2)
     again.seed([page(1)])
     assert [p.address for p in again.lease(1)] == [page(1)]
 

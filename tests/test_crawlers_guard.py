@@ -1,8 +1,12 @@
+import subprocess
+import sys
+
 import pytest
 from scrapy.http import Headers
 
 from crawlers.guard import Guard, is_public
 from crawlers.hardening import retry_after
+from tests.crawl_site import Site
 
 
 @pytest.mark.parametrize("address", ["93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "1.1.1.1"])
@@ -39,3 +43,40 @@ def test_only_the_very_pair_is_let_through():
 )
 def test_retry_after(value, seconds):
     assert retry_after(Headers({"Retry-After": value})) == seconds
+
+
+ORDINARY = """
+import sys
+from scrapy import Request, Spider
+from scrapy.crawler import AsyncCrawlerProcess
+
+
+class Plain(Spider):
+    name = "plain"
+
+    async def start(self):
+        for address in sys.argv[1:]:
+            yield Request(address, self.fetched, errback=self.failed)
+
+    def fetched(self, response):
+        print("fetched", response.url)
+
+    def failed(self, failure):
+        print(type(failure.value).__name__, failure.value)
+
+
+process = AsyncCrawlerProcess({"ADDONS": {"crawlers.hardening.Hardening": 0}, "LOG_ENABLED": False})
+process.crawl(Plain)
+process.start()
+"""
+
+
+def test_the_add_on_guards_an_ordinary_scrapy_project(tmp_path):
+    script = tmp_path / "plain.py"
+    script.write_text(ORDINARY)
+    with Site() as site:
+        command = [sys.executable, str(script), site.url, "http://localhost/", "file:///etc/hostname"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        assert site.asked == []
+    assert "fetched" not in said
+    assert "is neither 80 nor 443" in said and "localhost is at" in said and "file" in said

@@ -46,6 +46,17 @@ def test_what_says_nothing_is_left_out():
     assert "JSONDecoder.__init__" in names
 
 
+def test_a_long_signature_over_several_lines_as_python_3_13_writes_it():
+    lines = "Pilot(<br>\n&nbsp;&nbsp;&nbsp;&nbsp;ship,<br>\n&nbsp;&nbsp;&nbsp;&nbsp;port=None<br>\n)<br>\n&nbsp;<br>\n"
+    content = (
+        '<table class="heading"><tr><td>harbour</td></tr></table><p></p><table class="section"><tr><td colspan=3>'
+        '<a name="Pilot">class <strong>Pilot</strong></a>(<a href="x">object</a>)</td></tr><tr><td rowspan=2></td>'
+        f'<td colspan=2><span class="code">{lines}Brings the ship into the port.<br>&nbsp;</span></td></tr></table>'
+    )
+    (entry,) = entries(content.encode(), "harbour")
+    assert (entry.signature, entry.documentation) == ("(ship, port=None)", "Brings the ship into the port.")
+
+
 def test_a_page_of_another_kind_has_no_entries():
     assert list(entries(b"<html><body><a name='x'>class x</a><p>hello</p></body></html>", "x")) == []
     assert list(entries(b"", "x")) == []

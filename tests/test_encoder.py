@@ -120,5 +120,5 @@ def test_an_unknown_hub_id_gets_one_line():
 def test_pickled_weights_are_refused(tmp_path):
     folder = broken_copy(tmp_path / "pickled", "model.safetensors", None)
     (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(DiscoverError, match="must hold model.safetensors"):
+    with pytest.raises(DiscoverError, match=r"must hold model\.safetensors"):
         Encoder(EncoderConfig(model=str(folder)))

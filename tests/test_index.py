@@ -18,7 +18,7 @@ def filled(folder, n: int, version: str = "v1", seed: int = 0) -> VectorStore:
 def extend(store: VectorStore, n: int, seed: int) -> None:
     vectors = np.random.default_rng(seed).normal(size=(n, 32))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    ids = np.arange(n) * 3 + (store.ids.max() + 1 if len(store) else 5)
+    ids = np.random.default_rng(seed).permutation(n) * 3 + (store.ids.max() + 1 if len(store) else 5)
     store.append(ids, np.arange(n), vectors)
 
 
@@ -88,9 +88,10 @@ def test_saving_twice_writes_once(tmp_path):
     assert (index.folder / "files" / "manifest.json").stat().st_mtime_ns == before
 
 
-def test_graph_recall_on_real_vectors(tmp_path):
+def test_graph_recall_on_real_vectors(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 512)
     encoder = Encoder(EncoderConfig(max_tokens=32))
-    texts = list(dict.fromkeys(some_texts(2600, seed=5, longest=16)))[: module.BLOCK + 300]
+    texts = list(dict.fromkeys(some_texts(900, seed=5, longest=16)))[: module.BLOCK + 100]
     vectors = encoder.encode(texts)
     store = VectorStore(tmp_path, encoder.version, encoder.dimension)
     store.append(np.arange(len(texts)), np.arange(len(texts)), vectors)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file
 from sqlalchemy import select
 
 import discover
@@ -107,8 +108,9 @@ def test_a_corrected_answer_reaches_the_next_training(running: tuple[subprocess.
     campaign.queue.correct(trained.id, "ada", wrong)
     answer(campaign, BATCH)
     until(lambda: finished(campaign, 3, "teach"))
-    card = json.loads((campaign.folder.models / "margin-0003" / "card.json").read_text())
-    assert card["taught"][str(trained.document_id)] == campaign.classes.index(wrong)
+    model = load_file(campaign.folder.models / "margin-0003" / "model.safetensors")
+    taught = dict(zip(model["taught.ids"].tolist(), model["taught.classes"].tolist(), strict=True))
+    assert taught[trained.document_id] == campaign.classes.index(wrong)
 
 
 def test_it_stops_quickly_while_it_waits(running: tuple[subprocess.Popen[str], Campaign]) -> None:

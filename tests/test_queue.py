@@ -35,16 +35,21 @@ def postgres():
         server.cleanup()
 
 
+@pytest.fixture
+def emptied(postgres: str) -> str:
+    """The PostgreSQL address, without what an earlier test left there."""
+    wiped = Database(postgres)
+    db.metadata.drop_all(wiped.engine)
+    wiped.close()
+    return postgres
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'queue.db'}"
-    address = request.getfixturevalue("postgres")
-    wiped = Database(address)
-    db.metadata.drop_all(wiped.engine)
-    wiped.close()
-    return address
+    return str(request.getfixturevalue("emptied"))
 
 
 @pytest.fixture
@@ -99,6 +104,16 @@ def test_two_people_never_hold_the_same_question_and_one_keeps_theirs(opened: Da
     assert queue.claim("margin", "ada", 3) == [ada]
     queue.release("bob")
     assert [question.slot for question in queue.claim("margin", "ada", 3)] == [ada.slot, *(q.slot for q in bob)]
+
+
+@pytest.mark.timeout(60)
+def test_a_claim_passes_by_what_another_is_claiming_right_now(emptied: str) -> None:
+    database = Database(emptied)
+    queue, _ = filled(database, 2)
+    with database.engine.begin() as connection:
+        connection.execute(select(db.slot.c.id).where(db.slot.c.id == 1).with_for_update())
+        assert [question.slot for question in queue.claim("margin", "bob")] == [2]
+    database.close()
 
 
 def test_late_answer_counts_unless_someone_answered(opened: Database) -> None:
@@ -263,13 +278,13 @@ class Model:
         return last
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_walks_agree_with_a_plain_model(opened: Database, seed: int) -> None:
     rng = np.random.default_rng(seed)
     queue, ids = filled(opened, 12)
     model = Model(12)
     held: dict[str, tuple[int, str]] = {}
-    for _ in range(60):
+    for _ in range(40):
         who = str(rng.choice(["ada", "bob"]))
         action = rng.choice(["answer", "answer", "skip", "undo", "release", "correct"])
         if action in ("answer", "skip"):

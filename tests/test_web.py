@@ -1,5 +1,6 @@
 """The pages of the queue without a browser: what each form does, what is refused, and what never happens."""
 
+import asyncio
 import html
 import json
 import re
@@ -13,6 +14,7 @@ import pytest
 import uvicorn
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from discover import db
 from discover.db import Database
@@ -20,7 +22,7 @@ from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.web.app import create_app
 from discover.label.web.desk import KEYS, SHOWN_CHARACTERS, Desk
-from discover.label.web.guard import BODY_BYTES
+from discover.label.web.guard import BODY_BYTES, Guard
 from tests.labeling import CLASSES, add_documents, filled
 
 CONFIG = LabelConfig(classes={"calm": "no wind", "storm": "too much of it", "fog": ""}, budget=20)
@@ -282,6 +284,27 @@ def test_bodies_are_capped_with_and_without_a_declared_length(database: Database
         == 413
     )
     assert client.post("/name", content=iter([b"name=", b"Ada"]), headers=form).status_code == 200
+
+
+def test_a_body_without_end_is_cut_off(database: Database) -> None:
+    guard = Guard(create_app(Queue(database, 30), "margin", CONFIG, dict), token=None)
+    sent: list[Message] = []
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/name",
+        "headers": [(b"host", b"localhost")],
+        "query_string": b"",
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 4096, "more_body": True}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(guard(scope, receive, send))
+    assert sent[0]["status"] == 413
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class site(FrontierSpider):
 
     Args:
         languages: two-letter codes; pages in other languages are rejected, their links followed. Empty: all.
-        deadline: seconds that the extraction of one page may take.
+        deadline: seconds of processor time that the extraction of one page may take.
     """
 
     def __init__(self, *, languages: list[str] | None = None, deadline: float = 5.0):

@@ -11,17 +11,23 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from discover.embed.encoder import Encoder
 from discover.progress import progress
 from discover.run import crashpoint, publish
 
 CHUNK = 2048
 _log = logging.getLogger(__name__)
+
+
+class Encodes(Protocol):
+    """What gives vectors: `Encoder`, whose import would load torch."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors, (n, d)."""
 
 
 class VectorStore:
@@ -173,7 +179,7 @@ def key_of(public_id: str) -> int:
 
 
 def embed_new(
-    encoder: Encoder,
+    encoder: Encodes,
     store: VectorStore,
     ids: NDArray[np.int64],
     public_ids: Sequence[str],

@@ -27,13 +27,13 @@ def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
         return write(scratch, classifier)
 
 
-def load(folder: Path, version: str, classifier: TextClassifier) -> TextClassifier:
-    """Read a version into a classifier that was made with the same encoder, classes and method.
+def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
+    """Read a published version's folder into a classifier made with the same encoder, classes and method.
 
     Raises:
         DiscoverError: it is missing, damaged, or was made for something else.
     """
-    read(folder / version, classifier)
+    read(folder, classifier)
     return classifier
 
 

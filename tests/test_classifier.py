@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+import torch
+
+from discover.embed.config import EncoderConfig
+from discover.embed.encoder import Encoder
+from discover.learn.activations import ActivationCache
+from discover.learn.calibration import fit_temperature
+from discover.learn.classifier import TextClassifier, column
+from discover.learn.config import LearnConfig
+
+CLASSES = {"sport": "games, players, matches, teams", "food": "cooking, meals, recipes", "money": "banks and prices"}
+PHRASES = {
+    "sport": [
+        "the goalkeeper saved a penalty",
+        "she won the tennis final",
+        "the coach trained the striker",
+        "a marathon",
+    ],
+    "food": [
+        "stir the soup with salt",
+        "bake the bread in the oven",
+        "a recipe for apple pie",
+        "grilled fish with rice",
+    ],
+    "money": ["the bank raised interest rates", "shares fell on the exchange", "a loan with a fee", "pay the invoice"],
+}
+ENDINGS = ["yesterday", "in the town", "again and again", "before noon", "as we all had hoped it would be", "twice"]
+TEXTS = [f"{phrase} {ending}" for phrases in PHRASES.values() for phrase in phrases for ending in ENDINGS]
+TRUTH = np.repeat(np.arange(3), 4 * len(ENDINGS))
+ODD, EVEN = np.arange(1, len(TEXTS), 2), np.arange(0, len(TEXTS), 2)
+METHODS = ["head", "top"]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(EncoderConfig(max_tokens=32))
+
+
+@pytest.fixture(scope="module")
+def cache() -> ActivationCache:
+    return ActivationCache(100)
+
+
+@pytest.fixture
+def make(encoder, cache):
+    def made(method: str = "top", texts=TEXTS, shared=cache, **settings) -> TextClassifier:
+        config = LearnConfig(method=method, epochs=2, **settings)
+        return TextClassifier(encoder, lambda ids: [texts[i] for i in ids], CLASSES, config, 7, shared)
+
+    return made
+
+
+def test_descriptions_suffice_to_start(make):
+    classifier = make()
+    probabilities = classifier.predict_proba(column(range(len(TEXTS))))
+    assert probabilities.shape == (len(TEXTS), 3) and np.allclose(probabilities.sum(1), 1)
+    assert (probabilities.argmax(1) == TRUTH).mean() > 0.7 and classifier.taught == {}
+    assert classifier.predict_proba(column([])).shape == (0, 3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_answers_are_learned_and_kept(make, method):
+    classifier = make(method)
+    classifier.fit(column(ODD[:18]), TRUTH[ODD[:18]])
+    classifier.fit(column(ODD), TRUTH[ODD])
+    assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > 0.9
+    assert classifier.taught == dict(zip(ODD.tolist(), TRUTH[ODD].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_probabilities_never_depend_on_who_else_is_asked(make, method):
+    classifier = make(method)
+    classifier.fit(column(ODD), TRUTH[ODD])
+    together = classifier.predict_proba(column(range(len(TEXTS))))
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    assert np.array_equal(classifier.predict_proba(column(order)), together[order])
+    for i in (0, 13, 50):
+        assert np.array_equal(classifier.predict_proba(column([i]))[0], together[i])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_neither_row_ids_nor_arrival_matter(make, encoder, method):
+    classifier = make(method)
+    classifier.fit(column(ODD), TRUTH[ODD])
+    classifier.fit(column(range(len(TEXTS))), TRUTH)
+    order = np.random.default_rng(3).permutation(len(TEXTS))
+    place = np.argsort(order)  # document i has row id place[i] in the other pool
+    other = make(method, [TEXTS[i] for i in order], ActivationCache(100))
+    other.fit(column(place[ODD][::-1]), TRUTH[ODD][::-1])
+    other.fit(column(place), TRUTH)
+    assert np.array_equal(other.predict_proba(column(place)), classifier.predict_proba(column(range(len(TEXTS)))))
+
+
+@pytest.mark.parametrize("method", [*METHODS, "full"])
+def test_saved_and_loaded_is_the_same(make, tmp_path, method):
+    some = np.arange(0, len(TEXTS), 5)
+    classifier, again = make(method), make(method)
+    classifier.fit(column(some), TRUTH[some])
+    classifier.temperature = 1.3
+    classifier.save(tmp_path)
+    again.load(tmp_path)
+    assert again.taught == classifier.taught and again.temperature == 1.3
+    everything = column(range(len(TEXTS)))
+    assert np.array_equal(again.predict_proba(everything), classifier.predict_proba(everything))
+    more = np.union1d(some, [1, 2, 3])
+    for each in (classifier, again):
+        each.fit(column(more), TRUTH[more])
+    assert np.array_equal(again.predict_proba(everything), classifier.predict_proba(everything))
+    assert all(torch.equal(tensor, again.state()[name]) for name, tensor in classifier.state().items())
+
+
+def test_unchanged_answers_change_nothing(make):
+    classifier = make()
+    classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
+    before = classifier.predict_proba(column(EVEN))
+    classifier.fit(column(ODD[:9][::-1]), TRUTH[ODD[:9]][::-1])
+    assert np.array_equal(classifier.predict_proba(column(EVEN)), before)
+
+
+def test_corrected_answers_win(make):
+    classifier = make()
+    wrong = TRUTH[ODD].copy()
+    wrong[TRUTH[ODD] == 0] = 1
+    classifier.fit(column(ODD), wrong)
+    sport = EVEN[TRUTH[EVEN] == 0]
+    assert (classifier.predict(column(sport)) == 0).mean() < 0.5
+    for _ in range(3):
+        classifier.fit(column(ODD[:-1]), TRUTH[ODD[:-1]])
+        classifier.fit(column(ODD), TRUTH[ODD])
+    assert (classifier.predict(column(sport)) == 0).mean() > 0.5 and set(classifier.taught) == set(ODD.tolist())
+
+
+def test_a_class_index_out_of_range_is_refused(make):
+    with pytest.raises(ValueError, match="under 3"):
+        make().fit(column([0, 1]), np.array([0, 3]))
+    with pytest.raises(ValueError, match="once"):
+        make().fit(column([1, 1]), np.array([0, 1]))
+
+
+def test_the_cache_keeps_to_its_limit():
+    cache, asked = ActivationCache(0.001), []
+
+    def compute(ids):
+        asked.append(list(ids))
+        return [torch.full((100,), float(row)) for row in ids]  # 400 bytes each
+
+    assert [one[0].item() for one in cache.get("a", [1, 2, 1], compute)] == [1, 2, 1]
+    cache.get("a", [2, 3], compute)
+    assert asked == [[1, 2], [3]] and cache.bytes == 800 and len(cache) == 2
+    cache.get("a", [2, 1], compute)
+    cache.get("b", [1], compute)
+    assert asked[2:] == [[1], [1]] and cache.bytes <= cache.limit
+
+
+def test_temperature_mends_overconfidence_and_is_shy():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 4)) * 2
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = np.array([rng.choice(4, p=row) for row in probabilities])
+    sharp = probabilities**3 / (probabilities**3).sum(1, keepdims=True)
+    assert fit_temperature(sharp, y) == pytest.approx(3, rel=0.1)
+    assert fit_temperature(sharp, y, current=2.0) == pytest.approx(6, rel=0.1)
+    assert 1 < fit_temperature(sharp[:5], y[:5]) < 2.5
+    assert fit_temperature(sharp[:0], y[:0]) == 1

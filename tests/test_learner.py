@@ -1,0 +1,82 @@
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from discover.learn.classifier import TextClassifier, column
+from discover.learn.learner import Learner
+from tests.test_classifier import EVEN, ODD, TEXTS, TRUTH, cache, encoder, make
+
+__all__ = ["cache", "encoder", "make"]
+
+
+@dataclass(frozen=True)
+class Picks:
+    indices: np.ndarray
+    utilities: np.ndarray
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 50])
+def test_picks_pass_through_unchanged(make, k):
+    learner = Learner(make())
+    ids = np.arange(1000, 1072)
+    picks = Picks(np.random.default_rng(0).permutation(72)[:k], np.linspace(1, 0, k))
+    before = picks.indices.copy()
+    assert learner.query(ids, picks) is picks and np.array_equal(picks.indices, before)
+
+
+def test_teach_goes_through_modal_without_a_warning(make):
+    learner = Learner(make("head"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        learner.teach(ODD[:9], TRUTH[ODD[:9]])
+        learner.teach(ODD[9:], TRUTH[ODD[9:]])
+    assert learner.active.X_training.shape == (len(ODD), 1) and learner.active.X_training.dtype == np.int64
+    assert np.array_equal(learner.active.y_training, TRUTH[ODD])
+    assert (learner.predict_proba(EVEN).argmax(1) == TRUTH[EVEN]).mean() > 0.9
+    with pytest.raises(ValueError, match="only appends"):
+        learner.teach(ODD[:1], TRUTH[ODD[:1]])
+
+
+def test_learn_teaches_what_grew_and_fits_what_changed(make):
+    learner = Learner(make("head"))
+    calls = []
+    for name in ("teach", "fit"):
+        original = getattr(learner.active, name)
+        setattr(learner.active, name, lambda X, y, name=name, original=original: calls.append(name) or original(X, y))
+    learner.learn(ODD[:9], TRUTH[ODD[:9]])
+    learner.learn(ODD[:20][::-1], TRUTH[ODD[:20]][::-1])
+    learner.learn(ODD[:20], TRUTH[ODD[:20]])
+    assert calls == ["teach", "teach"]
+    corrected = TRUTH[ODD[:20]].copy()
+    corrected[0] = 2
+    learner.learn(ODD[:20], corrected)
+    learner.learn(ODD[:19], corrected[:19])
+    assert calls == ["teach", "teach", "fit", "fit"] and learner.classifier.taught[int(ODD[0])] == 2
+    assert np.array_equal(learner.active.X_training, column(ODD[:19]))
+
+
+def test_teaching_in_steps_is_what_fitting_would_be(make):
+    stepwise, whole = Learner(make()), make()
+    stepwise.teach(ODD[:12], TRUTH[ODD[:12]])
+    stepwise.teach(ODD[12:], TRUTH[ODD[12:]])
+    whole.fit(column(ODD[:12]), TRUTH[ODD[:12]])
+    whole.fit(column(ODD), TRUTH[ODD])
+    assert np.array_equal(stepwise.predict_proba(EVEN), whole.predict_proba(column(EVEN)))
+
+
+def test_a_restart_does_not_train_again(make, tmp_path, monkeypatch):
+    learner = Learner(make())
+    learner.teach(ODD, TRUTH[ODD])
+    learner.classifier.save(tmp_path)
+    again = make()
+    again.load(tmp_path)
+    monkeypatch.setattr(TextClassifier, "fit", lambda *_: pytest.fail("trained again"))
+    restarted = Learner(again)
+    monkeypatch.undo()
+    assert sorted(restarted.active.X_training.ravel()) == sorted(ODD)
+    for each in (learner, restarted):
+        each.teach(EVEN[:5], TRUTH[EVEN[:5]])
+    everything = np.arange(len(TEXTS))
+    assert np.array_equal(restarted.predict_proba(everything), learner.predict_proba(everything))

@@ -1,0 +1,72 @@
+import json
+
+import pytest
+
+from discover.embed.encoder import Encoder
+from discover.errors import DiscoverError
+from discover.learn import registry
+from discover.learn.classifier import column
+from tests.test_classifier import CLASSES, ODD, TRUTH, cache, encoder, make
+
+__all__ = ["cache", "encoder", "make"]
+
+
+@pytest.fixture
+def published(make, tmp_path):
+    classifier = make("head")
+    classifier.fit(column(ODD), TRUTH[ODD])
+    checksum = registry.publish(tmp_path, "margin-0001", classifier)
+    return tmp_path, checksum
+
+
+def test_a_version_comes_back(make, published):
+    folder, checksum = published
+    loaded = registry.load(folder / "margin-0001", make("head"))
+    assert len(loaded.taught) == len(ODD)
+    assert registry.publish(folder, "margin-0002", loaded) == checksum, "the same model has the same bytes"
+    assert sorted(path.name for path in (folder / "margin-0001").iterdir()) == ["card.json", "model.safetensors"]
+
+
+def test_latest_skips_what_is_broken(make, published):
+    folder, _ = published
+    registry.publish(folder, "margin-0002", make("head"))
+    (folder / "margin-0003.partial").mkdir()
+    assert registry.latest(folder) == "margin-0002"
+    (folder / "margin-0002" / "model.safetensors").write_bytes(b"cut")
+    assert registry.latest(folder) == "margin-0001"
+    assert registry.latest(folder / "nowhere") is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "weightless", "cardless", "card", "foreign", "missing"])
+def test_a_damaged_folder_gets_one_line(make, published, damage):
+    folder = published[0] / "margin-0001"
+    weights, card = folder / "model.safetensors", folder / "card.json"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    actions = {
+        "flip": lambda: weights.write_bytes(content),
+        "cut": lambda: weights.write_bytes(content[:-100]),
+        "weightless": weights.unlink,
+        "cardless": card.unlink,
+        "card": lambda: card.write_text("{"),
+        "foreign": lambda: card.write_text(json.dumps({"format": "something else"})),
+        "missing": lambda: folder.rename(folder.with_name("moved")),
+    }
+    actions[damage]()
+    with pytest.raises(DiscoverError) as caught:
+        registry.load(folder, make("head"))
+    assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+
+def test_a_model_made_for_something_else_is_refused(make, published, encoder, monkeypatch):
+    folder = published[0] / "margin-0001"
+    with pytest.raises(DiscoverError, match='made with method "head", here it is "top"'):
+        registry.load(folder, make("top"))
+    with monkeypatch.context() as patch:
+        patch.setitem(CLASSES, "weather", "")
+        with pytest.raises(DiscoverError, match="made with classes"):
+            registry.load(folder, make("head"))
+    other: Encoder = encoder
+    monkeypatch.setattr(other, "version", "another")
+    with pytest.raises(DiscoverError, match='made with encoder "'):
+        registry.load(folder, make("head"))
