@@ -3,7 +3,12 @@
 ``discover.open`` is the Python interface; it is loaded on first use, so that ``import discover`` loads no torch.
 """
 
+import os
 from typing import Any
+
+# Threads that wait for each other spin, by default for so long that one other busy process (a crawl, a queue) makes
+# torch three times slower. Read when torch loads; measured in runs/LOG.md; whoever sets it otherwise is heard.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "open"]

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import discover
 from discover.campaign import Campaign, open_run, start_run
 from discover.config import load_config
 from discover.errors import DiscoverError
+
+SHOWN_LINES = 20  # of a file's bad lines
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,8 +45,8 @@ def _run(options: argparse.Namespace) -> None:
     from discover.loop import run_rounds
 
     campaign = _start(options)
-    with alongside(campaign):
-        run_rounds(campaign, options.rounds)
+    with alongside(campaign) as crawling:
+        run_rounds(campaign, options.rounds, crawling)
 
 
 def _crawl(options: argparse.Namespace) -> None:
@@ -67,8 +70,20 @@ def _import(options: argparse.Namespace) -> None:
     from discover.pool.files import import_files
 
     campaign = _start(options)
-    counts = import_files(campaign.pool, options.files, campaign.classes)
+    counts = import_files(campaign.pool, options.files, campaign.classes, _tell_first(SHOWN_LINES))
     print(", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "nothing found")
+
+
+def _tell_first(n: int) -> Callable[[str], None]:
+    """Print the first n messages to stderr, and say that there are more; `discover status` counts them all."""
+    left = iter([*[True] * n, False])
+
+    def tell(message: str) -> None:
+        more = next(left, None)
+        if more is not None:
+            print(message if more else "further skipped lines are counted only", file=sys.stderr)
+
+    return tell
 
 
 def _serve(options: argparse.Namespace) -> None:

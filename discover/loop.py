@@ -41,8 +41,8 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
     Raises:
         DiscoverError: the pool is empty, or another process runs this loop.
     """
-    for arm in campaign.arms:
-        strategy_of(campaign, arm)
+    for word in {campaign.config.query.strategy, *campaign.strategies.values()}:
+        strategy_of(campaign, word)
     simulation.check(campaign)
     with campaign.folder.lock():
         campaign.folder.sweep()

@@ -50,7 +50,7 @@ def server() -> Iterator[str]:
             _wait(process, address.format("postgres"), folder / "log")
             yield address.replace("postgresql:", "postgresql+psycopg:")
         finally:
-            process.send_signal(signal.SIGINT)  # a fast shutdown, which waits for no client
+            process.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:

@@ -1,9 +1,7 @@
 """The labeling queue: leases, answers, skips, undo, corrections, on SQLite and PostgreSQL, and many at once."""
 
 import multiprocessing
-import tempfile
 import time
-import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -18,38 +16,12 @@ from discover.label.queue import Labelled, Past, Queue, Tally
 from tests.labeling import CLASSES, add_documents, filled
 
 
-@pytest.fixture(scope="session")
-def postgres():
-    """An address of a real PostgreSQL of our own."""
-    # Not in pytest's folder: it is closed to the other user that PostgreSQL runs as under root.
-    with tempfile.TemporaryDirectory(prefix="discover-postgres-", ignore_cleanup_errors=True) as folder:
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # where pgserver keeps a lock; any will do
-                import pgserver
-
-            server = pgserver.get_server(Path(folder) / "cluster", cleanup_mode="stop")
-        except Exception as error:
-            pytest.skip(f"POSTGRESQL IS NOT TESTED: pgserver does not start ({type(error).__name__}: {error!s:.100})")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-        server.cleanup()
-
-
-@pytest.fixture
-def emptied(postgres: str) -> str:
-    """The PostgreSQL address, without what an earlier test left there."""
-    wiped = Database(postgres)
-    db.metadata.drop_all(wiped.engine)
-    wiped.close()
-    return postgres
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'queue.db'}"
-    return str(request.getfixturevalue("emptied"))
+    return str(request.getfixturevalue("postgres_address"))
 
 
 @pytest.fixture
@@ -107,8 +79,8 @@ def test_two_people_never_hold_the_same_question_and_one_keeps_theirs(opened: Da
 
 
 @pytest.mark.timeout(60)
-def test_a_claim_passes_by_what_another_is_claiming_right_now(emptied: str) -> None:
-    database = Database(emptied)
+def test_a_claim_passes_by_what_another_is_claiming_right_now(postgres_address: str) -> None:
+    database = Database(postgres_address)
     queue, _ = filled(database, 2)
     with database.engine.begin() as connection:
         connection.execute(select(db.slot.c.id).where(db.slot.c.id == 1).with_for_update())

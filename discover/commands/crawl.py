@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import select
@@ -36,16 +36,20 @@ def crawl(campaign: Campaign) -> None:
 
 
 @contextmanager
-def alongside(campaign: Campaign) -> Iterator[None]:
-    """Crawl while the body runs: before it, unless the config says `crawl.background`."""
-    if campaign.config.crawl is None or _finished(campaign):
-        yield
-    elif not campaign.config.crawl.background:
+def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
+    """Crawl while the body runs: before it, unless the config says `crawl.background`.
+
+    Yields:
+        A function that says whether the crawl still runs.
+    """
+    settings = campaign.config.crawl
+    if settings is not None and settings.background and not _finished(campaign):
+        with _child(campaign) as child:
+            yield lambda: child.poll() is None
+        return
+    if settings is not None:
         crawl(campaign)
-        yield
-    else:
-        with _child(campaign):
-            yield
+    yield lambda: False
 
 
 @contextmanager

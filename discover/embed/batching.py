@@ -2,8 +2,8 @@
 
 Matrix kernels choose their blocking by the shape of the whole batch, and with it the order of the sums. Here the shape
 follows from the document alone: the padded length is a bucket of its own number of tokens, and the rows of a batch
-follow from that length; dummy rows fill what is left. The last row is always a dummy: attention code that looks whether
-anything is masked at all, to skip the mask, then takes the same branch in every batch.
+follow from that length; dummy rows fill what is left. Every batch has something masked: attention code that looks
+whether it can skip the mask then takes the same branch in all of them.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,10 @@ def batches(lengths: Sequence[int], token_budget: int, limit: int | None = None)
         groups.setdefault(padded, []).append(position)
     found = []
     for padded in sorted(groups, reverse=True):
-        rows = max(2, token_budget // padded)
-        members = groups[padded]
-        found += [Batch(members[at : at + rows - 1], rows, padded) for at in range(0, len(members), rows - 1)]
+        rows, waiting = max(2, token_budget // padded), groups[padded]
+        while waiting:
+            members, waiting = waiting[:rows], waiting[rows:]
+            if len(members) == rows and all(lengths[member] == padded for member in members):
+                waiting.insert(0, members.pop())  # a dummy takes its row
+            found.append(Batch(members, rows, padded))
     return found

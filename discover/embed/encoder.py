@@ -15,6 +15,7 @@ from discover.embed import transformer
 from discover.embed.batching import Batch, batches
 from discover.embed.config import EncoderConfig
 from discover.embed.device import choose_device, choose_dtype
+from discover.embed.packing import pack
 from discover.progress import progress
 
 CHARACTERS_A_TOKEN = 64  # longer texts are cut before the tokenizer, which would read all of a book
@@ -45,13 +46,13 @@ class Encoder:
         weights = transformer.fingerprint(self.folder)
         self._model = transformer.load(self.folder, self.dtype).to(self.device)
         self._tokenizer = transformer.load_tokenizer(self.folder)
-        self._lower: dict[int, Any] = {}
+        self._parts: dict[int, Any] = {}
         settings = self._model.config
         self.dimension: int = settings.hidden_size
         self.layers = transformer.layers_of(self._model)
         self.limit = min(config.max_tokens, _positions(settings))
-        self.token_budget = 2048 if self.device.type == "cpu" else 65536
-        described = f"{weights} {self.limit} {self.dtype} {self.pooling}"
+        self.token_budget = 1536 if self.device.type == "cpu" else 65536
+        described = f"{weights} {self.limit} {self.dtype} {self.pooling} {self.token_budget}"
         self.version = hashlib.sha256(described.encode()).hexdigest()[:16]
 
     def tokenize(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
@@ -68,7 +69,8 @@ class Encoder:
         """Unit vectors, (n, d) float32: the mean of the last layer's tokens, or its first token."""
         tokens = self.tokenize(texts)
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        for batch, hidden, mask in self._run(self._model, tokens, "encode" if progress else ""):
+        whole = self._part(self.layers)
+        for batch, hidden, mask in self._run(whole, tokens, "encode" if progress else ""):
             pooled = torch.nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1)
             vectors[batch.members] = pooled[: len(batch.members)].cpu().numpy()
         return vectors
@@ -78,11 +80,9 @@ class Encoder:
 
         They are bfloat16 where the encoder computes in it, float16 otherwise.
         """
-        if layer not in self._lower:
-            self._lower[layer] = transformer.lower_part(self._model, layer)
         kept = torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float16
         found: list[torch.Tensor] = [torch.empty(0)] * len(tokens)
-        for batch, hidden, _ in self._run(self._lower[layer], tokens, ""):
+        for batch, hidden, _ in self._run(self._part(layer), tokens, ""):
             hidden = hidden.clamp(-65000, 65000).to(kept).cpu()
             for row, member in enumerate(batch.members):
                 found[member] = hidden[row, : len(tokens[member])].clone()
@@ -99,6 +99,13 @@ class Encoder:
     def pad_token(self) -> int:
         """The id that fills a row."""
         return int(self._tokenizer.pad_token_id or 0)
+
+    @torch.inference_mode()
+    def _part(self, layer: int) -> Any:
+        if layer not in self._parts:
+            cut = transformer.lower_part(self._model, layer)
+            self._parts[layer] = pack(cut, self.token_budget)
+        return self._parts[layer]
 
     @torch.inference_mode()
     def _run(

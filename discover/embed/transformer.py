@@ -134,8 +134,9 @@ def lower_part(model: Any, layer: int) -> Any:
     """The embeddings and the first ``layer`` blocks; weights are shared with ``model``."""
     part = copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
     owner, name = _blocks(part)
+    whole = layer == len(getattr(owner, name))
     setattr(owner, name, getattr(owner, name)[:layer])
-    if hasattr(owner, "final_norm"):
+    if hasattr(owner, "final_norm") and not whole:
         owner.final_norm = nn.Identity()
     return part
 

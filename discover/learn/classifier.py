@@ -156,8 +156,22 @@ class TextClassifier:
         trained = self._network or self._untrained()
         rng = np.random.default_rng([self.seed, total])
         examples = training.Examples(self._inputs(ids), classes, fresh)
+        self._fit_head(trained, examples)
         training.train(trained, examples, self.config, rng, self.encoder.dtype, self.encoder.pad_token())
         self._network, self._frozen = trained, trained.frozen(self.encoder.dtype)
+
+    def _fit_head(self, trained: network.Network, examples: training.Examples) -> None:
+        """Fit the head to all answers before the layers move, so that they are not moved by a head that is off.
+
+        Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022,
+        https://arxiv.org/abs/2202.10054.
+        """
+        frozen, fill = trained.frozen(self.encoder.dtype), self.encoder.pad_token()
+        vectors = network.predict(frozen, examples.inputs, self.encoder.token_budget, fill, vectors=True)
+        weights = training.class_weights(examples.classes, len(self.classes))
+        trained.set_head(
+            *head.fit(vectors.astype(np.float32), examples.classes, self.prior, self.config.head_penalty, weights)
+        )
 
     def _untrained(self) -> network.Network:
         return network.Network(

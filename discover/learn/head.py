@@ -1,8 +1,9 @@
 """The frozen-head mode: multinomial logistic regression over the encoder's vectors.
 
-Minimises the mean cross-entropy plus ``penalty / m`` times the squared distance of the weights from those that the
-classes' descriptions give: with few answers the descriptions decide, with many the answers do. The objective is convex,
-so the result does not depend on the start; L-BFGS runs until it has converged.
+The weights are ``trust * prior + shift``: the prior are the vectors of the classes' descriptions, how far to trust them
+is learned, and the shift pays ``penalty / m`` times its square. So descriptions that say something decide while answers
+are few, and those that say nothing do no harm. The objective is convex, so the result does not depend on the start;
+L-BFGS runs until it has converged.
 """
 
 import numpy as np
@@ -27,19 +28,20 @@ def fit(
         vectors: (m, d) unit vectors of the answered documents.
         classes: (m,) class indices.
         prior: (c, d) unit vectors of the descriptions.
-        penalty: how strongly the descriptions hold.
+        penalty: of the squared shift.
         weights: (c,) of the loss.
     """
     inputs, start = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
     targets, loss_weights = torch.from_numpy(classes), torch.from_numpy(weights)
     shift = torch.zeros(start.shape[0], start.shape[1] + 1, dtype=torch.float64, requires_grad=True)
+    trust = torch.ones((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [shift], max_iter=500, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [shift, trust], max_iter=500, tolerance_grad=1e-6, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     def objective() -> torch.Tensor:
         optimizer.zero_grad()
-        logits = (inputs @ (start + shift[:, :-1]).T + shift[:, -1]) * SCALE
+        logits = (inputs @ (trust * start + shift[:, :-1]).T + shift[:, -1]) * SCALE
         loss = torch.nn.functional.cross_entropy(logits, targets, loss_weights)
         loss = loss + penalty * SCALE / len(targets) * shift.square().sum()
         loss.backward()
@@ -47,7 +49,7 @@ def fit(
 
     optimizer.step(objective)
     found = shift.detach()
-    return (start + found[:, :-1]).numpy(), found[:, -1].numpy()
+    return (trust.detach() * start + found[:, :-1]).numpy(), found[:, -1].numpy()
 
 
 def logits(

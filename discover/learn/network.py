@@ -39,13 +39,23 @@ class Network(nn.Module):
         self.pooling = pooling
         self.whole = whole
 
-    def forward(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits, (b, c) float32, of token ids (b, t) or hidden states (b, t, d)."""
+    def embed(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Unit vectors, (b, d) float32, of token ids (b, t) or hidden states (b, t, d)."""
         name = "input_ids" if self.whole else "inputs_embeds"
         hidden = self.transformer(**{name: inputs}, attention_mask=mask).last_hidden_state
+        return nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1)
+
+    def forward(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits, (b, c) float32."""
+        vectors = self.embed(inputs, mask)
         with torch.autocast(inputs.device.type, enabled=False):
-            vectors = nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1)
-            return self.head(vectors) * SCALE
+            return self.head(vectors.float()) * SCALE
+
+    def set_head(self, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
+        """Replace the head by weights (c, d) and bias (c,)."""
+        with torch.no_grad():
+            self.head.weight.copy_(torch.from_numpy(weights))
+            self.head.bias.copy_(torch.from_numpy(bias))
 
     def frozen(self, dtype: torch.dtype) -> "Network":
         """A copy for predictions: the transformer in ``dtype``, the head in float32."""
@@ -70,12 +80,17 @@ def stack(
 
 
 @torch.inference_mode()
-def predict(network: Network, inputs: Sequence[torch.Tensor], token_budget: int, fill: int) -> NDArray[np.float64]:
-    """Logits, (n, c), in batches of fixed shapes: a document's are the same whatever else is asked for."""
+def predict(
+    network: Network, inputs: Sequence[torch.Tensor], token_budget: int, fill: int, vectors: bool = False
+) -> NDArray[np.float64]:
+    """Logits (n, c), or the unit vectors (n, d) under the head.
+
+    Batches have fixed shapes: a document's are the same whatever else is asked for.
+    """
     parameter = next(network.transformer.parameters())
-    logits = np.empty((len(inputs), network.head.out_features))
+    found = np.empty((len(inputs), network.head.in_features if vectors else network.head.out_features))
     for batch in batches([len(one) for one in inputs], token_budget):
-        stacked, mask = stack(inputs, batch, parameter.dtype, fill)
-        found = network(stacked.to(parameter.device), mask.to(parameter.device))
-        logits[batch.members] = found[: len(batch.members)].double().cpu().numpy()
-    return logits
+        stacked, mask = (one.to(parameter.device) for one in stack(inputs, batch, parameter.dtype, fill))
+        computed = network.embed(stacked, mask) if vectors else network(stacked, mask)
+        found[batch.members] = computed[: len(batch.members)].double().cpu().numpy()
+    return found

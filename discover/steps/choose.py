@@ -32,7 +32,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     view = _view(campaign, arm, round_, learner, asked.union(audited.ids.tolist()))
     if n == 0 or len(view) == 0:
         return Finished({"asked": 0, "suggestions": {}})
-    strategy = strategy_of(campaign, arm) if round_ else load_strategy(SEED_STRATEGY)
+    strategy = strategy_of(campaign, campaign.strategies[arm] if round_ else SEED_STRATEGY)
     seed = _seed(campaign, round_, arm if round_ else "")
     picks = learner.query(view.ids, strategy(view, n - len(audited.ids), np.random.default_rng(seed)))
     row = {
@@ -53,13 +53,13 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     return Finished({"asked": len(asking), "suggestions": _suggestions(campaign, view, picks)}, commit)
 
 
-def strategy_of(campaign: Campaign, arm: str) -> Strategy:
-    """The arm's strategy; `query.options` are those of `query.strategy`, other arms have their defaults.
+def strategy_of(campaign: Campaign, word: str) -> Strategy:
+    """The strategy of a config word; `query.options` are those of `query.strategy`, others have their defaults.
 
     Raises:
         DiscoverError: there is no such strategy, or an option is not its own.
     """
-    word, settings = campaign.strategies[arm], campaign.config.query
+    settings = campaign.config.query
     return load_strategy(word, settings.options if word == settings.strategy else {})
 
 

@@ -51,7 +51,12 @@ def _rounds(folder: Path, size: int) -> list[float]:
     folder.mkdir()
     config = {
         "name": "round",
-        "label": {"classes": [f"class {i}" for i in range(CLASSES)], "oracle": "file_labels", "budget": 10**6, "seed": 50},
+        "label": {
+            "classes": [f"class {i}" for i in range(CLASSES)],
+            "oracle": "file_labels",
+            "budget": 10**6,
+            "seed": 50,
+        },
         "query": {"strategy": "margin", "batch": BATCH, "candidates": {"count": 1000}},
         "learn": {"method": "head"},
         "loop": {"rounds": ROUNDS},
