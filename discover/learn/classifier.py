@@ -14,7 +14,7 @@ from discover.learn.activations import ActivationCache
 from discover.learn.config import LearnConfig
 from discover.pool.document import Document
 
-CHUNK = 1024
+CHUNK = 4096
 
 
 class TextClassifier:

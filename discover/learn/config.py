@@ -14,7 +14,7 @@ class LearnConfig(Strict):
     layers: int = Field(2, ge=1, description="of `top`: how many layers")
     epochs: int = Field(5, ge=1, description="passes over the new answers, an increment")
     replay: float = Field(2.0, ge=0, description="old answers rehearsed for each new one")
-    learning_rate: float = Field(3e-4, gt=0, description="of the encoder's layers")
+    learning_rate: float = Field(1e-4, gt=0, description="of the encoder's layers")
     head_learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     batch: int = Field(32, ge=1, description="documents a step")
