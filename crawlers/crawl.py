@@ -4,10 +4,11 @@ import asyncio
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scrapy.crawler import AsyncCrawlerProcess
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from crawlers.addresses import canonical, host
 from crawlers.frontier import Frontier
 from crawlers.frontier_spider import FrontierSpider, Task
+from crawlers.parent import end_with_parent
 from crawlers.progress import Progress, summary
 from crawlers.served import Served, served
 from crawlers.settings import crawl_settings
@@ -25,6 +27,8 @@ from discover.errors import DiscoverError
 from discover.pool.pool import Pool
 from discover.run import RunFolder
 
+STARTER = "DISCOVER_PARENT"  # set by `discover`, to its process id: a crawl started by hand outlives its shell
+LOCK_SECONDS = 10.0  # longer than an orphaned crawl takes to notice and to end
 GRACE = 4.0  # seconds for pages under way when told to stop; what is not recorded then is fetched again
 
 
@@ -37,6 +41,8 @@ def crawl(folder: RunFolder) -> int:
     Raises:
         DiscoverError: the config does not fit, another crawl is at work, or nothing could be fetched.
     """
+    if STARTER in os.environ:
+        end_with_parent(int(os.environ[STARTER]))
     config = load_config(folder.config)
     if config.crawl is None:
         raise DiscoverError(f"{folder.config} has no section 'crawl': give it start addresses, see configs/site.yaml")
@@ -161,8 +167,17 @@ def _alone(folder: RunFolder) -> Iterator[None]:
     except OSError as error:
         raise DiscoverError(f"the run folder {folder.root} must be writable: {error.strerror}") from error
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DiscoverError(f"another crawl is at work in {folder.root}: wait for it, or stop it") from error
+        give_up = time.monotonic() + LOCK_SECONDS
+        while not _locked(handle):
+            if time.monotonic() > give_up:
+                raise DiscoverError(f"another crawl is at work in {folder.root}: wait for it, or stop it")
+            time.sleep(0.1)
         yield
+
+
+def _locked(handle: IO[str]) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -6,7 +6,6 @@ things when imported; this one serves what it was told to, and nothing else. It 
 """
 
 import argparse
-import ctypes
 import html
 import importlib
 import importlib.util
@@ -15,7 +14,6 @@ import pkgutil
 import pydoc
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterable
 from functools import lru_cache
@@ -24,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from crawlers.parent import end_with_parent
 from discover.config import load_config
 from discover.errors import DiscoverError
 
@@ -66,22 +65,6 @@ def index_page(names: Iterable[str]) -> str:
     return f'<!DOCTYPE html><html lang="en"><head><title>Modules</title></head><body><ul>{links}</ul></body></html>'
 
 
-def end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent dies; where that is unknown, look every second."""
-    parent = os.getppid()
-    try:
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    except (OSError, AttributeError):
-        pass
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            threading.Event().wait(1)
-        os._exit(0)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop.
 
@@ -93,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--config", type=Path, help="serve the modules of its label.options.table")
     options = parser.parse_args(arguments)
-    end_with_parent()
+    end_with_parent(os.getppid())
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     try:

@@ -5,7 +5,7 @@
     campaign = discover.open("runs/demo")
     for document in campaign.documents(): ...
     question = campaign.ask("ada")
-    campaign.answer(question, "Data Types")
+    campaign.answer(question, "Data Types", "ada")
     campaign.predict(["Return a copy of the list."])
 
 The commands are thin layers over this class and over `discover.loop`. Torch is loaded when a model is first needed.
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
+from discover import plugins
 from discover.config import Config, load_config, save_config
 from discover.db import Database, metric, model, step
 from discover.errors import DiscoverError
@@ -27,17 +28,9 @@ from discover.pool.document import Document
 from discover.pool.pool import Pool
 from discover.run import RunFolder
 
-# What a run cannot change once it has begun: vectors, arms and draws would no longer be comparable.
-FIXED = (
-    "seed",
-    "pool.url",
-    "encoder.model",
-    "encoder.max_tokens",
-    "encoder.dtype",
-    "loop.arms",
-    "loop.test",
-    "label.seed",
-)
+PEOPLE = "people"  # the oracle that is not simulated
+# What a run cannot change after its first step: vectors, arms and draws would no longer be comparable.
+FIXED = ("seed", "encoder.model", "encoder.max_tokens", "encoder.dtype", "loop.test", "label.seed")
 
 
 def open_run(root: Path | str) -> "Campaign":
@@ -66,10 +59,16 @@ def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
     """
     folder = RunFolder(root or Path("runs") / config.name)
     folder.create()
-    if folder.config.is_file():
-        _check_change(load_config(folder.config), config, folder)
+    old = load_config(folder.config) if folder.config.is_file() else config
+    if old.pool.url != config.pool.url:
+        raise DiscoverError(
+            f"{folder.root} keeps its documents at pool.url={old.pool.url!r}: set it back, or use another --run"
+        )
+    campaign = Campaign(folder, config)
+    if campaign.begun():
+        _check_change(old, config, folder)
     save_config(config, folder.config)
-    return Campaign(folder, config)
+    return campaign
 
 
 class Campaign:
@@ -93,8 +92,10 @@ class Campaign:
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.queue = Queue(self.database, config.label.lease_minutes, self.classes)
-        self.strategies = _arms(config.loop.arms or [config.query.strategy])
+        self.strategies = _strategies(config)
         self.arms = list(self.strategies)
+        self._predicting: tuple[str, Any] = ("", None)
+        self._texts: list[str] = []
 
     def close(self) -> None:
         """Let go of the database."""
@@ -126,21 +127,30 @@ class Campaign:
         Returns:
             (n, c) probabilities, columns in the order of ``classes``.
         """
-        from discover.learn import registry
-        from discover.learn.classifier import TextClassifier
-
         version = self.latest_model(arm or self.arms[0])
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
+        if version != self._predicting[0]:
+            self._predicting = (version, self._load(version))
+        self._texts = list(texts)
+        return self._predicting[1].predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
+
+    def _load(self, version: str) -> Any:
+        """A model for texts outside the pool: their row ids are positions in ``_texts``, and nothing is kept."""
+        from discover.learn import registry
+        from discover.learn.activations import ActivationCache
+        from discover.learn.classifier import TextClassifier
+
+        settings = self.config
         classifier = TextClassifier(
             self.encoder,
-            lambda ids: [texts[i] for i in ids],
-            self.config.label.classes,
-            self.config.learn,
-            self.config.seed,
+            lambda ids: [self._texts[i] for i in ids],
+            settings.label.classes,
+            settings.learn,
+            settings.seed,
+            ActivationCache(0),
         )
-        registry.load(self.folder.models / version, classifier)
-        return classifier.predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
+        return registry.load(self.folder.models / version, classifier)
 
     def status(self) -> dict[str, Any]:
         """Where the run stands, as plain values."""
@@ -151,7 +161,8 @@ class Campaign:
             "budget": self.config.label.budget,
             "arms": {
                 arm: {
-                    "labels": self.queue.spent(arm),
+                    "labels": len(self.queue.labels(arm)),
+                    "spent": self.queue.spent(arm),
                     "waiting": self.queue.waiting(arm),
                     "model": self.latest_model(arm),
                     "last": next((row for row in reversed(metrics) if row["arm"] == arm), None),
@@ -159,6 +170,16 @@ class Campaign:
                 for arm in self.arms
             },
         }
+
+    def begun(self) -> bool:
+        """Whether the loop has finished its first step."""
+        with self.database.read() as connection:
+            return connection.execute(select(step.c.round).limit(1)).first() is not None
+
+    def unasked(self, arm: str) -> int:
+        """How many of the pool's documents an arm could still ask about."""
+        counts = self.pool.counts()
+        return int(counts["pool"] - counts["test"]) - len(self.queue.asked(arm))
 
     def metrics(self) -> list[dict[str, Any]]:
         """One row a round and arm, in the order of rounds: what metrics.jsonl holds."""
@@ -185,6 +206,16 @@ class Campaign:
             outputs = connection.execute(wanted).scalars().all()
         known = {key: tuple(value) for output in outputs for key, value in output["suggestions"].items()}
         return [known.get(str(row_id)) for row_id in documents]
+
+    @functools.cached_property
+    def oracle(self) -> Any:
+        """The simulated annotator that the config names, made with its options; None where people answer."""
+        settings = self.config.label
+        if settings.oracle == PEOPLE:
+            return None
+        made = plugins.load("discover.label.oracles", settings.oracle)
+        plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
+        return made(**settings.options)
 
     @functools.cached_property
     def encoder(self) -> Any:
@@ -215,10 +246,10 @@ class Campaign:
         return Index(self.store, self.folder.vectors)
 
 
-def _arms(words: list[str]) -> dict[str, str]:
+def _strategies(config: Config) -> dict[str, str]:
     """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``."""
     arms: dict[str, str] = {}
-    for word in words:
+    for word in config.loop.arms or [config.query.strategy]:
         name = word.rpartition(":")[2]
         if name in arms:
             raise DiscoverError(
@@ -229,18 +260,18 @@ def _arms(words: list[str]) -> dict[str, str]:
 
 
 def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
-    for key in FIXED:
-        before, after = _value(old, key), _value(new, key)
+    pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
+    for key, before, after in [*pairs, ("arms", list(_strategies(old)), list(_strategies(new)))]:
         if before != after:
             raise DiscoverError(
                 f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "
                 "set it back, or start a new run with --run"
             )
-    gone = [name for name in old.label.classes if name not in new.label.classes]
-    if gone:
+    before, after = list(old.label.classes), list(new.label.classes)
+    if after[: len(before)] != before:
         raise DiscoverError(
-            f"{folder.root} has the class {gone[0]!r}, which the config no longer lists: "
-            "classes may be added to a run, not taken away"
+            f"{folder.root} was begun with the classes {', '.join(before)}, the config now lists {', '.join(after)}: "
+            "classes may be added at the end, not taken away or moved"
         )
 
 

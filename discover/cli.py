@@ -27,12 +27,23 @@ def main(arguments: list[str] | None = None) -> int:
     except DiscoverError as error:
         print(f"discover: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `discover status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # `discover status | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"discover: {_failed(error)}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt as stop:
         print("discover: stopped; what is finished is kept, and the same command goes on", file=sys.stderr)
         return 143 if stop.args else 130
     return 0
+
+
+def _failed(error: OSError) -> str:
+    where = f" at {error.filename}" if error.filename else ""
+    return (
+        f"the system refused ({error.strerror or error}){where}: free space or permit it, then the same command goes on"
+    )
 
 
 def _terminate(_signal: int, _frame: Any) -> None:
@@ -42,9 +53,10 @@ def _terminate(_signal: int, _frame: Any) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from discover.commands.crawl import alongside
-    from discover.loop import run_rounds
+    from discover.loop import check, run_rounds
 
     campaign = _start(options)
+    check(campaign)
     with alongside(campaign) as crawling:
         run_rounds(campaign, options.rounds, crawling)
 
@@ -89,7 +101,10 @@ def _tell_first(n: int) -> Callable[[str], None]:
 def _serve(options: argparse.Namespace) -> None:
     from discover.commands.serve import serve
 
-    serve(_start(options), options.host, options.port)
+    config = load_config(options.config, options.set)
+    root = options.run or Path("runs") / config.name
+    begun = (root / "config.yaml").is_file() and not options.set  # then as `discover run` was last told
+    serve(open_run(root) if begun else start_run(config, root), options.host, options.port)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -109,8 +124,8 @@ def _status(options: argparse.Namespace) -> None:
         last = state["last"]
         score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
         print(
-            f"{arm}: {state['labels']} of {status['budget']} labels, {state['waiting']} waiting, "
-            f"model {state['model'] or 'none yet'}{score}"
+            f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} spent, "
+            f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"
         )
 
 
@@ -169,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("files", type=Path, nargs="+", metavar="FILE")
     command = add("serve", _serve, "the labeling queue in a browser", config=True)
     command.add_argument("--host", default="127.0.0.1")
-    command.add_argument("--port", type=int, default=8000)
+    command.add_argument("--port", type=_port, default=8000)
     command = add("export", _export, "labels, pool, model or decisions to a file", run=True)
     command.add_argument("what", choices=["labels", "pool", "model", "decisions"])
     command.add_argument("--to", type=Path, required=True, metavar="FILE")
@@ -182,6 +197,13 @@ def _parser() -> argparse.ArgumentParser:
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=Path, metavar="DIR", help="check this run folder too")
     return parser
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
+    return value
 
 
 def _natural(text: str) -> int:

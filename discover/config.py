@@ -13,6 +13,7 @@ from discover.label.config import LabelConfig
 from discover.learn.config import LearnConfig
 from discover.pool.config import PoolConfig
 from discover.query.config import QueryConfig
+from discover.run import publish
 from discover.strict import Strict
 
 
@@ -85,8 +86,11 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
 
 
 def save_config(config: Config, path: Path) -> None:
-    """Write the resolved config, every default spelled out."""
-    path.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    """Publish the resolved config, every default spelled out; one that has not changed is left alone."""
+    content = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    if not path.is_file() or path.read_text(encoding="utf-8") != content:
+        with publish(path) as scratch:
+            scratch.write_text(content, encoding="utf-8")
 
 
 def _override(content: dict[str, Any], override: str) -> None:

@@ -35,7 +35,7 @@ PACKAGES = (
 )
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MIN_PYTHON = (3, 11)
-MIN_SQLITE = (3, 24, 0)  # insert … on conflict do nothing
+MIN_SQLITE = (3, 35, 0)  # insert … returning
 MIN_DISK, MIN_MEMORY = 2.0, 2.0  # GiB: a run with its caches, and the encoder with its batches
 
 VersionOf = Callable[[str], str | None]

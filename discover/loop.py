@@ -28,9 +28,9 @@ from discover.learn.learner import Learner
 from discover.query import decisions
 from discover.run import crashpoint, publish
 from discover.steps import Finished, simulation
-from discover.steps.choose import choose, strategy_of
+from discover.steps.choose import affordable, choose, strategy_of
 from discover.steps.collect import answers_of, collect
-from discover.steps.intake import intake
+from discover.steps.intake import intake, restore
 from discover.steps.judge import judge
 from discover.steps.teach import open_learner, teach
 
@@ -41,21 +41,31 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
     Raises:
         DiscoverError: the pool is empty, or another process runs this loop.
     """
-    for word in {campaign.config.query.strategy, *campaign.strategies.values()}:
-        strategy_of(campaign, word)
-    simulation.check(campaign)
+    check(campaign)
     with campaign.folder.lock():
         campaign.folder.sweep()
+        restore(campaign)
         learners: dict[str, Learner] = {}
         begin = _rounds_done(campaign)
         for round_ in itertools.count(begin):
-            if _is_over(campaign, round_) or (rounds is not None and round_ - begin >= rounds):
+            if _is_over(campaign, round_, crawling) or (rounds is not None and round_ - begin >= rounds):
                 break
             _play(campaign, round_, learners, crawling)
             _write_files(campaign)
         _write_files(campaign)
         report.write(campaign.folder, campaign.database, campaign.config)
     print(report.verdict(campaign.database, campaign.config), flush=True)
+
+
+def check(campaign: Campaign) -> None:
+    """Refuse a config that cannot work, before anything is crawled for it.
+
+    Raises:
+        DiscoverError: a strategy, an oracle or an option is unknown, or settings contradict each other.
+    """
+    for word in {campaign.config.query.strategy, *campaign.strategies.values()}:
+        strategy_of(campaign, word)
+    simulation.check(campaign)
 
 
 def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawling: Callable[[], bool]) -> None:
@@ -101,21 +111,23 @@ def _rounds_done(campaign: Campaign) -> int:
         return len(connection.execute(done).all())
 
 
-def _is_over(campaign: Campaign, round_: int) -> bool:
+def _is_over(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> bool:
     """True when the rounds are over, or every answer is learned and nothing more can be asked."""
     if campaign.config.loop.rounds is not None and round_ > campaign.config.loop.rounds:
         return True
     if round_ < 2:  # the seed labels, then at least one choice
         return False
-    return all(_is_settled(campaign, arm, round_ - 1) for arm in campaign.arms)
+    growing = crawling() or campaign.pool.counts()["found"] > 0
+    return all(_is_settled(campaign, arm, round_, growing) for arm in campaign.arms)
 
 
-def _is_settled(campaign: Campaign, arm: str, last: int) -> bool:
-    asked = (campaign.output(arm, last, "query") or {})["asked"]
-    collected = campaign.output(arm, last, "collect") or {}
-    answers = answers_of(campaign, arm)  # a correction after the end is worth another round
-    spent = not asked or answers["spent"] >= campaign.config.label.budget
-    return spent and collected == answers and not campaign.queue.waiting(arm)
+def _is_settled(campaign: Campaign, arm: str, round_: int, growing: bool) -> bool:
+    learned = campaign.output(arm, round_ - 1, "collect") == answers_of(
+        campaign, arm
+    )  # no answer since, none corrected
+    if not learned or campaign.queue.waiting(arm):
+        return False
+    return affordable(campaign, arm, round_) == 0 or not (growing or campaign.unasked(arm))
 
 
 def _write_files(campaign: Campaign) -> None:

@@ -1,20 +1,24 @@
 """A run folder: the names of its files, its lock, and how an artefact is published.
 
 Publishing follows the classic recipe: write aside, fsync, rename, fsync the folder. A reader sees the old file or the
-new one, never half of either; what a killed process left behind ends in ``.partial`` and is swept at the next start.
+new one, never half of either. What a killed process left behind ends in ``.PID.partial`` and is swept at the next
+start; a folder that was about to be replaced ends in ``.PID.old.partial`` and is put back when its place is empty.
 """
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from discover.errors import DiscoverError
 
 PARTIAL = ".partial"
+_OLD = ".old"
+_LEFTOVER = re.compile(rf"(?P<name>.+)\.\d+(?P<old>{re.escape(_OLD)})?{re.escape(PARTIAL)}")
 
 
 class RunFolder:
@@ -41,7 +45,7 @@ class RunFolder:
         try:
             for folder in (self.root, self.decision_arrays, self.models, self.vectors):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f"probe{PARTIAL}"
+            probe = _aside(self.root / "probe")
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
@@ -66,31 +70,61 @@ class RunFolder:
             yield
 
     def sweep(self) -> None:
-        """Remove what a killed process left half written."""
-        for leftover in self.root.rglob(f"*{PARTIAL}"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+        """Remove what a killed process left half written; the user's own files, in a run folder or not, stay."""
+        files = {"probe", self.metrics.name, self.decisions.name, self.report.name, self.learning_curve.name}
+        ours = [path for path in self.root.glob(f"*{PARTIAL}") if (_original(path) or path).name in files]
+        for folder in (self.decision_arrays, self.models):
+            ours += folder.glob(f"*{PARTIAL}")
+        for path in [*ours, *self.vectors.rglob(f"*{PARTIAL}")]:
+            original = _original(path)
+            if original and path.stem.endswith(_OLD) and not original.exists():
+                path.replace(original)
+            elif original:
+                _remove(path)
 
 
 @contextmanager
 def publish(path: Path) -> Iterator[Path]:
     """Yield a scratch path beside ``path``; on success it takes the place of ``path``, durably and atomically.
 
-    The body may create a file or a folder there. A folder that already stands at ``path`` is replaced.
+    The body may create a file or a folder there. A folder that already stands at ``path`` is replaced: no rename does
+    that in one step, so it is moved aside before and removed after. Of a body that fails nothing stays.
     """
-    scratch = path.with_name(path.name + PARTIAL)
-    if scratch.is_dir():
-        shutil.rmtree(scratch)
-    yield scratch
-    for item in sorted(scratch.rglob("*")) if scratch.is_dir() else []:
-        _sync(item)
-    _sync(scratch)
+    scratch, old = _aside(path), _aside(path, _OLD)
+    _remove(scratch)
+    try:
+        yield scratch
+        for item in sorted(scratch.rglob("*")) if scratch.is_dir() else []:
+            _sync(item)
+        _sync(scratch)
+    except BaseException:
+        _remove(scratch)
+        raise
     if scratch.is_dir() and path.exists():
-        shutil.rmtree(path)
+        path.replace(old)
+        crashpoint("publish")
     scratch.replace(path)
     _sync(path.parent)
+    _remove(old)
+
+
+def _aside(path: Path, kind: str = "") -> Path:
+    """A name beside ``path`` that no other process takes."""
+    return path.with_name(f"{path.name}.{os.getpid()}{kind}{PARTIAL}")
+
+
+def _original(path: Path) -> Path | None:
+    """What a name made by `_aside` stands for; none for other names."""
+    found = _LEFTOVER.fullmatch(path.name)
+    return path.with_name(found["name"]) if found else None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):  # gone already, or in a place that cannot be written to: nothing is lost by it
+            path.unlink()
 
 
 def _sync(path: Path) -> None:

@@ -72,6 +72,7 @@ def finished(campaign: Campaign, round_: int, name: str) -> bool:
 
 def answer(campaign: Campaign, n: int) -> None:
     for _ in range(n):
+        until(lambda: campaign.queue.waiting("margin"))
         question = campaign.ask("ada")
         assert question is not None
         campaign.answer(question, guess(question.document.text), "ada")

@@ -1,15 +1,16 @@
 """The crawl as a child process: Twisted never meets the trainer."""
 
+import hashlib
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from discover.campaign import Campaign
-from discover.db import insert_new, meta
+from discover.db import meta
 from discover.errors import DiscoverError
 
 GRACE_SECONDS = 8
@@ -32,7 +33,8 @@ def crawl(campaign: Campaign) -> None:
             f"the crawl ended with status {status}: its last line above says why; the same command goes on"
         )
     with campaign.database.write() as connection:
-        insert_new(connection, meta, [{"key": "crawl", "value": "finished"}])
+        connection.execute(delete(meta).where(meta.c.key == "crawl"))
+        connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
 
 
 @contextmanager
@@ -70,4 +72,10 @@ def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
 
 def _finished(campaign: Campaign) -> bool:
     with campaign.database.read() as connection:
-        return connection.execute(select(meta.c.value).where(meta.c.key == "crawl")).scalar() == "finished"
+        return connection.execute(select(meta.c.value).where(meta.c.key == "crawl")).scalar() == _digest(campaign)
+
+
+def _digest(campaign: Campaign) -> str:
+    """Of the crawl's settings: with other addresses or limits there is more to crawl."""
+    settings = campaign.config.crawl
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest() if settings else ""

@@ -93,6 +93,9 @@ def _pool(campaign: Campaign) -> Iterator[dict[str, Any]]:
 
 
 def _model(campaign: Campaign, to: Path) -> None:
+    to = to.resolve()
+    if to.exists() and not (to / "card.json").is_file():
+        raise DiscoverError(f"{to} exists and is no model folder, which could be replaced: choose another --to")
     version = campaign.latest_model(campaign.arms[0])
     if version is None:
         raise DiscoverError(f"{campaign.folder.root} has no model yet: run `discover run` on it first")

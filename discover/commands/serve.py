@@ -38,4 +38,8 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:
     last: dict[str, object] = next((row for row in reversed(campaign.metrics()) if row["arm"] == arm), {})
-    return {key: last.get(key) for key in ("accuracy", "low", "high")}
+    round_ = last.get("round")
+    asked = campaign.output(arm, int(round_), "query") if isinstance(round_, int) else None
+    over = round_ is not None and (round_ == campaign.config.loop.rounds or not (asked or {}).get("asked"))
+    finished = over and not campaign.queue.waiting(arm)
+    return {key: last.get(key) for key in ("accuracy", "low", "high")} | {"finished": finished}

@@ -25,6 +25,7 @@ from discover.embed.vectors import VectorStore
 from discover.progress import progress
 from discover.run import publish
 
+GRAPH, MANIFEST = "graph.faiss", "manifest.json"
 GRAPH_FROM = 50_000
 BLOCK = 2048
 LINKS = 32
@@ -38,7 +39,7 @@ class Index:
 
     Args:
         store: the vectors; the index is a cache of it.
-        folder: where the index is kept.
+        folder: where the graph is kept; the rest is read from the store.
         graph_from: store size from which whole blocks are searched through a graph.
 
     Attributes:
@@ -50,11 +51,10 @@ class Index:
         self.folder = Path(folder) / "index" / store.version
         self.folder.mkdir(parents=True, exist_ok=True)
         self._graph_from = graph_from
-        self._graph: Any = None
         self._flat: Any = None
         self._count = 0
-        self._mapped = False
-        self._saved = self._load()
+        self._graph = self._load()
+        self._mapped = self._graph is not None
         self.update()
 
     def __len__(self) -> int:
@@ -82,46 +82,45 @@ class Index:
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
     def update(self) -> int:
-        """Add what the store has and the index lacks; returns how many that were."""
+        """Add what the store has and the index lacks; returns how many that were. A graph that grew is saved."""
         total = len(self.store)
         added = total - self._count
-        if not added and self._graph is not None:
+        if not added and self._flat is not None:
             return 0
         inside = total // BLOCK * BLOCK if total >= self._graph_from else 0
+        if self._graph is None:
+            self._graph = _new_graph(self.store.dimension)
+        grows = inside > self._graph.ntotal
         with _one_thread():
-            if inside > (self._graph.ntotal if self._graph is not None else 0):
+            if grows:
                 self._grow_graph(inside)
-            if self._graph is None:
-                self._graph = _new_graph(self.store.dimension)
             self._flat = faiss.IndexIDMap2(faiss.IndexFlatIP(self.store.dimension))
             for start in range(self._graph.ntotal, total, BLOCK):
                 stop = min(start + BLOCK, total)
                 self._flat.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
         self._count = total
+        if grows:
+            self._save()
         return added
 
-    def save(self) -> None:
-        """Publish the index; nothing is written when it is as it was saved."""
-        if self._saved == self._count:
-            return
-        with publish(self.folder / "files") as scratch:
-            scratch.mkdir()
-            parts = {"graph": self._graph, "flat": self._flat}
-            for name, part in parts.items():
-                faiss.write_index(part, str(scratch / f"{name}.faiss"))
-            manifest = {
-                "count": self._count,
-                "ids": zlib.crc32(self.store.ids[: self._count].tobytes()),
-                "sha256": {name: _checksum(scratch / f"{name}.faiss") for name in parts},
-            }
-            (scratch / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        self._saved = self._count
+    def _save(self) -> None:
+        """Publish the graph; where that fails, the next opening builds it again."""
+        try:
+            with publish(self.folder / "files") as scratch:
+                scratch.mkdir()
+                faiss.write_index(self._graph, str(scratch / GRAPH))
+                manifest = {
+                    "count": self._graph.ntotal,
+                    "ids": zlib.crc32(self.store.ids[: self._graph.ntotal].tobytes()),
+                    "sha256": _checksum(scratch / GRAPH),
+                }
+                (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        except (OSError, RuntimeError) as error:
+            _log.warning("the index in %s could not be saved: %s", self.folder, error)
 
     def _grow_graph(self, until: int) -> None:
-        if self._graph is None or self._graph.ntotal == 0 or self._mapped:
-            self._graph = self._read("graph", mapped=False) if self._graph is not None and self._graph.ntotal else None
-            self._graph = self._graph or _new_graph(self.store.dimension)
-            self._mapped = False
+        if self._mapped:  # a mapped graph is read-only
+            self._graph, self._mapped = self._read(mapped=False), False
         starts = range(self._graph.ntotal, until, BLOCK)
         for start in progress(starts, len(starts), f"index {until - self._graph.ntotal} vectors"):
             stop = start + BLOCK
@@ -130,30 +129,25 @@ class Index:
             faiss.copy_array_to_vector(levels.astype(np.int32), graph.hnsw.levels)
             self._graph.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
 
-    def _load(self) -> int:
-        if not (self.folder / "files" / "manifest.json").is_file():
-            return -1
+    def _load(self) -> Any:
+        """The graph as it was saved, None where there is none that fits the store."""
+        files = self.folder / "files"
+        if not (files / MANIFEST).is_file():
+            return None
         try:
-            manifest = json.loads((self.folder / "files" / "manifest.json").read_text(encoding="utf-8"))
+            manifest = json.loads((files / MANIFEST).read_text(encoding="utf-8"))
             count = int(manifest["count"])
-            sound = all(
-                _checksum(self.folder / "files" / f"{name}.faiss") == manifest["sha256"][name]
-                for name in ("graph", "flat")
-            )
-            stale = count > len(self.store) or manifest["ids"] != zlib.crc32(self.store.ids[:count].tobytes())
-            if stale or not sound:
-                raise ValueError("stale" if sound else "damaged")
-            self._graph, self._flat = self._read("graph", mapped=True), self._read("flat", mapped=True)
+            if _checksum(files / GRAPH) != manifest["sha256"]:
+                raise ValueError("damaged")
+            if count > len(self.store) or manifest["ids"] != zlib.crc32(self.store.ids[:count].tobytes()):
+                raise ValueError("stale")
+            return self._read(mapped=True)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             _log.warning("the index in %s is built again: %s", self.folder, error)
-            self._graph = self._flat = None
-            return -1
-        self._mapped = True
-        self._count = count
-        return count
+            return None
 
-    def _read(self, name: str, mapped: bool) -> Any:
-        path = str(self.folder / "files" / f"{name}.faiss")
+    def _read(self, mapped: bool) -> Any:
+        path = str(self.folder / "files" / GRAPH)
         if mapped and hasattr(faiss, "IO_FLAG_MMAP_IFC"):
             return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
         return faiss.read_index(path)

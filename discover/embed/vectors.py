@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from discover.errors import DiscoverError
 from discover.progress import progress
 from discover.run import crashpoint, publish
 
@@ -97,6 +98,9 @@ class VectorStore:
             ids: (k,) row ids, none of them in the store yet.
             keys: (k,) first 64 bits of the public ids.
             vectors: (k, d).
+
+        Raises:
+            DiscoverError: there is no room, or no right to write.
         """
         given = {"vectors": vectors, "ids": ids, "keys": keys}
         arrays = {name: np.ascontiguousarray(value, self._columns[name].base) for name, value in given.items()}
@@ -105,6 +109,15 @@ class VectorStore:
             raise ValueError(f"{added} ids need as many keys and vectors of {self.dimension}")
         if len(np.unique(arrays["ids"])) != added or np.isin(arrays["ids"], self.ids).any():
             raise ValueError("a document is in the store once: drop the ids that it has")
+        try:
+            self._write(arrays)
+        except OSError as error:
+            raise DiscoverError(
+                f"{added} vectors must be stored in {self.folder}, but {error.strerror or error}: make room there, "
+                "then give the same command again"
+            ) from error
+
+    def _write(self, arrays: dict[str, NDArray[Any]]) -> None:
         checksums = {}
         for name, array in arrays.items():
             content = array.tobytes()
@@ -118,7 +131,7 @@ class VectorStore:
                 os.fsync(handle.fileno())
             checksums[name] = zlib.crc32(content, self._checksums[name])
         crashpoint("append:written")
-        self._write_manifest(self._count + added, checksums)
+        self._write_manifest(self._count + len(arrays["ids"]), checksums)
         crashpoint("append:published")
 
     def _open(self) -> None:

@@ -6,7 +6,6 @@ belongs to one part for good, by a seeded hash of its public id.
 """
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,25 +31,14 @@ def part(public_id: str, seed: int) -> str:
     return (DECIDE, REPORT)[hashlib.sha256(f"audit:{seed}:{public_id}".encode()).digest()[0] & 1]
 
 
-def split(public_ids: Sequence[str], seed: int) -> list[str]:
-    """The part of each document, aligned with ``public_ids``; it depends on no other document in the sample."""
-    return [part(public_id, seed) for public_id in public_ids]
-
-
-def estimate(
-    correct: ArrayLike, parts: Sequence[str] | None = None, only: str | None = REPORT, level: float = 0.95
-) -> Estimate:
+def estimate(correct: ArrayLike, level: float = 0.95) -> Estimate:
     """Accuracy from audit answers, with Wilson's interval.
 
     Args:
         correct: (n,) whether the model was right on each audit document.
-        parts: of each document, as `split` gives them; None: count them all.
-        only: the part to count; None: both.
         level: of the interval.
     """
     right = np.asarray(correct, bool)
-    if parts is not None and only is not None:
-        right = right[np.asarray(parts, dtype=object) == only]
     n, successes = len(right), int(right.sum())
     low, high = wilson(successes, n, level)
     return Estimate(n, successes / n if n else None, low, high)

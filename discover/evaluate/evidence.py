@@ -31,29 +31,36 @@ class Arm:
         rows: its lines of metrics, by round.
         predictions: (n,) class indices of the test documents, for the rounds that have them.
         confidence: (n,) top probabilities of the last of those rounds; empty where the loop keeps none.
-        truth: (n,) class indices; empty without a test set.
+        truths: (n,) class indices of the same documents and rounds; n grows when test documents are imported.
     """
 
     name: str
     rows: list[dict[str, Any]]
     predictions: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     confidence: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    truth: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    truths: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def last(self) -> dict[str, Any] | None:
         """The newest line of metrics."""
         return self.rows[-1] if self.rows else None
 
-    def course(self) -> Course | None:
-        """Correctness by round, None without a test set; of rounds with the same number of labels the last counts."""
-        by_labels = {
-            row["labels"]: self.predictions[row["round"]] for row in self.rows if row["round"] in self.predictions
-        }
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """(n,) class indices of the last round's test documents; empty without a test set."""
+        return self.truths[max(self.truths)] if self.truths else np.empty(0, np.int64)
+
+    def course(self, truth: NDArray[np.int64]) -> Course | None:
+        """Correctness by round, of the rounds with this test set, None where there are none.
+
+        Of rounds with the same number of labels the last counts.
+        """
+        alike = {round_ for round_, own in self.truths.items() if np.array_equal(own, truth)}
+        by_labels = {row["labels"]: self.predictions[row["round"]] for row in self.rows if row["round"] in alike}
         if not by_labels:
             return None
         labels = sorted(by_labels)
-        correct = np.stack([by_labels[count] == self.truth for count in labels])
+        correct = np.stack([by_labels[count] == truth for count in labels])
         return Course(self.name, np.array(labels, np.int64), correct)
 
 
@@ -74,7 +81,12 @@ def read_arms(database: Database, order: Sequence[str]) -> list[Arm]:
 
 def comparisons(arms: Sequence[Arm]) -> list[Comparison]:
     """Every other arm against the control, which is `random` where it took part, else the last arm."""
-    courses = {arm.name: course for arm in arms if (course := arm.course()) is not None}
+    tested = [arm for arm in arms if arm.truths]
+    if not tested:
+        return []
+    # An arm may be a round ahead, with a larger test set: what the last one was tested on, the others were too.
+    truth = min(tested, key=lambda arm: max(arm.truths)).truth
+    courses = {arm.name: course for arm in tested if (course := arm.course(truth)) is not None}
     if len(courses) < 2:
         return []
     control = courses.pop(CONTROL) if CONTROL in courses else courses.pop(next(reversed(courses)))
@@ -135,7 +147,8 @@ def pool_counts(database: Database) -> dict[str, Any]:
 def _with_predictions(arm: Arm, round_: int, output: dict[str, Any]) -> Arm:
     predictions = {**arm.predictions, round_: np.asarray(output["predictions"], np.int64)}
     confidence = np.asarray(output.get("confidence") or [], np.float64)
-    return Arm(arm.name, arm.rows, predictions, confidence, np.asarray(output["truth"], np.int64))
+    truths = {**arm.truths, round_: np.asarray(output["truth"], np.int64)}
+    return Arm(arm.name, arm.rows, predictions, confidence, truths)
 
 
 def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]) -> list[dict[str, Any]]:

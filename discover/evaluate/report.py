@@ -124,7 +124,7 @@ def _series(arm: Arm, key: str) -> Series:
 
 
 def _estimates(index: int, arm: Arm) -> list[tuple[str, int, float, float, float]]:
-    """The last round's accuracy on the test set, and what the audit sample says of the pool."""
+    """The last round's accuracy on the test set, and what the audit sample says of all that was never asked about."""
     row = arm.last or {}
     audit = row.get("audit") or {}
     found = []
@@ -160,7 +160,8 @@ def _stages(arms: list[Arm]) -> list[str]:
 
 def _arm_order(settings: dict[str, Any], found: Sequence[Arm] = ()) -> list[str]:
     """The arms of the config, preceded by those that were measured, so that colours agree all over the page."""
-    wanted = settings["loop"]["arms"] or [settings["query"]["strategy"]]
+    words = settings["loop"]["arms"] or [settings["query"]["strategy"]]
+    wanted = [word.rpartition(":")[2] for word in words]  # the arm of path/file.py:name is name
     return list(dict.fromkeys([*(arm.name for arm in found), *wanted]))
 
 

@@ -60,7 +60,7 @@ def single_line(row: Mapping[str, Any] | None) -> str:
     if not audit or not audit["n"]:
         return f"After {labels} labels there is no audit answer yet, so nothing can be said about accuracy."
     return (
-        f"After {labels} labels, the model is right on an estimated {audit['accuracy']:.1%} of the pool, judged by "
-        f"{audit['n']} audit answers that it was not trained on "
+        f"After {labels} labels, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
+        f"asked about, judged by {audit['n']} audit answers that it was not trained on "
         f"(95% interval {audit['low']:.1%} to {audit['high']:.1%})."
     )

@@ -24,6 +24,9 @@ class LabelConfig(Strict):
     @field_validator("classes", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
+        for name in value if isinstance(value, list | dict) else []:
+            if isinstance(name, bool):
+                raise ValueError(f"YAML reads an unquoted yes or no as {name}: write the class in quotes")
         return {str(name): "" for name in value} if isinstance(value, list) else value
 
     @field_validator("classes")

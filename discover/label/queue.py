@@ -15,6 +15,7 @@ from discover import db
 from discover.errors import DiscoverError
 from discover.label import slots
 from discover.pool.document import Document
+from discover.pool.intake import fetch
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ class Queue:
             for slot, token in tokens.items():
                 lease = {"owner": annotator, "token": token, "lease_until": now + self.lease_seconds}
                 connection.execute(update(db.slot).where(db.slot.c.id == slot).values(**lease))
-            documents = slots.documents_of(connection, [row.document_id for row in rows])
+            documents = fetch(connection, [row.document_id for row in rows])
         return [Question(row.id, tokens[row.id], documents[row.document_id]) for row in rows]
 
     def release(self, annotator: str) -> None:
@@ -263,12 +264,6 @@ class Queue:
         """Row ids of all documents that the arm has a slot for, in whatever state."""
         with self.database.read() as connection:
             return set(connection.scalars(select(db.slot.c.document_id).where(db.slot.c.arm == arm)))
-
-    def skipped(self, arm: str) -> set[int]:
-        """Row ids of the documents that annotators of the arm gave back."""
-        wanted = select(db.slot.c.document_id).where(db.slot.c.arm == arm, db.slot.c.state == "skipped")
-        with self.database.read() as connection:
-            return set(connection.scalars(wanted))
 
     def tallies(self, arm: str) -> list[Tally]:
         """How far each round is; imported labels are not among them."""

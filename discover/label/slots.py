@@ -7,7 +7,6 @@ from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from discover import db
 from discover.errors import DiscoverError
-from discover.pool.document import Document
 
 NAME_LENGTH = 64
 SNIPPET = 300
@@ -109,25 +108,3 @@ def latest_of(annotator: str, arm: str) -> Any:
         .where(slot.arm == arm, slot.annotator == annotator, slot.state != "open")
         .order_by(last.c.event.desc())
     )
-
-
-def documents_of(connection: Connection, ids: list[int]) -> dict[int, Document]:
-    """Documents by row id, with their sources."""
-    sources: dict[int, list[str]] = {}
-    for found in connection.execute(select(db.source).where(db.source.c.document_id.in_(ids))):
-        sources.setdefault(found.document_id, []).append(found.address)
-    documents = {}
-    for row in connection.execute(select(db.document).where(db.document.c.id.in_(ids))):
-        addresses = sorted(sources.get(row.id, []))
-        documents[row.id] = Document(
-            text=row.text,
-            address=addresses[0] if addresses else "",
-            title=row.title,
-            language=row.language,
-            date=row.date,
-            label=row.label,
-            split=row.split,
-            sources=addresses,
-            id=row.id,
-        )
-    return documents

@@ -1,7 +1,6 @@
 """The text classifier: an estimator over row ids that learns in increments, as modAL and scikit-learn call it."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,7 @@ class TextClassifier:
         """Learn the answers as they now stand, starting from what is known.
 
         New and corrected answers are trained on, with a replay of the others; answers that are as they were taught
-        change nothing.
+        change nothing. Without any answer it is untaught again.
 
         Args:
             X: (m, 1) row ids, each once.
@@ -79,6 +78,10 @@ class TextClassifier:
         if len(answers) != len(y) or not set(answers.values()) <= set(range(len(self.classes))):
             raise ValueError(f"fit takes each document once, with a class index under {len(self.classes)}")
         if answers == self.taught:
+            return self
+        if not answers:
+            self._linear = self._network = self._frozen = None
+            self.taught, self.temperature = {}, 1.0
             return self
         fresh = {row for row, answer in answers.items() if self.taught.get(row) != answer}
         ids = self._ordered(list(answers))
@@ -133,18 +136,6 @@ class TextClassifier:
             self._frozen = self._network.frozen(self.encoder.dtype)
         self.taught = dict(zip(ids, classes, strict=True))
         self.temperature = temperature
-
-    def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``card.json`` into a folder; `registry.publish` does so durably."""
-        from discover.learn import registry
-
-        registry.write(folder, self)
-
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote; raises `DiscoverError` when it is damaged or was made for something else."""
-        from discover.learn import registry
-
-        registry.read(folder, self)
 
     def _logits(self, ids: list[int]) -> NDArray[np.float64]:
         if self._frozen is not None:

@@ -22,9 +22,19 @@ CARD = "card.json"
 
 
 def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
-    """Publish a classifier as ``folder/version``; returns the checksum of its weights."""
-    with run.publish(folder / version) as scratch:
-        return write(scratch, classifier)
+    """Publish a classifier as ``folder/version``; returns the checksum of its weights.
+
+    Raises:
+        DiscoverError: there is no room, or no right to write.
+    """
+    try:
+        with run.publish(folder / version) as scratch:
+            return _write(scratch, classifier)
+    except (OSError, SafetensorError) as error:
+        raise DiscoverError(
+            f"the model {folder / version} cannot be written ({str(error).splitlines()[0]}): "
+            "make room there, then give the same command again"
+        ) from error
 
 
 def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
@@ -32,50 +42,6 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
 
     Raises:
         DiscoverError: it is missing, damaged, or was made for something else.
-    """
-    read(folder, classifier)
-    return classifier
-
-
-def latest(folder: Path) -> str | None:
-    """The last intact version in order of name; none when there is none."""
-    for path in sorted(folder.glob("*"), reverse=True):
-        if path.is_dir() and not path.name.endswith(run.PARTIAL) and is_intact(path):
-            return path.name
-    return None
-
-
-def is_intact(folder: Path) -> bool:
-    """Whether a published folder holds what its card says."""
-    try:
-        card = read_card(folder)
-    except DiscoverError:
-        return False
-    return (folder / WEIGHTS).is_file() and _checksum(folder / WEIGHTS) == card["sha256"]
-
-
-def write(folder: Path, classifier: TextClassifier) -> str:
-    """Write weights and card into a folder; returns the checksum of the weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(classifier.state(), folder / WEIGHTS)
-    checksum = _checksum(folder / WEIGHTS)
-    card = {
-        "format": FORMAT,
-        **_made_for(classifier),
-        "encoder_model": classifier.encoder.config.model,
-        "taught": len(classifier.taught),
-        "temperature": classifier.temperature,
-        "sha256": checksum,
-    }
-    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
-    return checksum
-
-
-def read(folder: Path, classifier: TextClassifier) -> None:
-    """Restore a classifier from a folder.
-
-    Raises:
-        DiscoverError: the folder is missing, damaged, or was made for something else.
     """
     card = read_card(folder)
     for key, expected in _made_for(classifier).items():
@@ -93,6 +59,24 @@ def read(folder: Path, classifier: TextClassifier) -> None:
         classifier.restore(load_file(weights), float(card["temperature"]))
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise DiscoverError(f"the model {folder} cannot be read ({str(error).splitlines()[0]})") from error
+    return classifier
+
+
+def _write(folder: Path, classifier: TextClassifier) -> str:
+    """Write weights and card into a folder; returns the checksum of the weights."""
+    folder.mkdir(parents=True)
+    save_file(classifier.state(), folder / WEIGHTS)
+    checksum = _checksum(folder / WEIGHTS)
+    card = {
+        "format": FORMAT,
+        **_made_for(classifier),
+        "encoder_model": classifier.encoder.config.model,
+        "taught": len(classifier.taught),
+        "temperature": classifier.temperature,
+        "sha256": checksum,
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+    return checksum
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -114,7 +98,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 def _made_for(classifier: TextClassifier) -> dict[str, Any]:
     return {
-        "classes": classifier.classes,
+        "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position
         "encoder": classifier.encoder.version,
         "method": classifier.config.method,
         "layer": classifier.layer,

@@ -64,9 +64,37 @@ class Copies:
         }
 
 
-def add(connection: Connection, config: PoolConfig, documents: Iterable[Document]) -> Counter[str]:
+@dataclass
+class Batch:
+    """Documents made ready to be written.
+
+    Attributes:
+        copies: by public id.
+        refused: rows of `rejection`.
+        counts: as of `Pool.add`, new texts among "seen" until they are written.
+        bands: MinHash bands by public id, of what is signed so far.
+    """
+
+    copies: dict[str, Copies]
+    refused: list[dict[str, Any]]
+    counts: Counter[str]
+    bands: dict[str, list[int]] = field(default_factory=dict)
+
+    def sign(self, public_ids: Iterable[str]) -> None:
+        """Have the bands of these texts; the slow part of adding, so best done before a write transaction."""
+        wanted = sorted(set(public_ids) - self.bands.keys())
+        hashes = minhash.bands([self.copies[key].text for key in wanted]).tolist()
+        self.bands.update(zip(wanted, hashes, strict=True))
+
+
+def unknown(connection: Connection, batch: Batch) -> set[str]:
+    """The public ids of a batch that the database does not have."""
+    return batch.copies.keys() - _rows(connection, list(batch.copies)).keys()
+
+
+def write(connection: Connection, batch: Batch) -> Counter[str]:
     """Write documents, their bands and their addresses; see `Pool.add` for what is counted."""
-    copies, refused, counts = _group(config, documents)
+    copies, counts = batch.copies, batch.counts
     known = _rows(connection, list(copies))
     new = sorted(copies.keys() - known.keys())
     rows = [{"public_id": key, "text": copies[key].text, "found": now(), **copies[key].row()} for key in new]
@@ -75,19 +103,19 @@ def add(connection: Connection, config: PoolConfig, documents: Iterable[Document
     counts["seen"] -= len(new)
     counts[CONFLICT] = sum(row["reason"] == CONFLICT for row in rows) + _merge(connection, known, copies)
     ids = {key: row.id for key, row in (known | _rows(connection, new)).items()}
-    sign(connection, [(ids[key], copies[key].text) for key in new])
+    batch.sign(new)  # those that were not signed before
+    write_bands(connection, {ids[key]: batch.bands[key] for key in new})
     places = [{"document_id": ids[key], "address": place} for key in copies for place in copies[key].addresses]
     insert_new(connection, source, places)
-    insert_new(connection, rejection, refused)
+    insert_new(connection, rejection, batch.refused)
     return +counts
 
 
-def sign(connection: Connection, texts: list[tuple[int, str]]) -> None:
-    """Write the MinHash bands of documents, given as row id and text."""
-    hashes = minhash.bands([text for _, text in texts]).tolist()
+def write_bands(connection: Connection, bands: dict[int, list[int]]) -> None:
+    """Write the MinHash bands of documents, given by row id."""
     rows = [
         {"document_id": row_id, "scheme": minhash.SCHEME, "band": number, "hash": value}
-        for (row_id, _), values in zip(texts, hashes, strict=True)
+        for row_id, values in bands.items()
         for number, value in enumerate(values)
     ]
     insert_new(connection, band, rows)
@@ -103,9 +131,8 @@ def clean_address(address: str) -> str:
     return clean(address).encode()[:ADDRESS_BYTES].decode(errors="ignore")
 
 
-def _group(
-    config: PoolConfig, documents: Iterable[Document]
-) -> tuple[dict[str, Copies], list[dict[str, Any]], Counter[str]]:
+def gather(config: PoolConfig, documents: Iterable[Document]) -> Batch:
+    """Clean documents, refuse what is no use, and fold the copies of each text."""
     groups: dict[str, Copies] = {}
     refused: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
@@ -119,7 +146,7 @@ def _group(
             groups.setdefault(public_id, Copies(text)).fold(found)
         elif found.address:
             refused.append(refusal(found.address, reason))
-    return groups, refused, counts
+    return Batch(groups, refused, counts)
 
 
 def _judge(config: PoolConfig, raw: Any) -> tuple[str, str, str]:

@@ -29,6 +29,7 @@ class Document:
         split: ``train`` or ``test``.
         sources: every address that held the same text, sorted; filled when read from the pool.
         id: the row id in the database; filled when read from the pool, and never written to a file.
+        given_id: what a file's row calls it, so that predictions can be joined to the file; not kept in the pool.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Document:
     split: str = "train"
     sources: list[str] = field(default_factory=list)
     id: int = -1
+    given_id: str = ""
 
     @property
     def public_id(self) -> str:

@@ -1,12 +1,11 @@
 """Files in and out: what a row must hold to be a document, what is skipped, and how an export is published.
 
-A row's own ``id`` is not read: a document's public id is a hash of its text.
+A row's own ``id`` is handed on as ``given_id`` and not kept: a document's public id is a hash of its text.
 """
 
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from discover.pool.document import Document, clean
 from discover.pool.formats import OnBad
 from discover.pool.pool import Pool
 from discover.progress import progress
-from discover.run import PARTIAL, publish
+from discover.run import publish
 
 REMEMBERED = 10_000  # skipped lines of one file; the others are only counted
 READ = {"jsonl": formats.read_jsonl, "csv": formats.read_csv, "parquet": formats.read_parquet}
@@ -86,9 +85,6 @@ def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
             write(map(_with_text_id, rows), handle)
     except OSError as error:
         raise DiscoverError(f"{path} cannot be written ({error.strerror or error}): choose another place") from error
-    finally:
-        with suppress(OSError):
-            path.with_name(path.name + PARTIAL).unlink()
 
 
 class _Skipped:
@@ -155,11 +151,11 @@ def _document(row: Mapping[str, Any], place: str) -> Document | str:
         return f"label is not text: {type(label).__name__}"
     if split not in (None, "", "train", "test"):
         return f"split is not train or test: {split!r:.40}"
-    url, title, language, date = (
-        "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date")
+    url, title, language, date, given_id = (
+        "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date", "id")
     )
     label = None if label is None else clean(str(label)) or None
-    return Document(text, url or place, title, language, date, label, split or "train")
+    return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
 
 
 def _with_text_id(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from discover.db import band, document, meta, source
-from discover.pool.adding import PAGE, sign
+from discover.pool import minhash
+from discover.pool.adding import PAGE, write_bands
 from discover.pool.document import Document
 from discover.pool.minhash import SCHEME, jaccard, shingles
 
@@ -22,12 +23,10 @@ COMPARED = 16
 CACHED_SHINGLES = 2_000_000
 
 
-def take_in(
-    connection: Connection, threshold: float, unanswerable: Callable[[list[Document]], list[bool]] | None
-) -> Counter[str]:
-    """Give every document in state ``found`` another one; see `Pool.intake`."""
+def take_in(connection: Connection, threshold: float, aside: list[int]) -> Counter[str]:
+    """Give every document in state ``found`` another one, those of `aside` (row ids) too; see `Pool.intake`."""
     _renew_bands(connection)
-    aside = _set_aside(connection, unanswerable) if unanswerable else 0
+    _change(connection, [{"row_id": row_id} for row_id in aside], state="aside", reason="no single answer")
     search = _Search(connection, threshold)
     search.run()
     twins = [{"row_id": row_id, "twin": twin} for row_id, twin in search.duplicates.items()]
@@ -37,7 +36,7 @@ def take_in(
         mine = (band.c.document_id == bindparam("row_id"), band.c.band == bindparam("number"))
         connection.execute(delete(band).where(*mine), surplus)
     taken = connection.execute(update(document).where(document.c.state == "found").values(state="pool")).rowcount
-    return +Counter({"pool": taken, "duplicate": len(twins), "aside": aside})
+    return +Counter({"pool": taken, "duplicate": len(twins), "aside": len(aside)})
 
 
 def fetch(connection: Connection, ids: list[int]) -> dict[int, Document]:
@@ -144,17 +143,16 @@ class _Search:
                 self.cached += len(self.cache[row_id])
 
 
-def _set_aside(connection: Connection, unanswerable: Callable[[list[Document]], list[bool]]) -> int:
+def judge(
+    connection: Connection, unanswerable: Callable[[list[Document]], list[bool]], verdicts: dict[int, bool]
+) -> None:
+    """Add to `verdicts`, by row id, whether found documents are unanswerable, for those that it does not have yet."""
     query = select(document.c.id).where(document.c.state == "found").order_by(document.c.public_id)
-    found = list(connection.execute(query).scalars())
-    aside: list[dict[str, int]] = []
+    found = [row_id for row_id in connection.execute(query).scalars() if row_id not in verdicts]
     for start in range(0, len(found), PAGE):
         page = found[start : start + PAGE]
         by_id = fetch(connection, page)
-        verdicts = unanswerable([by_id[row_id] for row_id in page])
-        aside += [{"row_id": row_id} for row_id, verdict in zip(page, verdicts, strict=True) if verdict]
-    _change(connection, aside, state="aside", reason="no single answer")
-    return len(aside)
+        verdicts.update(zip(page, unanswerable([by_id[row_id] for row_id in page]), strict=True))
 
 
 def _change(connection: Connection, rows: list[dict[str, int]], **values: Any) -> None:
@@ -177,6 +175,7 @@ def _renew_bands(connection: Connection) -> None:
             document.c.state.in_(["found", "pool"]), document.c.id.not_in(signed)
         )
         while texts := connection.execute(missing.limit(PAGE)).all():
-            sign(connection, [(row_id, text) for row_id, text in texts])
+            hashes = minhash.bands([text for _, text in texts]).tolist()
+            write_bands(connection, {row_id: hashed for (row_id, _), hashed in zip(texts, hashes, strict=True)})
         connection.execute(delete(meta).where(key))
     connection.execute(insert(meta).values(key="minhash", value=SCHEME))

@@ -40,28 +40,39 @@ class Pool:
         """
         counts: Counter[str] = Counter()
         for chunk in _chunks(documents):
+            batch = adding.gather(self.config, chunk)
+            with self.database.read() as connection:
+                new = adding.unknown(connection, batch)
+            batch.sign(new)  # takes seconds, so it must not keep other writers waiting
             with self.database.write() as connection:
-                counts += self.add_in(connection, chunk)
+                counts += adding.write(connection, batch)
         return counts
 
     def add_in(self, connection: Connection, documents: Iterable[Document]) -> Counter[str]:
         """Like `add`, inside the caller's write transaction."""
-        return adding.add(connection, self.config, documents)
+        return adding.write(connection, adding.gather(self.config, documents))
 
     def reject(self, connection: Connection, address: str, reason: str, detail: str = "") -> None:
         """Note what was not taken in, once for each address and reason."""
         insert_new(connection, rejection, [adding.refusal(address, reason, detail)])
 
     def intake(self, unanswerable: Callable[[list[Document]], list[bool]] | None = None) -> Counter[str]:
-        """Judge what was found since the last time: pool, near-duplicate, or aside; one transaction.
+        """Judge what was found since the last time: pool, near-duplicate, or aside; written in one transaction.
 
         Of near-duplicates found together the smallest public id stays; a document that is in the pool always stays.
 
         Args:
             unanswerable: for a simulation, which of the documents (sources filled) have no single answer.
         """
+        verdicts: dict[int, bool] = {}
+        if unanswerable:
+            with self.database.read() as connection:  # an oracle may be slow, and writers need not wait for it
+                intake.judge(connection, unanswerable, verdicts)
         with self.database.write() as connection:
-            return intake.take_in(connection, self.config.near_duplicate, unanswerable)
+            if unanswerable:
+                intake.judge(connection, unanswerable, verdicts)  # the few that were found meanwhile
+            aside = [row_id for row_id, verdict in verdicts.items() if verdict]
+            return intake.take_in(connection, self.config.near_duplicate, aside)
 
     def hold_out(self, n: int, seed: int) -> int:
         """Have n test documents: mark as many as are missing, drawn by a seeded hash of the public id.

@@ -36,6 +36,8 @@ class Picks:
         logits: (n,) float64, log-probabilities of the first draw; None where one vector does not say it all (step by
             step) or nothing was drawn (temperature 0, stock modAL).
         set_log_propensity: log-probability of the picks in any order; None where `logits` is None.
+        temperature: that it was drawn with, whatever the config says; 0 where nothing was drawn.
+        floor: likewise; 1 is a uniform draw, whatever the temperature, and 0 where nothing was drawn.
     """
 
     indices: Indices
@@ -43,6 +45,8 @@ class Picks:
     log_propensities: Floats
     logits: Floats | None = None
     set_log_propensity: float | None = None
+    temperature: float = 0.0
+    floor: float = 0.0
 
 
 def gumbel_top_k(
@@ -73,6 +77,8 @@ def gumbel_top_k(
         ordered_log_propensities(logits, indices),
         logits,
         set_log_propensity(logits, indices),
+        temperature,
+        floor,
     )
 
 
@@ -114,7 +120,9 @@ def draw_sequentially(
         indices[step] = left[place]
         utilities[step] = remaining[place]
         left = np.delete(left, place)
-    return Picks(indices, utilities, log_propensities)
+    if temperature == 0:
+        floor = 0.0  # nothing was drawn
+    return Picks(indices, utilities, log_propensities, temperature=temperature, floor=floor)
 
 
 def rank_scaled(utilities: Floats) -> Floats:

@@ -58,7 +58,7 @@ def draw(
         labelled: row ids, the newest first.
         uncertain: row ids, the most uncertain first; those no longer embedded or now excluded are passed over.
         config: how many, and the shares. What a share cannot fill goes to the uniform one.
-        seed: of this round and arm.
+        seed: of this round.
 
     Returns:
         As many as `config.count`, or all that is not excluded.

@@ -52,18 +52,22 @@ def record(
     Args:
         connection: the caller's write transaction, which commits the rows.
         folder: the run's; the arrays are published there at once.
-        row: of the table `query`: id, arm, round, strategy, policy, model, temperature, seed.
+        row: of the table `query`: id, arm, round, strategy, policy, model, seed.
         view: the candidates.
-        picks: what the strategy chose of them; logged in this order, then the audit sample.
+        picks: what the strategy chose of them, and the temperature of the draw; logged in this order, then the audit
+            sample.
         audit: what was drawn blindly besides.
+
+    Raises:
+        DiscoverError: there is no room for the arrays, or no right to write.
     """
     path = folder.decision_arrays / f"{row['id']}.safetensors"
     if path.is_file() and connection.execute(select(query.c.id).where(query.c.id == row["id"])).first():
         return
     _write_arrays(path, row, view, picks, _public_ids(connection, view.ids))
     crashpoint("decision-arrays")
-    counts = {"candidates": len(view), "set_log_propensity": picks.set_log_propensity}
-    insert_new(connection, query, [{**row, **counts}])
+    drawn = {"candidates": len(view), "set_log_propensity": picks.set_log_propensity, "temperature": picks.temperature}
+    insert_new(connection, query, [{**row, **drawn}])
     insert_new(connection, pick, list(_pick_rows(row["id"], view, picks, audit)))
 
 
@@ -80,7 +84,7 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         what could be picked; ``generator`` (n,) uint8; ``picked`` (k,) int64, rows in the order of the draw; their
         ``utilities`` and ``log_propensities`` (k,) float64; and of a one-shot draw ``logits`` (n,) float64.
         The metadata: ``features`` and ``generators``, names joined by commas; ``query``, ``strategy``, ``temperature``,
-        ``floor``, ``seed``.
+        ``floor``, ``seed``; temperature and floor as drawn, 0 where nothing was.
 
     Raises:
         DiscoverError: the file is missing or damaged.
@@ -95,12 +99,12 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 def most_uncertain(database: Database, folder: RunFolder, query_id: str, n: int) -> list[int]:
     """Row ids of the candidates of a past query with the smallest margin, at most n, smallest first.
 
-    Empty when there was no such query; when only its arrays were lost, the caller's other shares fill the room.
+    Empty when there was no such query, or its arrays are lost or damaged: the caller's other shares fill the room.
     """
-    path = folder.decision_arrays / f"{query_id}.safetensors"
-    if not path.is_file():
+    try:
+        arrays, _ = read_arrays(folder.decision_arrays / f"{query_id}.safetensors")
+    except DiscoverError:
         return []
-    arrays, _ = read_arrays(path)
     margin = arrays["features"][:, FEATURES.index("margin")]
     rows = np.argsort(margin, kind="stable")[:n]
     public_ids = [bytes(arrays["public_ids"][row]).hex() for row in rows]
@@ -153,11 +157,16 @@ def _write_arrays(path: Path, row: dict[str, Any], view: View, picks: Picks, pub
         "query": row["id"],
         "strategy": row["strategy"],
         "seed": str(row["seed"]),
-        "temperature": repr(float(view.temperature)),
-        "floor": repr(float(view.floor)),
+        "temperature": repr(float(picks.temperature)),
+        "floor": repr(float(picks.floor)),
     }
-    with publish(path) as scratch:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, scratch, metadata)
+    try:
+        with publish(path) as scratch:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, scratch, metadata)
+    except (OSError, SafetensorError) as error:
+        raise DiscoverError(
+            f"the decision log {path} cannot be written ({error}): make room there, then give the same command again"
+        ) from error
 
 
 def _features(view: View) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """Stock modAL strategies, run by modAL on the candidates of a view.
 
-They are deterministic, or keep their own odds to themselves: their picks carry log-propensity 0 and no logits, which
-marks them as having no support for off-policy evaluation. Strategies that need features or a committee do not run on a
+They are deterministic, or keep their own odds to themselves: their picks carry temperature 0, log-propensity 0 and no
+logits, which marks them as having no support for off-policy evaluation. Strategies that need features or a committee do not run on a
 view, whose X is a column of row ids.
 """
 

@@ -10,7 +10,6 @@ from discover.campaign import Campaign
 from discover.evaluate import audit
 from discover.learn.learner import Learner
 from discover.query import candidates, decisions
-from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig
 from discover.query.strategy import Strategy, load_strategy
 from discover.query.view import PastRound, Progress, View
@@ -24,14 +23,14 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
 
     The commit writes the decision log and the questions; until then an annotator sees nothing of them.
     """
-    n = _affordable(campaign, arm, round_)
-    n_audit = round(n * campaign.config.label.audit) if round_ else 0
+    n = affordable(campaign, arm, round_)
+    n_audit = _audits_due(campaign, arm, round_, n)
     asked = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
     drawn = candidates.draw_uniformly(campaign.store, asked, n_audit, _seed(campaign, round_, "audit"))
     audited = decisions.Audit(*drawn)
     view = _view(campaign, arm, round_, learner, asked.union(audited.ids.tolist()))
     if n == 0 or len(view) == 0:
-        return Finished({"asked": 0, "suggestions": {}})
+        return Finished({"asked": 0, "audited": 0, "suggestions": {}})
     strategy = strategy_of(campaign, campaign.strategies[arm] if round_ else SEED_STRATEGY)
     seed = _seed(campaign, round_, arm if round_ else "")
     picks = learner.query(view.ids, strategy(view, n - len(audited.ids), np.random.default_rng(seed)))
@@ -50,7 +49,8 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
         decisions.record(connection, campaign.folder, row, view, picks, audited)
         campaign.queue.put(connection, arm, round_, _slots(campaign, asking, len(picks.indices), seed))
 
-    return Finished({"asked": len(asking), "suggestions": _suggestions(campaign, view, picks)}, commit)
+    output = {"asked": len(asking), "audited": len(audited.ids), "suggestions": _suggestions(campaign, asking, learner)}
+    return Finished(output, commit)
 
 
 def strategy_of(campaign: Campaign, word: str) -> Strategy:
@@ -68,11 +68,19 @@ def query_id(arm: str, round_: int) -> str:
     return f"{arm}-{round_:04d}"
 
 
-def _affordable(campaign: Campaign, arm: str, round_: int) -> int:
+def affordable(campaign: Campaign, arm: str, round_: int) -> int:
     """How many questions the budget allows now; open ones are as good as paid."""
     wanted = campaign.config.query.batch if round_ else campaign.config.label.seed
     left = campaign.config.label.budget - campaign.queue.spent(arm) - campaign.queue.waiting(arm)
     return max(0, min(wanted, int(left)))
+
+
+def _audits_due(campaign: Campaign, arm: str, round_: int, n: int) -> int:
+    """How many of n questions are audit ones, so that their share holds over all rounds, however small a batch is."""
+    past = [campaign.output(arm, number, "query") or {} for number in range(1, round_)]
+    asked, audited = sum(one["asked"] for one in past), sum(one["audited"] for one in past)
+    due = round(campaign.config.label.audit * (asked + n)) - audited if round_ else 0
+    return max(0, min(due, n, campaign.unasked(arm) - 1))  # a last document is the strategy's
 
 
 def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded: set[int]) -> View:
@@ -137,12 +145,12 @@ def _slots(campaign: Campaign, asking: NDArray[np.int64], picked: int, seed: int
     ]
 
 
-def _suggestions(campaign: Campaign, view: View, picks: Picks) -> dict[str, list[object]]:
-    """What the model thought of each pick when it was chosen, for the queue to show after an answer."""
-    likely = view.probabilities[picks.indices]
+def _suggestions(campaign: Campaign, asking: NDArray[np.int64], learner: Learner) -> dict[str, list[object]]:
+    """What the model thinks of each question now, for the queue to show after the answer."""
+    likely = learner.predict_proba(asking)
     return {
-        str(view.ids[index]): [campaign.classes[int(row.argmax())], round(float(row.max()), 3)]
-        for index, row in zip(picks.indices, likely, strict=True)
+        str(row_id): [campaign.classes[int(row.argmax())], round(float(row.max()), 3)]
+        for row_id, row in zip(asking.tolist(), likely, strict=True)
     }
 
 

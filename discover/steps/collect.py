@@ -14,12 +14,13 @@ REMIND_SECONDS = 60.0
 def collect(campaign: Campaign, arm: str, round_: int) -> Finished:
     """Let the simulated annotator answer, or wait until at most the newest batch is still open.
 
-    In the last round, which asks nothing, all answers are waited for.
+    In the last round all answers are waited for.
     """
     chosen = campaign.output(arm, round_, "query") or {}
-    if simulation.oracle(campaign) is not None:
+    if campaign.oracle is not None:
         simulation.answer(campaign, arm)
-    ahead = campaign.config.query.batch if chosen.get("asked") else 0
+    last = not chosen.get("asked") or round_ == campaign.config.loop.rounds
+    ahead = 0 if last else campaign.config.query.batch
     reminded = -REMIND_SECONDS
     while (waiting := campaign.queue.waiting(arm)) > ahead:
         if time.monotonic() - reminded >= REMIND_SECONDS:

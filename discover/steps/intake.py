@@ -1,11 +1,13 @@
 """Step 1: what the crawl or an import has found since the last round is taken in, embedded and indexed."""
 
+import itertools
 import time
 from collections.abc import Callable
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from discover.campaign import Campaign
+from discover.db import step
 from discover.embed.vectors import embed_new
 from discover.errors import DiscoverError
 from discover.run import crashpoint
@@ -23,18 +25,17 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     Raises:
         DiscoverError: there is still nothing in the pool, and nothing more is being crawled.
     """
-    before = campaign.output("", round_ - 1, "intake") or {"lasts": [], "stored": 0}
+    lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
     unanswerable = simulation.unanswerable(campaign)
     counts = campaign.pool.intake(unanswerable)
-    while not before["stored"] and not campaign.pool.counts().get("pool") and crawling():
-        time.sleep(POLL_SECONDS)  # a crawl in the background has not brought its first page yet
+    while crawling() and campaign.unasked(campaign.arms[0]) < campaign.config.query.batch:
+        time.sleep(POLL_SECONDS)  # a crawl in the background has not brought a batch's worth yet
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:
         campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
     crashpoint("embed")
-    complete = len(campaign.store) >= before["stored"]  # else the cache was lost, and all is embedded again
-    known = max(before["lasts"], default=0)
-    ids, public_ids = campaign.pool.ids(split=None, after=known if complete else 0)
+    known = max(lasts, default=0)
+    ids, public_ids = campaign.pool.ids(split=None, after=known)
     embed_new(campaign.encoder, campaign.store, ids, public_ids, campaign.pool.texts)
     campaign.index.update()
     if not len(campaign.store):
@@ -44,10 +45,27 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
         )
 
     def commit(connection: Connection) -> None:
-        if simulation.oracle(campaign) is None:  # a simulated annotator is asked for these labels instead
+        if campaign.oracle is None:  # a simulated annotator is asked for these labels instead
             for arm in campaign.arms:
                 campaign.queue.seed_imported(arm, connection, campaign.classes)
 
-    lasts = [*before["lasts"], int(max(ids, default=known))]
-    output = {"counts": dict(counts), "stored": len(campaign.store), "lasts": lasts}
+    output = {"counts": dict(counts), "stored": len(campaign.store), "lasts": [*lasts, int(max(ids, default=known))]}
     return Finished(output, commit)
+
+
+def restore(campaign: Campaign) -> None:
+    """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's.
+
+    Round by round, as they came: what is newest, and the index, are then as they were.
+    """
+    taken_in = select(step.c.output).where(step.c.step == "intake").order_by(step.c.round.desc()).limit(1)
+    with campaign.database.read() as connection:
+        last = connection.execute(taken_in).scalar()
+    if last is None or len(campaign.store) >= last["stored"]:
+        return
+    for low, high in itertools.pairwise([0, *last["lasts"]]):
+        ids, public_ids = campaign.pool.ids(split=None, after=low)
+        mine = ids <= high
+        kept = list(itertools.compress(public_ids, mine))
+        embed_new(campaign.encoder, campaign.store, ids[mine], kept, campaign.pool.texts)
+    campaign.index.update()

@@ -30,7 +30,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "round": round_,
         "arm": arm,
         "strategy": campaign.strategies[arm],
-        "labels": len(labelled),
+        "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
         "pool": (campaign.output("", round_, "intake") or {})["stored"] - len(tested[0]),
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
@@ -99,5 +99,7 @@ def _reward(connection: Connection, arm: str, round_: int, row: dict[str, Any]) 
     before = connection.execute(
         select(db.metric.c.row).where(db.metric.c.arm == arm, db.metric.c.round == round_ - 1)
     ).scalar()
-    if before and before["accuracy"] is not None and row["accuracy"] is not None:
+    if before is None or before["source"] != row["source"]:
+        return
+    if before["accuracy"] is not None and row["accuracy"] is not None:
         decisions.set_reward(connection, query_id(arm, round_), row["accuracy"] - before["accuracy"], row["source"])

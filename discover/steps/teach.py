@@ -3,7 +3,7 @@
 import sys
 
 import numpy as np
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from discover import db
 from discover.campaign import Campaign
@@ -43,21 +43,22 @@ def open_learner(campaign: Campaign, arm: str) -> Learner:
         return Learner(registry.load(campaign.folder.models / version, untaught()))
     except DiscoverError as error:
         print(f"discover: {error}. It is learned anew from all answers.", file=sys.stderr)
-        return Learner(untaught())
+    learner = Learner(untaught())
+    _learn(campaign, campaign.queue.labels(arm), learner)
+    checksum = registry.publish(campaign.folder.models, version, learner.classifier)
+    with campaign.database.write() as connection:
+        connection.execute(update(db.model).where(db.model.c.version == version).values(checksum=checksum))
+    return learner
 
 
 def teach(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
-    """Learn the answers as they now stand, calibrate on the audit answers kept for decisions, publish the model.
-
-    Audit answers never train. Without a new or changed answer the model stays as it is.
-    """
+    """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
-    ids, y = _columns(campaign, [row for row in labelled if row.kind != "audit"])
-    if dict(zip(ids.tolist(), y.tolist(), strict=True)) == learner.classifier.taught:
-        return Finished({"version": campaign.latest_model(arm), "taught": len(ids)})
-    learner.learn(ids, y)
-    held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
-    learner.classifier.temperature = fit_temperature(learner.predict_proba(held), truth, learner.classifier.temperature)
+    output = {"labels": len(labelled)}
+    digest = (campaign.output(arm, round_, "collect") or {})["digest"]
+    if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
+        return Finished(output)
+    _learn(campaign, labelled, learner)
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 
@@ -65,7 +66,15 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         row = {"version": version, "arm": arm, "round": round_, "checksum": checksum, "created": db.now()}
         connection.execute(db.model.insert().values(**row))
 
-    return Finished({"version": version, "taught": len(ids)}, commit)
+    return Finished(output, commit)
+
+
+def _learn(campaign: Campaign, labelled: list[Labelled], learner: Learner) -> None:
+    """Train on all but the audit answers; calibrate on those audit answers that are kept for decisions."""
+    learner.learn(*_columns(campaign, [row for row in labelled if row.kind != "audit"]))
+    held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
+    classifier = learner.classifier
+    classifier.temperature = fit_temperature(classifier.predict_proba(held[:, None]), truth, classifier.temperature)
 
 
 def _columns(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:

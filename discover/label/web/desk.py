@@ -80,7 +80,7 @@ class Desk:
         if past.label is None:
             return "You skipped the last question."
         said = f"You said “{past.label}”."
-        if self.suggest is None or past.kind == "audit":  # an audit question stays blind
+        if self.suggest is None:
             return said
         guess = self.suggest([past.document_id])[0]
         return f"{said} The model’s guess: “{guess[0]}” ({guess[1]:.0%})." if guess else said

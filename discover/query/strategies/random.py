@@ -7,5 +7,8 @@ from discover.query.view import View
 
 
 def random(view: View, n: int, rng: np.random.Generator) -> Picks:
-    """Pick uniformly, whatever the view's temperature: a random control without chance would be no control."""
+    """Pick uniformly, whatever the view's temperature: a random control without chance would be no control.
+
+    Logged as it was drawn, with floor 1, under which the temperature has no effect.
+    """
     return gumbel_top_k(np.zeros(len(view)), n, rng, temperature=1.0, floor=1.0)
