@@ -14,6 +14,7 @@ import pkgutil
 import pydoc
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterable
 from functools import lru_cache

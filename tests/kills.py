@@ -69,8 +69,8 @@ class Server:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.process.stdin.close()
-        self.process.wait(30)
+        with self.process:  # closes its pipes, which ends it
+            pass
 
     def run(self, arguments: list[str], crash_at: str = "", kill_after: float | None = None, signal_: int = 9) -> dict:
         """One attempt; ``status`` is negative when a signal ended it, as in `subprocess`."""

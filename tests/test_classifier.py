@@ -4,6 +4,7 @@ import torch
 
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
+from discover.learn import registry
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
 from discover.learn.classifier import TextClassifier, column
@@ -95,11 +96,11 @@ def test_neither_row_ids_nor_arrival_matter(make, encoder, method):
 @pytest.mark.parametrize("method", [*METHODS, "full"])
 def test_saved_and_loaded_is_the_same(make, tmp_path, method):
     some = np.arange(0, len(TEXTS), 5)
-    classifier, again = make(method), make(method)
+    classifier = make(method)
     classifier.fit(column(some), TRUTH[some])
     classifier.temperature = 1.3
-    classifier.save(tmp_path)
-    again.load(tmp_path)
+    registry.publish(tmp_path, "margin-0001", classifier)
+    again = registry.load(tmp_path / "margin-0001", make(method))
     assert again.taught == classifier.taught and again.temperature == 1.3
     everything = column(range(len(TEXTS)))
     assert np.array_equal(again.predict_proba(everything), classifier.predict_proba(everything))

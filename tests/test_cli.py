@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -148,10 +151,38 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     one_line(run(*filled, *run_folder), said)
 
 
+@contextmanager
+def mounted(options: str) -> Iterator[Path]:
+    """A file system in memory, where root may mount one."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        if subprocess.run(mount, capture_output=True, check=False).returncode:
+            pytest.skip("a file system cannot be mounted here")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
 def test_a_read_only_folder(tmp_path: Path) -> None:
+    config = write_inputs(tmp_path, documents=5)
+    with mounted("size=1m,ro") as folder:
+        one_line(run("run", config, "--run", folder / "run"), "must be writable, but Read-only file system")
+
+
+def test_a_run_folder_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = write_inputs(tmp_path, documents=5)
-    one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable")
+    one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable, but Not a directory")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [("16k", "cannot be used (disk I/O error)"), ("2m", "free some space")], ids=["at once", "later"]
+)
+def test_a_full_disk(tmp_path: Path, size: str, said: str) -> None:
+    config = write_inputs(tmp_path, documents=2000)
+    with mounted(f"size={size}") as folder:
+        one_line(run("import", config, tmp_path / "documents.jsonl.gz", "--run", folder / "run"), said)
 
 
 def test_wrong_usage_is_status_2() -> None:

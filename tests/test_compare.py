@@ -152,4 +152,5 @@ def test_single_line_for_tests_audits_and_nothing():
     row = {"strategy": "margin", "labels": 40, "source": "audit", "accuracy": None, "audit": None}
     assert "nothing can be said" in single_line(row)
     row["audit"] = {"n": 10, "accuracy": 0.8, "low": 0.49, "high": 0.94}
-    assert "an estimated 80.0% of the pool, judged by 10 audit answers" in single_line(row)
+    line = single_line(row)
+    assert "an estimated 80.0% of what nobody has been asked about, judged by 10 audit answers" in line

@@ -1,6 +1,9 @@
 import itertools
 import json
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,9 +129,10 @@ def test_nothing_fetched_is_one_clear_line(tmp_path: Path):
     assert UNREACHABLE in line and "unreachable" in line
 
 
-def test_a_signal_ends_the_crawl_cleanly_and_it_goes_on(tmp_path: Path, capsys):
+def test_a_signal_ends_the_crawl_cleanly_and_it_goes_on(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
     from crawlers.__main__ import main
 
+    monkeypatch.setattr("crawlers.crawl.LOCK_SECONDS", 0.0)
     (tmp_path / "leaves.py").write_text(SPIDER)
     with Site(delay=0.05) as site:
         folder = run_folder(
@@ -151,6 +155,49 @@ def test_a_signal_ends_the_crawl_cleanly_and_it_goes_on(tmp_path: Path, capsys):
         site.delay = 0.0
         assert run("crawl", str(folder)).returncode == 0
         assert len(rows(folder, select(document))) == TREE and not rows(folder, select(rejection))
+
+
+def test_a_crawl_ends_with_the_discover_that_started_it_and_the_same_command_goes_on(tmp_path: Path):
+    (tmp_path / "leaves.py").write_text(SPIDER)
+
+    def discover(folder: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "discover.cli", "crawl", tmp_path / "tree.yaml", "--run", folder]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    with Site(delay=0.1) as site:
+        crawl = {
+            "spider": f"{tmp_path / 'leaves.py'}:leaves",
+            "start": [f"{site.url}/tree/1"],
+            "allow_private": [site.pair],
+            "max_depth": 20,
+            "concurrency": 2,
+            "delay": 0,
+        }
+        config = {"crawl": crawl, "label": {"classes": {"a": "one", "b": "two"}}}
+        (tmp_path / "tree.yaml").write_text(json.dumps(config))  # JSON is YAML
+        killed = discover(tmp_path / "killed")
+        wait_until(lambda: len(site.asked) > 10, killed)
+        killed.kill()
+        assert killed.wait() == -signal.SIGKILL
+        assert len(rows(tmp_path / "killed", select(document))) < TREE
+        assert discover(tmp_path / "killed").wait(60) == 0
+        site.delay = 0.0
+        assert discover(tmp_path / "whole").wait(60) == 0
+    texts = [{row.text for row in rows(tmp_path / name, select(document.c.text))} for name in ("killed", "whole")]
+    assert texts[0] == texts[1] and len(texts[0]) == TREE
+
+
+def test_a_crawl_started_by_hand_outlives_its_shell(tmp_path: Path):
+    (tmp_path / "leaves.py").write_text(SPIDER)
+    with Site(delay=0.03) as site:
+        options = {"start": [f"{site.url}/tree/1"], "allow_private": [site.pair], "max_depth": 20, "concurrency": 2}
+        folder = run_folder(tmp_path, spider=f"{tmp_path / 'leaves.py'}:leaves", **options)
+        shell = ["sh", "-c", '"$0" -m crawlers crawl "$1" >"$1/said" 2>&1 & echo started', sys.executable, str(folder)]
+        assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == "started\n"
+        end = time.monotonic() + 60
+        while "crawl: " not in (folder / "said").read_text() and time.monotonic() < end:
+            time.sleep(0.05)
+    assert f"{TREE} new documents" in (folder / "said").read_text()
 
 
 @pytest.mark.parametrize(

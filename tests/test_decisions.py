@@ -21,6 +21,7 @@ from discover.query.propensity import ordered_log_propensities, set_log_propensi
 from discover.query.strategy import load_strategy
 from discover.query.view import View
 from discover.run import RunFolder
+from tests.conftest import room_for
 
 N, C = 40, 5
 QUERY_KEYS = [
@@ -46,7 +47,6 @@ ROW = {
     "strategy": "margin",
     "policy": None,
     "model": "margin-0002",
-    "temperature": 0.1,
     "seed": 2**62 + 1,
 }
 
@@ -258,15 +258,35 @@ def test_the_arrays_alone_give_any_policys_probabilities(database, folder, docum
 
 
 @pytest.mark.parametrize(
-    ("word", "changes"), [("margin", {"temperature": 0.0}), ("modAL.uncertainty:margin_sampling", {})]
+    ("word", "changes"),
+    [
+        ("margin", {"temperature": 0.0}),
+        (
+            "k_center",
+            {"temperature": 0.0, "make_vectors": lambda: np.eye(N), "make_labelled_vectors": lambda: np.eye(N)[:1]},
+        ),
+        ("modAL.uncertainty:margin_sampling", {}),
+    ],
 )
 def test_a_deterministic_choice_is_marked_as_having_no_support(database, folder, documents, word, changes):
     recorded(database, folder, documents, word, **changes)
-    arrays, _ = read_arrays(folder.decision_arrays / "margin-0003.safetensors")
+    arrays, metadata = read_arrays(folder.decision_arrays / "margin-0003.safetensors")
     assert "logits" not in arrays
+    assert (metadata["temperature"], metadata["floor"]) == ("0.0", "0.0")
     first, *others = lines_of(database, folder.decisions)
+    assert first["temperature"] == 0
     assert first["set_log_propensity"] is None
     assert [line["log_propensity"] for line in others[:6]] == [0.0] * 6
+
+
+@pytest.mark.parametrize(("word", "drawn"), [("margin", (0.7, 0.05)), ("random", (1.0, 1.0))])
+def test_the_log_has_temperature_and_floor_as_drawn(database, folder, documents, word, drawn):
+    recorded(database, folder, documents, word, temperature=0.7, floor=0.05)
+    arrays, metadata = read_arrays(folder.decision_arrays / "margin-0003.safetensors")
+    assert (float(metadata["temperature"]), float(metadata["floor"])) == drawn
+    assert lines_of(database, folder.decisions)[0]["temperature"] == drawn[0]
+    if word == "random":  # with them, any utilities give what was drawn
+        assert log_probabilities(np.arange(float(N)), *drawn) == pytest.approx(arrays["logits"])
 
 
 def test_a_view_without_a_model_is_logged_too(database, folder, documents):
@@ -283,6 +303,18 @@ def test_the_most_uncertain_of_a_past_query(database, folder, documents):
     assert most_uncertain(database, folder, "margin-0003", 7) == smallest.tolist()
     assert len(most_uncertain(database, folder, "margin-0003", 1000)) == N
     assert most_uncertain(database, folder, "margin-0002", 7) == []
+    path = folder.decision_arrays / "margin-0003.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert most_uncertain(database, folder, "margin-0003", 7) == []
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing(database, folder, documents):
+    with room_for(500), pytest.raises(DiscoverError, match=r"cannot be written .* make room") as caught:
+        recorded(database, folder, documents)
+    assert "\n" not in str(caught.value)
+    assert lines_of(database, folder.decisions) == []
+    recorded(database, folder, documents)
+    assert len(lines_of(database, folder.decisions)) == 9
 
 
 def test_damaged_arrays_and_an_unwritable_place_are_one_clear_line(database, folder, documents, tmp_path):

@@ -52,6 +52,12 @@ def test_scikit_learn_that_modal_can_teach_with(version, ok):
     assert ("<1.8" in found.advice) == (not ok)
 
 
+@pytest.mark.parametrize(("version", "ok"), [((3, 34, 1), False), ((3, 35, 0), True)])
+def test_sqlite_that_knows_returning(monkeypatch, version, ok):
+    monkeypatch.setattr(doctor.sqlite3, "sqlite_version_info", version)
+    assert doctor._sqlite().ok == ok
+
+
 def test_a_missing_package_is_named():
     findings = doctor.check(version_of=lookup(scrapy=None))
     assert find(findings, "scrapy") == doctor.Finding("scrapy", "missing", False, "pip install scrapy")

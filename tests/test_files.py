@@ -97,6 +97,16 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(kind: str, tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_rows_own_id_comes_along_for_joining(pool: Pool, tmp_path: Path):
+    path = tmp_path / "in.jsonl"
+    rows = [{"id": given, "text": f"a text that is long enough, {given}"} for given in ("ticket-7", 8, None)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [document.given_id for document in read(path)[0]] == ["ticket-7", "8", ""]
+    import_files(pool, [path], [])
+    pool.intake()
+    assert {document.given_id for document in pool.documents()} == {""}
+
+
 def test_row_ids_never_leave_as_numbers(tmp_path: Path):
     with pytest.raises(TypeError, match="ids leave as text"):
         export_rows([dict(ROW, id=7)], tmp_path / "out.jsonl")

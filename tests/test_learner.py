@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from discover.learn import registry
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.learner import Learner
 from tests.test_classifier import EVEN, ODD, TEXTS, TRUTH, cache, encoder, make
@@ -57,6 +58,22 @@ def test_learn_teaches_what_grew_and_fits_what_changed(make):
     assert np.array_equal(learner.active.X_training, column(ODD[:19]))
 
 
+@pytest.mark.parametrize("method", ["head", "top"])
+def test_without_any_answer_left_it_is_untaught_again(make, tmp_path, method):
+    learner, untaught = Learner(make(method)), Learner(make(method))
+    learner.learn(ODD[:6], TRUTH[ODD[:6]])
+    learner.classifier.temperature = 1.3
+    learner.learn([], [])
+    assert learner.classifier.taught == {}
+    assert np.array_equal(learner.predict_proba(EVEN), untaught.predict_proba(EVEN))
+    registry.publish(tmp_path, "margin-0002", learner.classifier)
+    again = Learner(registry.load(tmp_path / "margin-0002", make(method)))
+    for each in (learner, untaught, again):
+        each.learn(ODD[:9], TRUTH[ODD[:9]])
+    assert np.array_equal(learner.predict_proba(EVEN), untaught.predict_proba(EVEN))
+    assert np.array_equal(again.predict_proba(EVEN), untaught.predict_proba(EVEN))
+
+
 def test_teaching_in_steps_is_what_fitting_would_be(make):
     stepwise, whole = Learner(make()), make()
     stepwise.teach(ODD[:12], TRUTH[ODD[:12]])
@@ -69,9 +86,8 @@ def test_teaching_in_steps_is_what_fitting_would_be(make):
 def test_a_restart_does_not_train_again(make, tmp_path, monkeypatch):
     learner = Learner(make())
     learner.teach(ODD, TRUTH[ODD])
-    learner.classifier.save(tmp_path)
-    again = make()
-    again.load(tmp_path)
+    registry.publish(tmp_path, "margin-0001", learner.classifier)
+    again = registry.load(tmp_path / "margin-0001", make())
     monkeypatch.setattr(TextClassifier, "fit", lambda *_: pytest.fail("trained again"))
     restarted = Learner(again)
     monkeypatch.undo()

@@ -314,6 +314,46 @@ def test_a_reader_may_write_between_two_documents(pool: Pool):
     assert pool.counts()["found"] == 10
 
 
+def test_others_may_write_while_texts_are_signed_and_while_an_oracle_thinks(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither happens inside the write transaction, where this write would be an error."""
+    written = []
+
+    def write_meanwhile() -> None:
+        with pool.database.write() as connection:
+            connection.execute(insert(meta).values(key=f"meanwhile {len(written)}", value=0))
+        written.append(1)
+
+    def bands_of(texts: list[str]):
+        if texts:
+            write_meanwhile()
+        return sign(texts)
+
+    def unanswerable(found: list[Document]) -> list[bool]:
+        write_meanwhile()
+        return ["alone" in one.text for one in found]
+
+    sign = minhash.bands
+    monkeypatch.setattr(minhash, "bands", bands_of)
+    assert pool.add([Document(TEXT), Document(f"{TEXT}, alone")]) == {"new": 2}
+    assert pool.intake(unanswerable) == {"pool": 1, "aside": 1}
+    assert len(written) == 2
+    assert pool.add([Document(TEXT)]) == {"seen": 1}
+    assert len(written) == 2, "a known text is not signed again"
+
+
+def test_what_is_found_while_an_oracle_thinks_is_judged_too(pool: Pool):
+    pool.add([Document(TEXT)])
+
+    def unanswerable(found: list[Document]) -> list[bool]:
+        if found[0].text == TEXT:
+            pool.add([Document("quite another text that arrives in between")])
+        return ["another" in one.text for one in found]
+
+    assert pool.intake(unanswerable) == {"pool": 1, "aside": 1}
+
+
 def test_add_in_is_part_of_the_callers_transaction(pool: Pool):
     with pytest.raises(KeyError), pool.database.write() as connection:
         pool.add_in(connection, [Document(TEXT, "https://a.example")])

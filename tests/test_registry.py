@@ -6,6 +6,7 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn import registry
 from discover.learn.classifier import column
+from tests.conftest import room_for
 from tests.test_classifier import CLASSES, ODD, TRUTH, cache, encoder, make
 
 __all__ = ["cache", "encoder", "make"]
@@ -27,14 +28,14 @@ def test_a_version_comes_back(make, published):
     assert sorted(path.name for path in (folder / "margin-0001").iterdir()) == ["card.json", "model.safetensors"]
 
 
-def test_latest_skips_what_is_broken(make, published):
-    folder, _ = published
-    registry.publish(folder, "margin-0002", make("head"))
-    (folder / "margin-0003.partial").mkdir()
-    assert registry.latest(folder) == "margin-0002"
-    (folder / "margin-0002" / "model.safetensors").write_bytes(b"cut")
-    assert registry.latest(folder) == "margin-0001"
-    assert registry.latest(folder / "nowhere") is None
+def test_a_full_disk_gets_one_line(make, tmp_path):
+    classifier = make("head")
+    classifier.fit(column(ODD), TRUTH[ODD])
+    with room_for(100), pytest.raises(DiscoverError, match=r"cannot be written .* make room") as caught:
+        registry.publish(tmp_path, "margin-0001", classifier)
+    assert "\n" not in str(caught.value) and not (tmp_path / "margin-0001").exists()
+    registry.publish(tmp_path, "margin-0001", classifier)
+    assert registry.load(tmp_path / "margin-0001", make("head")).taught == classifier.taught
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "weightless", "cardless", "card", "foreign", "missing"])
@@ -62,10 +63,11 @@ def test_a_model_made_for_something_else_is_refused(make, published, encoder, mo
     folder = published[0] / "margin-0001"
     with pytest.raises(DiscoverError, match='made with method "head", here it is "top"'):
         registry.load(folder, make("top"))
-    with monkeypatch.context() as patch:
-        patch.setitem(CLASSES, "weather", "")
-        with pytest.raises(DiscoverError, match="made with classes"):
-            registry.load(folder, make("head"))
+    for classes in (CLASSES | {"weather": ""}, dict(reversed(CLASSES.items()))):
+        with monkeypatch.context() as patch:
+            patch.setattr("tests.test_classifier.CLASSES", classes)
+            with pytest.raises(DiscoverError, match="made with classes"):
+                registry.load(folder, make("head"))
     other: Encoder = encoder
     monkeypatch.setattr(other, "version", "another")
     with pytest.raises(DiscoverError, match='made with encoder "'):

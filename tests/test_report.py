@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import lxml.html
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select, update
 
 from discover.config import Config
 from discover.db import metric, step
@@ -123,6 +123,32 @@ def test_the_control_is_random_wherever_it_stands(whole):
     for order in (["random", "margin"], ["margin", "random"], []):
         found = evidence.comparisons(evidence.read_arms(database, order))
         assert [(one.strategy, one.control) for one in found] == [("margin", "random")]
+
+
+def test_an_arm_is_called_by_the_name_after_the_colon(whole):
+    settings = {"loop": {"arms": ["modAL.uncertainty:random", "mine/file.py:margin"]}}
+    arms = evidence.read_arms(whole[1], report._arm_order(settings))
+    assert [arm.name for arm in arms] == ["random", "margin"]
+    assert report._arm_order(settings) == ["random", "margin"]
+    assert report._arm_order({"loop": {"arms": []}, "query": {"strategy": "a/b.py:mine"}}) == ["mine"]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_rounds_before_the_test_set_grew_are_left_out(tmp_path, ahead):
+    run, database, config = make(tmp_path / "grown", rounds=4, documents=700)
+    imported = {"predictions": [0] * 40, "truth": [0] * 40, "confidence": [0.5] * 40}
+    last = (step.c.step == "evaluate") & (step.c.round == 3)
+    with database.write() as connection:
+        for arm, output in connection.execute(select(step.c.arm, step.c.output).where(last)).all():
+            larger = {key: values + imported[key] for key, values in output.items()}
+            connection.execute(update(step).where(last, step.c.arm == arm).values(output=larger))
+        if ahead:  # the other arm has not been measured on the larger test set yet
+            for table in (metric, step):
+                connection.execute(delete(table).where(table.c.arm == "random", table.c.round == 3))
+    (compared,) = evidence.comparisons(evidence.read_arms(database, config.loop.arms))
+    assert (compared.n, compared.start, compared.labels) == ((800, 60, 170) if ahead else (840, 225, 225))
+    assert report.verdict(database, config) in text_of(page_of(run, database, config))
+    database.close()
 
 
 def test_one_arm(tmp_path):

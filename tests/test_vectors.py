@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from discover.embed.vectors import VectorStore, embed_new, key_of
+from discover.errors import DiscoverError
+from tests.conftest import room_for
 
 POINTS = ["append:vectors", "append:ids", "append:keys", "append:written", "append:published"]
 
@@ -42,6 +44,20 @@ def test_a_document_is_stored_once(tmp_path):
     with pytest.raises(ValueError, match="vectors of 8"):
         store.append([50], [1], np.zeros((1, 7)))
     assert len(store) == 5
+
+
+def test_a_full_disk_is_one_clear_line_and_tears_nothing(tmp_path):
+    store = VectorStore(tmp_path, "v1", 8)
+    store.append(*rows(5))
+    more = rows(500, seed=1, start=100)
+    with room_for(4096), pytest.raises(DiscoverError, match=r"500 vectors must be stored in .*: make room"):
+        store.append(*more)
+    for opened in (store, VectorStore(tmp_path, "v1", 8)):
+        assert len(opened) == 5 and np.array_equal(opened.ids, rows(5)[0])
+    store.append(*more)
+    assert np.array_equal(
+        VectorStore(tmp_path, "v1", 8).vectors(more[0]), more[2].astype(np.float16).astype(np.float32)
+    )
 
 
 def test_versions_never_meet(tmp_path):

@@ -1,6 +1,7 @@
 """The crawl as a child process: Twisted never meets the trainer."""
 
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -57,7 +58,9 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
 @contextmanager
 def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "crawlers", "crawl", str(campaign.folder.root)]
-    child = subprocess.Popen(command, start_new_session=True)  # a Ctrl-C in the terminal reaches it through us, once
+    environment = {**os.environ, "DISCOVER_PARENT": str(os.getpid())}  # it ends with us, also when we are killed
+    # In a session of its own: a Ctrl-C in the terminal reaches it through us, once.
+    child = subprocess.Popen(command, start_new_session=True, env=environment)
     try:
         yield child
     finally:

@@ -53,7 +53,6 @@ class Past:
 
     slot: int
     document_id: int
-    kind: str
     label: str | None
     title: str
     text: str

@@ -102,7 +102,7 @@ def latest_of(annotator: str, arm: str) -> Any:
     )
     text = func.substr(document.text, 1, SNIPPET)
     return (
-        select(slot.id, slot.document_id, slot.kind, slot.label, document.title, text.label("text"))
+        select(slot.id, slot.document_id, slot.label, document.title, text.label("text"))
         .join(last, last.c.slot_id == slot.id)
         .join(db.document)
         .where(slot.arm == arm, slot.annotator == annotator, slot.state != "open")

@@ -79,14 +79,19 @@ class Learner:
             self.active.teach(new, answers)
 
     def fit(self, ids: ArrayLike, y: ArrayLike) -> None:
-        """Learn all answers as they now stand, corrections included.
+        """Learn all answers as they now stand, corrections included; none of them leaves the classifier untaught.
 
         Args:
             ids: (m,) row ids of everything that is answered.
             y: (m,) class indices.
         """
+        rows, answers = column(ids), np.asarray(y, dtype=np.int64)
+        if not len(rows):  # modAL refuses to fit nothing
+            self.classifier.fit(rows, answers)
+            self.active.X_training = self.active.y_training = None
+            return
         with _silenced():
-            self.active.fit(column(ids), np.asarray(y, dtype=np.int64))
+            self.active.fit(rows, answers)
 
     def learn(self, ids: ArrayLike, y: ArrayLike) -> None:
         """Take in all answers as they now stand: `teach` where they only grew, `fit` where one changed or went.

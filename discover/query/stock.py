@@ -1,8 +1,8 @@
 """Stock modAL strategies, run by modAL on the candidates of a view.
 
 They are deterministic, or keep their own odds to themselves: their picks carry temperature 0, log-propensity 0 and no
-logits, which marks them as having no support for off-policy evaluation. Strategies that need features or a committee do not run on a
-view, whose X is a column of row ids.
+logits, which marks them as having no support for off-policy evaluation. Strategies that need features or a committee do
+not run on a view, whose X is a column of row ids.
 """
 
 import difflib

@@ -14,8 +14,8 @@ from discover.embed.config import EncoderConfig
 from discover.embed.device import has_bfloat16
 from discover.embed.encoder import Encoder
 
-SETS = {"ag_news_desc": 1500, "trec6": 3000}
-REPEATS = 5
+SETS = {"ag_news_desc": 400, "trec6": 800}
+REPEATS = 3
 GOAL = 3.0
 COSINE = 0.999
 
