@@ -50,6 +50,7 @@ def predict(campaign: Campaign, source: Path, to: Path) -> None:
                 best = int(probabilities.argmax())
                 yield {
                     "id": document.public_id,
+                    "given_id": document.given_id,  # what the file itself calls it, for joining; may be empty
                     "text": document.text,
                     "label": campaign.classes[best],
                     "probability": round(float(probabilities[best]), 6),

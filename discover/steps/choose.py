@@ -40,7 +40,6 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
         "round": round_,
         "strategy": strategy.word,
         "model": campaign.latest_model(arm),
-        "temperature": view.temperature,
         "seed": seed,
     }
     asking = np.concatenate([view.ids[picks.indices], audited.ids])

@@ -14,7 +14,7 @@ from discover.embed.config import EncoderConfig
 from discover.embed.device import has_bfloat16
 from discover.embed.encoder import Encoder
 
-SETS = {"ag_news_desc": 400, "trec6": 800}
+SETS = {"ag_news_desc": 1000, "trec6": 2000}
 REPEATS = 3
 GOAL = 3.0
 COSINE = 0.999
