@@ -51,7 +51,7 @@ class Encoder:
         self.dimension: int = settings.hidden_size
         self.layers = transformer.layers_of(self._model)
         self.limit = min(config.max_tokens, _positions(settings))
-        self.token_budget = 1536 if self.device.type == "cpu" else 65536
+        self.token_budget = 512 if self.device.type == "cpu" else 65536
         described = f"{weights} {self.limit} {self.dtype} {self.pooling} {self.token_budget}"
         self.version = hashlib.sha256(described.encode()).hexdigest()[:16]
 
