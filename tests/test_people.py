@@ -87,6 +87,8 @@ def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen
     until(lambda: finished(campaign, 2, "teach"))
     assert campaign.latest_model("margin") == "margin-0002"
     until(lambda: campaign.queue.waiting("margin") == 2 * BATCH)
+    skipped = campaign.ask("ada")
+    campaign.queue.skip(skipped.slot, skipped.token, "ada")  # gives its place in the budget back
     answer(campaign, 24 - BATCH)
     out, _ = loop.communicate(timeout=60)
     assert loop.returncode == 0
@@ -95,6 +97,25 @@ def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen
     assert (last["labels"], last["source"]) == (24, "audit")
     assert "waiting for" in out
     assert campaign.predict(["goal striker league coach penalty"]).argmax() == campaign.classes.index("football")
+
+
+def test_a_finished_run_goes_on_when_there_is_more_to_do(running: tuple[subprocess.Popen[str], Campaign]) -> None:
+    loop, campaign = running
+    answer(campaign, 24)
+    assert loop.wait(60) == 0
+    rounds = len(campaign.metrics())
+    command = [sys.executable, "-m", "discover.cli", "run", campaign.folder.config, "--run", campaign.folder.root]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert len(campaign.metrics()) == rounds  # nothing new: nothing done
+    with campaign.database.read() as connection:
+        trained = connection.execute(select(slot).where(slot.c.state == "answered", slot.c.kind == "policy")).first()
+    campaign.queue.correct(trained.id, "ada", next(name for name in campaign.classes if name != trained.label))
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert len(campaign.metrics()) == rounds + 1  # the correction was learned
+    more = subprocess.Popen([*command, "--set", "label.budget=27"])
+    answer(campaign, 3)
+    assert more.wait(60) == 0
+    assert campaign.queue.spent("margin") == 27
 
 
 def test_a_corrected_answer_reaches_the_next_training(running: tuple[subprocess.Popen[str], Campaign]) -> None:

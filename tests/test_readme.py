@@ -3,7 +3,9 @@
 import functools
 import http.server
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -13,12 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import discover
+from discover.query import strategies
 from discover.query.strategy import load_strategy
 from discover.query.view import View
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def block(heading: str, language: str = "python") -> str:
@@ -27,9 +32,15 @@ def block(heading: str, language: str = "python") -> str:
     return textwrap.dedent(re.search(rf"```{language}\n(.*?)```", section, re.DOTALL).group(1))
 
 
-def test_add_a_strategy_in_a_folder_of_ones_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["in the project", "in a folder of one's own"])
+def test_add_a_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     (tmp_path / "boldest.py").write_text(block("Add a strategy"))
-    strategy = load_strategy(f"{tmp_path / 'boldest.py'}:boldest", {"power": 2})
+    if where == "in the project":  # as if the file lay beside the others
+        monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
+        word = "boldest"
+    else:
+        word = f"{tmp_path / 'boldest.py'}:boldest"
+    strategy = load_strategy(word, {"power": 2})
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(4), size=50)
     view = View(
@@ -49,37 +60,36 @@ def test_the_first_screen_shows_both_commands_and_the_curve() -> None:
     first = README.splitlines()[:45]
     assert any("make demo" in line for line in first) and any("make test" in line for line in first)
     assert any("learning_curve.png" in line for line in first)
-    assert (Path(__file__).parent.parent / "runs" / "learning_curve.png").is_file()
+    assert (ROOT / "runs" / "learning_curve.png").is_file()
 
 
-def test_add_a_spider_in_a_folder_of_ones_own(tmp_path: Path) -> None:
-    (tmp_path / "quotes.py").write_text(block("Add a spider"))
-    (tmp_path / "site").mkdir()
+@pytest.mark.parametrize("where", ["in the project", "in a folder of one's own"])
+def test_add_a_spider(tmp_path: Path, where: str) -> None:
+    environment = dict(os.environ)
+    if where == "in the project":  # a copy of it, with one more file
+        shutil.copytree(ROOT / "crawlers", tmp_path / "copy" / "crawlers")
+        (tmp_path / "copy" / "crawlers" / "spiders" / "quotes.py").write_text(block("Add a spider"))
+        environment["PYTHONPATH"] = str(tmp_path / "copy")
+        word = "quotes"
+    else:
+        (tmp_path / "quotes.py").write_text(block("Add a spider"))
+        word = f"{tmp_path / 'quotes.py'}:quotes"
     quote = "It is not the documents we read that cost us, but the ones we read twice."
+    second = "A label is a small promise that somebody looked."
+    (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text(f"<blockquote>{quote}</blockquote><a href='two.html'>two</a>")
-    (tmp_path / "site" / "two.html").write_text(
-        "<blockquote>A label is a small promise that somebody looked.</blockquote>"
-    )
+    (tmp_path / "site" / "two.html").write_text(f"<blockquote>{second}</blockquote>")
     with loopback_site(tmp_path / "site") as pair:
-        config = {
-            "crawl": {
-                "spider": f"{tmp_path / 'quotes.py'}:quotes",
-                "start": [f"http://{pair}/index.html"],
-                "allow_private": [pair],
-                "delay": 0,
-            },
-            "label": {"classes": ["a", "b"]},
-        }
-        (tmp_path / "mine.yaml").write_text(json.dumps(config))
+        crawl = {"spider": word, "start": [f"http://{pair}/index.html"], "allow_private": [pair], "delay": 0}
+        (tmp_path / "mine.yaml").write_text(json.dumps({"crawl": crawl, "label": {"classes": ["a", "b"]}}))
         command = [sys.executable, "-m", "discover.cli", "crawl", tmp_path / "mine.yaml", "--run", tmp_path / "run"]
-        crawled = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        crawled = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment, timeout=120
+        )
     assert crawled.returncode == 0, crawled.stderr
     campaign = discover.open(tmp_path / "run")
     campaign.pool.intake()
-    assert {document.text for document in campaign.documents()} == {
-        quote,
-        "A label is a small promise that somebody looked.",
-    }
+    assert {document.text for document in campaign.documents()} == {quote, second}
     campaign.close()
 
 

@@ -105,3 +105,13 @@ def test_a_stop_is_clean_and_quick(begun: Path, server: Server, seconds: float, 
     assert stopped["seconds"] < moment + 10
     assert server.run(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)
+
+
+def test_lost_vectors_are_embedded_again_as_they_were(begun: Path, server: Server) -> None:
+    run = begun / "lost"
+    shutil.copytree(begun / "imported", run)
+    attempt = server.run(["run", str(begun / "kills.yaml"), "--run", str(run)], crash_at="after_intake")
+    assert attempt["status"] == -signal.SIGKILL
+    shutil.rmtree(run / "vectors")
+    assert server.run(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
+    compare(begun, run)
