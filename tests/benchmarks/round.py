@@ -20,7 +20,7 @@ from discover.db import document
 from discover.embed.vectors import key_of
 from discover.loop import run_rounds
 
-SIZES = (2_000, 20_000, 200_000)
+SIZES = (2_000, 20_000, 100_000)
 ROUNDS, BATCH, CLASSES = 8, 50, 24
 LATENT, DIMENSION, CHUNK = 32, 384, 4_096
 GOAL = 1.3
