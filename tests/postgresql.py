@@ -34,7 +34,11 @@ def server() -> Iterator[str]:
     binaries = Path(found.origin).parent / "pginstall" / "bin"
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # short: the path of a socket is limited
     owner: dict[str, Any] = {"cwd": folder}
-    if os.geteuid() == 0:  # the server refuses to run as root
+    if os.geteuid() == 0:  # the server refuses to run as root, and another user may not look into this environment
+        package = binaries.parent.parent
+        for part in (package, package.with_name("pgserver.libs")):
+            shutil.copytree(part, folder / part.name, symlinks=True)
+        binaries = folder / "pgserver" / "pginstall" / "bin"
         os.chown(folder, NOBODY, NOBODY)
         owner |= {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     try:
