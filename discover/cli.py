@@ -7,22 +7,23 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import discover
-from discover.campaign import Campaign, open_run, start_run
-from discover.config import load_config
 from discover.errors import DiscoverError
+
+if TYPE_CHECKING:
+    from discover.campaign import Campaign
 
 SHOWN_LINES = 20  # of a file's bad lines
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
-    options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        options.command(options)
+        options = _parser().parse_args(arguments)
+        options.command(options)  # what takes long to import is imported in there, where a Ctrl-C is caught
         sys.stdout.flush()
     except DiscoverError as error:
         print(f"discover: {error}", file=sys.stderr)
@@ -100,21 +101,22 @@ def _tell_first(n: int) -> Callable[[str], None]:
 
 def _serve(options: argparse.Namespace) -> None:
     from discover.commands.serve import serve
+    from discover.config import load_config
 
     config = load_config(options.config, options.set)
     root = options.run or Path("runs") / config.name
     begun = (root / "config.yaml").is_file() and not options.set  # then as `discover run` was last told
-    serve(open_run(root) if begun else start_run(config, root), options.host, options.port)
+    serve(_open(root) if begun else _start(options), options.host, options.port)
 
 
 def _export(options: argparse.Namespace) -> None:
     from discover.commands.export import export
 
-    export(open_run(options.run), options.what, options.to)
+    export(_open(options.run), options.what, options.to)
 
 
 def _status(options: argparse.Namespace) -> None:
-    status = open_run(options.run).status()
+    status = _open(options.run).status()
     if options.json:
         print(json.dumps(status))
         return
@@ -132,14 +134,14 @@ def _status(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from discover.evaluate import report
 
-    campaign = open_run(options.run)
+    campaign = _open(options.run)
     print(report.write(campaign.folder, campaign.database, campaign.config))
 
 
 def _predict(options: argparse.Namespace) -> None:
     from discover.commands.export import predict
 
-    predict(open_run(options.run), options.input, options.output)
+    predict(_open(options.run), options.input, options.output)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -151,7 +153,16 @@ def _doctor(options: argparse.Namespace) -> None:
         raise DiscoverError("something above is wrong; each line says what to do")
 
 
-def _start(options: argparse.Namespace) -> Campaign:
+def _open(root: Path) -> "Campaign":
+    from discover.campaign import open_run
+
+    return open_run(root)
+
+
+def _start(options: argparse.Namespace) -> "Campaign":
+    from discover.campaign import start_run
+    from discover.config import load_config
+
     return start_run(load_config(options.config, options.set), options.run)
 
 
@@ -200,17 +211,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 65535, got {value}")
-    return value
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be 0 or more, got {value}")
-    return value
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

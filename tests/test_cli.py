@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,3 +198,24 @@ def test_doctor_says_what_there_is() -> None:
     result = run("doctor")
     assert "torch" in result.stdout and "faiss" in result.stdout
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_serve_says_how_it_was_stopped(finished: Path, number: int, status: int) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "discover.cli",
+        "serve",
+        finished / "kills.yaml",
+        "--run",
+        finished / "run",
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as serving:
+        assert "label at http://127.0.0.1:" in serving.stdout.readline()
+        time.sleep(1)  # the line comes before the server listens
+        serving.send_signal(number)
+        assert serving.wait(10) == status
+        assert "Traceback" not in serving.stderr.read()

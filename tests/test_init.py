@@ -58,6 +58,7 @@ def test_files_need_no_crawl(tmp_path: Path) -> None:
         (("https://a.example b.jsonl", "q", "x", "y", "", "5"), "addresses or files, not both"),
         (("a.jsonl", "q", "x", "y", "", "0"), "whole number above 0"),
         (("a.jsonl", "q", "x", "y", "", "many"), "whole number above 0"),
+        (("a.jsonl", "q", "x", "y", "", "²"), "whole number above 0"),
     ],
 )
 def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
@@ -65,6 +66,11 @@ def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tu
         init(tmp_path / "mine", answers(*lines))
     assert said in str(caught.value)
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_label_needs_a_name_of_its_own(tmp_path: Path) -> None:
+    path = init(tmp_path / "mine", answers("a.jsonl", "", "x: first", "x: second", ": nothing", "y", "", "5"))
+    assert load_config(path).label.classes == {"x": "first", "y": ""}
 
 
 def test_a_config_is_never_overwritten(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
         decisions.export(campaign.database, to, campaign.config.name)
     else:
         export_rows(_labels(campaign) if what == "labels" else _pool(campaign), to)
-    print(f"{what} of {campaign.folder.root} are in {to}")
+    print(f"{to} holds the {what} of {campaign.folder.root}")
 
 
 def predict(campaign: Campaign, source: Path, to: Path) -> None:

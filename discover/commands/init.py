@@ -11,7 +11,6 @@ from discover.errors import DiscoverError
 TEMPLATE = """\
 # {question}
 # `discover run {path}` starts the loop, `discover serve {path}` shows the questions it asks.
-
 {source}
 label:
   question: {question_yaml}
@@ -27,7 +26,7 @@ query:
   batch: 20           # questions a round
 """
 
-CRAWL = """\
+CRAWL = """
 crawl:
   start:
 {start}
@@ -39,8 +38,11 @@ crawl:
 """
 
 FILES = """\
-# Bring your documents in with
+# Bring your documents in first:
 #   discover import {path} {files}
+
+pool:
+  min_characters: 1   # short questions are documents too
 """
 
 
@@ -65,7 +67,7 @@ def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
         raise DiscoverError("the questions ended before they were answered: nothing was written") from error
     except OSError as error:
         raise DiscoverError(f"{path} cannot be written: {error.strerror or error}: choose another folder") from error
-    print(f"{path} is written; look it over, then: discover run {path}")
+    print(f"{path} is written; look it over: its first lines say how to go on")
     return path
 
 
@@ -77,12 +79,15 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
     print("The labels, one a line, as `name: what belongs there`; an empty line ends them.")
     classes: dict[str, str] = {}
     while line := ask(f"label {len(classes) + 1}: ").strip():
-        name, _, description = line.partition(":")
-        classes[name.strip()] = description.strip()
+        name, _, description = (part.strip() for part in line.partition(":"))
+        if not name or name in classes:
+            print(f"a label needs a name of its own, got {name!r}: not taken")
+        else:
+            classes[name] = description
     if len(classes) < 2:
         raise DiscoverError(f"at least two labels are needed, got {len(classes)}: nothing was written")
     budget = ask("How many answers are you willing to give? [300]: ").strip() or "300"
-    if not budget.isdigit() or int(budget) < 1:
+    if not budget.isdecimal() or int(budget) < 1:
         raise DiscoverError(
             f"the number of answers must be a whole number above 0, got {budget!r}: nothing was written"
         )

@@ -33,7 +33,8 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
         raise DiscoverError(f"{host}:{port} cannot be served on ({error.strerror}): choose another --port") from error
     shown = f"[{host}]" if ":" in host else host
     print(f"label at http://{shown}:{port}/{f'?token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    # Not `uvicorn.run`, which swallows the signal that ended it: how a command was stopped shows in its status.
+    uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:

@@ -32,6 +32,8 @@ class LabelConfig(Strict):
     @field_validator("classes")
     @classmethod
     def _several(cls, value: dict[str, str]) -> dict[str, str]:
+        if any(not name.strip() for name in value):
+            raise ValueError("every class needs a name, found an empty one")
         if len(value) < 2:
             raise ValueError(f"at least two classes are needed to learn anything, found {len(value)}")
         return value

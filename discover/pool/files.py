@@ -65,7 +65,10 @@ def import_files(
         examples += skipped.first
     if not counts["new"] + counts["seen"]:
         why = examples[0] if examples else ", ".join(counts) or "no rows"
-        raise DiscoverError(f"nothing usable in {', '.join(map(str, paths))} ({why}): rows need a `text` column")
+        raise DiscoverError(
+            f"nothing usable in {', '.join(map(str, paths))} ({why}): a row needs a `text`, and a `label`, "
+            "where it has one, that label.classes lists"
+        )
     return counts
 
 

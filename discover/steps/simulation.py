@@ -43,6 +43,11 @@ def truths(campaign: Campaign, documents: list[Document]) -> list[str | None]:
 
 def _ask(campaign: Campaign, documents: list[Document]) -> list[str | None]:
     labels: list[str | None] = campaign.oracle.answer(documents)
+    if not isinstance(labels, list) or len(labels) != len(documents):
+        raise DiscoverError(
+            f"the oracle {campaign.config.label.oracle!r} must return a list of {len(documents)} labels, "
+            f"got {labels!r:.60}: one for each document, None where it has no answer"
+        )
     foreign = next((label for label in labels if label is not None and label not in campaign.classes), None)
     if foreign is not None:
         raise DiscoverError(
