@@ -4,7 +4,9 @@ Shapes: n documents, c classes. Predictions and truth are class indices. What sc
 scikit-learn's.
 """
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -54,7 +56,8 @@ def macro_f1(predicted: ArrayLike, y: ArrayLike) -> float:
         ValueError: there are no documents, or the shapes differ.
     """
     predicted, y = _aligned(predicted, y)
-    return float(f1_score(y, predicted, average="macro", zero_division=0))
+    with _few_documents():
+        return float(f1_score(y, predicted, average="macro", zero_division=0))
 
 
 def per_class(predicted: ArrayLike, y: ArrayLike, classes: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -66,7 +69,8 @@ def per_class(predicted: ArrayLike, y: ArrayLike, classes: Sequence[str]) -> dic
         classes: c names.
     """
     predicted, y = _aligned(predicted, y)
-    scores = precision_recall_fscore_support(y, predicted, labels=range(len(classes)), zero_division=0)
+    with _few_documents():
+        scores = precision_recall_fscore_support(y, predicted, labels=range(len(classes)), zero_division=0)
     keys = ("precision", "recall", "f1", "support")
     columns = zip(*scores, strict=True)
     return {
@@ -78,7 +82,8 @@ def per_class(predicted: ArrayLike, y: ArrayLike, classes: Sequence[str]) -> dic
 def confusion(predicted: ArrayLike, y: ArrayLike, c: int) -> NDArray[np.int64]:
     """(c, c) counts: row i, column j holds the documents of class i that were taken for class j."""
     predicted, y = _aligned(predicted, y)
-    return np.asarray(confusion_matrix(y, predicted, labels=range(c)), np.int64)
+    with _few_documents():
+        return np.asarray(confusion_matrix(y, predicted, labels=range(c)), np.int64)
 
 
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> list[Bin]:
@@ -142,6 +147,14 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     # At the ends the formula gives 0 and 1 but for rounding.
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+@contextmanager
+def _few_documents() -> Iterator[None]:
+    """An audit sample may have fewer documents than classes, which scikit-learn takes for a regression problem."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+        yield
 
 
 def _aligned(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
