@@ -8,7 +8,7 @@ import pytest
 
 from discover.embed.index import Index
 from discover.embed.vectors import VectorStore, key_of
-from discover.query.candidates import draw, draw_uniformly
+from discover.query.candidates import ANCHORS, draw, draw_uniformly
 from discover.query.config import CandidateConfig
 
 DIMENSION = 8
@@ -101,8 +101,8 @@ def test_no_more_anchors_than_allowed_and_the_newest_among_them(index, monkeypat
     monkeypatch.setattr(index, "search", lambda vectors, k: asked.append(vectors) or search(vectors, k))
     labelled = list(range(1, 201))
     draw(index, excluded=labelled, labelled=labelled, uncertain=(), config=config(), seed=0)
-    assert len(asked[0]) == 64
-    assert np.array_equal(asked[0][:32], index.store.vectors(labelled[:32]))
+    assert len(asked[0]) == ANCHORS
+    assert np.array_equal(asked[0][: ANCHORS // 2], index.store.vectors(labelled[: ANCHORS // 2]))
     draw(index, excluded=labelled, labelled=labelled, uncertain=(), config=config(), seed=1)
     assert not np.array_equal(asked[0], asked[1])
 

@@ -15,7 +15,7 @@ from discover.embed.index import Index
 from discover.embed.vectors import VectorStore
 from discover.query.config import CandidateConfig
 
-ANCHORS = 64  # labelled documents whose neighbours are looked up
+ANCHORS = 16  # labelled documents whose neighbours are looked up; an exact search costs the same for each
 DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
 
 Positions = NDArray[np.int64]  # rows of the vector store; they stay inside this module
