@@ -176,10 +176,10 @@ class Campaign:
         with self.database.read() as connection:
             return connection.execute(select(step.c.round).limit(1)).first() is not None
 
-    def unasked(self, arm: str) -> int:
-        """How many of the pool's documents an arm could still ask about."""
-        counts = self.pool.counts()
-        return int(counts["pool"] - counts["test"]) - len(self.queue.asked(arm))
+    def unasked(self, arm: str, most: int) -> int:
+        """How many of the pool's documents an arm could still ask about; counting stops at ``most``."""
+        asked = len(self.queue.asked(arm))
+        return self.pool.count("pool", asked + most, split="train") - asked
 
     def metrics(self) -> list[dict[str, Any]]:
         """One row a round and arm, in the order of rounds: what metrics.jsonl holds."""

@@ -71,7 +71,8 @@ document = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("duplicate_of", BigInteger),
     Column("found", Float, nullable=False),
-    Index("document_state", "state", "public_id"),
+    Index("document_split", "state", "split", "public_id"),
+    Index("document_new", "state", "id"),
 )
 source = Table(
     "source",

@@ -117,17 +117,15 @@ def _is_over(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> b
         return True
     if round_ < 2:  # the seed labels, then at least one choice
         return False
-    growing = crawling() or campaign.pool.counts()["found"] > 0
+    growing = crawling() or campaign.pool.count("found", 1) > 0
     return all(_is_settled(campaign, arm, round_, growing) for arm in campaign.arms)
 
 
 def _is_settled(campaign: Campaign, arm: str, round_: int, growing: bool) -> bool:
-    learned = campaign.output(arm, round_ - 1, "collect") == answers_of(
-        campaign, arm
-    )  # no answer since, none corrected
-    if not learned or campaign.queue.waiting(arm):
+    unchanged = campaign.output(arm, round_ - 1, "collect") == answers_of(campaign, arm)
+    if not unchanged or campaign.queue.waiting(arm):
         return False
-    return affordable(campaign, arm, round_) == 0 or not (growing or campaign.unasked(arm))
+    return affordable(campaign, arm, round_) == 0 or not (growing or campaign.unasked(arm, 1))
 
 
 def _write_files(campaign: Campaign) -> None:

@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
 import torch
+import transformers
 
-from discover.embed.batching import batches, bucket
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
+from discover.embed.frozen import freeze
+from discover.embed.padded import PaddedTransformer, batches, bucket, stack
 from discover.embed.transformer import find
+from discover.embed.unpadded import UnpaddedBert, can_run, plan
 from discover.errors import DiscoverError
 
 WORDS = "the model reads a page about iron ships and sells bread in Lisbon while prices rise again today".split()
@@ -28,28 +31,83 @@ def exact() -> Encoder:
 
 def test_shapes_follow_from_the_document_alone():
     lengths = [3, 128, 17, 3, 40, 500, 3, 128, 128, 128, 128]
-    for batch in batches(lengths, 512):
+    for batch in batches(lengths, 512, 512):
         assert {bucket(lengths[member]) for member in batch.members} == {batch.length}
         assert batch.rows == max(2, 512 // batch.length)
-        assert not batch.pad([[1] * n for n in lengths], 0)[1].all(), "attention code skips a mask of ones"
-    assert sorted(m for batch in batches(lengths, 512) for m in batch.members) == list(range(len(lengths)))
+        _, mask = stack([torch.ones(n) for n in lengths], batch, torch.float32, 0)
+        assert not mask.all(), "attention code skips a mask of ones"
+    assert sorted(m for batch in batches(lengths, 512, 512) for m in batch.members) == list(range(len(lengths)))
     assert all(bucket(n) >= n and bucket(n) - n <= max(8, n / 7) for n in range(1, 2000))
 
 
-@pytest.mark.parametrize("kind", ["encoder", "exact"])
-def test_a_vector_never_depends_on_the_batch(kind, request):
-    encoder = request.getfixturevalue(kind)
-    # Texts that fill their bucket to the last token are those whose mask could be skipped.
-    texts = some_texts(150, longest=70) + [" ".join(["iron"] * n) for n in (6, 14, 22, 30, 62)]
-    together = encoder.encode(texts)
-    order = np.random.default_rng(1).permutation(len(texts))
-    assert np.array_equal(encoder.encode([texts[i] for i in order]), together[order])
-    for i in [0, 7, 150, 154]:
-        assert np.array_equal(encoder.encode([texts[i]])[0], together[i])
+def test_matrices_are_filled_with_each_document_once():
+    lengths = [3, 128, 17, 3, 40, 500, 3, *[128] * 9, 1, 1000, 1024]
+    matrices = plan(lengths, 1024)
+    assert sorted(m for matrix in matrices for s in matrix for m in s.members) == list(range(len(lengths)))
+    assert len(matrices) == 4, "one for the longest, one for 1,000 and small ones, two for the rest"
+    for matrix in matrices:
+        assert [s.start for s in matrix] == [0, *(s.stop for s in matrix[:-1])] and matrix[-1].stop <= 1024
+        for stretch in matrix:
+            assert {lengths[m] for m in stretch.members} == {stretch.length}
+            assert stretch.stop - stretch.start == len(stretch.members) * stretch.length
+    assert plan([], 1024) == []
 
 
-def test_activations_never_depend_on_the_batch(encoder):
-    tokens = encoder.tokenize(some_texts(120, seed=2, longest=70))
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("how", [UnpaddedBert, PaddedTransformer])
+def test_a_result_never_depends_on_the_company(how, dtype):
+    model = transformers.AutoModel.from_pretrained(find("all-MiniLM-L6-v2"), dtype=dtype).eval()
+    frozen = how(model)
+    rng = np.random.default_rng(0)
+    # Texts of few tokens meet other kernels; those that fill a bucket of eight are those whose mask could be skipped.
+    lengths = [*rng.integers(1, 12, 40), *rng.integers(1, 129, 60), *[8] * 30, *[2] * 20, *[3] * 90, 512]
+    inputs = [torch.from_numpy(rng.integers(1000, 29000, n)) for n in lengths]
+
+    def found(chosen: list[int]) -> list[torch.Tensor]:
+        computed = {}
+        for members, hidden, mask in frozen.run([inputs[i] for i in chosen]):
+            computed |= {m: one[: int(row.sum())] for m, one, row in zip(members, hidden, mask, strict=True)}
+        return [computed[m] for m in range(len(chosen))]
+
+    together = found(list(range(len(inputs))))
+    for subset in (rng.permutation(len(inputs)), rng.permutation(len(inputs))[:70], [0], [5, 100], [200], [130]):
+        for at, one in zip(subset, found([int(i) for i in subset]), strict=True):
+            assert torch.equal(one, together[at]), f"a document of {lengths[at]} tokens among {len(subset)}"
+
+
+ARCHITECTURES = {
+    "bert": transformers.BertConfig(type_vocab_size=2),
+    "roberta": transformers.RobertaConfig(type_vocab_size=1, max_position_embeddings=130),
+    "xlm-roberta": transformers.XLMRobertaConfig(type_vocab_size=1, max_position_embeddings=130),
+    "camembert": transformers.CamembertConfig(type_vocab_size=1, max_position_embeddings=130),
+    "distilbert": transformers.DistilBertConfig(n_layers=2, n_heads=4, dim=64, hidden_dim=128),
+    "relu": transformers.BertConfig(hidden_act="relu"),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_hidden_states_are_those_of_transformers(name):
+    config = ARCHITECTURES[name]
+    config.update({"vocab_size": 99, "num_hidden_layers": 2, "initializer_range": 0.2})
+    if name != "distilbert":
+        config.update({"hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 128})
+    torch.manual_seed(0)
+    model = transformers.AutoModel.from_config(config).eval()
+    assert can_run(model) == (name not in ("distilbert", "relu"))
+    inputs = [torch.randint(5, 99, (n,)) for n in (1, 2, 3, 17, 17, 60, 128)]
+    with torch.no_grad():
+        expected = [model(input_ids=one[None]).last_hidden_state[0] for one in inputs]
+    for members, hidden, mask in freeze(model).run(inputs):
+        for member, one, row in zip(members, hidden, mask, strict=True):
+            assert torch.allclose(one[: int(row.sum())], expected[member], atol=1e-5)
+
+
+def test_vectors_and_activations_never_depend_on_the_company(encoder):
+    texts = some_texts(120, seed=2, longest=70)
+    vectors = encoder.encode(texts)
+    for subset in (np.random.default_rng(1).permutation(len(texts)), [7], [3, 90]):
+        assert np.array_equal(encoder.encode([texts[i] for i in subset]), vectors[subset])
+    tokens = encoder.tokenize(texts)
     together = encoder.lower(tokens, 4)
     order = np.random.default_rng(1).permutation(len(tokens))
     for at, found in zip(order, encoder.lower([tokens[i] for i in order], 4), strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import event, func, insert, select, update
 
 from discover.db import Database, band, document, meta, rejection, slot
 from discover.errors import DiscoverError
@@ -235,6 +235,48 @@ def test_a_crowd_that_shares_boilerplate_takes_linear_work_and_keeps_its_twins(
     with fast_pool.database.read() as connection:
         sizes = connection.execute(select(func.count()).select_from(band).group_by(band.c.hash)).scalars().all()
     assert sizes.count(intake.BUCKET) > 5 and max(sizes) == intake.BUCKET
+
+
+def test_what_a_round_asks_of_the_database_does_not_grow_with_the_pool(fast_pool: Pool):
+    rng = random.Random(0)
+    instructions = 0
+
+    def count() -> int:
+        nonlocal instructions
+        instructions += 10
+        return 0
+
+    @event.listens_for(fast_pool.database.engine, "checkout")
+    def watch(connection, record, proxy) -> None:
+        connection.set_progress_handler(count, 10)
+
+    def cost(documents: int) -> dict[str, int]:
+        """Instructions of SQLite's virtual machine for what a round does, after the pool has grown."""
+        nonlocal instructions
+        fast_pool.add([Document(" ".join(sentence(rng, 20))) for _ in range(documents)])
+        fast_pool.intake()
+        fast_pool.hold_out(40, 0)
+        known = int(fast_pool.ids()[0].max())
+        new = [Document(" ".join(sentence(rng, 20))) for _ in range(50)]
+        twins = [Document(f"{found.text} and") for found, _ in zip(fast_pool.documents(), range(10), strict=False)]
+        fast_pool.add(new + twins)
+        steps = {
+            "intake": fast_pool.intake,
+            "newest": lambda: fast_pool.ids(split=None, after=known),
+            "test set": lambda: fast_pool.ids(split="test"),
+            "still unasked": lambda: fast_pool.count("pool", 60, split="train"),
+            "still found": lambda: fast_pool.count("found", 1),
+        }
+        costs = {}
+        for name, step in steps.items():
+            instructions = 0
+            step()
+            costs[name] = instructions
+        return costs
+
+    small, large = cost(200), cost(4000)
+    for name in small:
+        assert large[name] <= 1.5 * small[name] + 100, f"{name}: {small[name]} instructions, then {large[name]}"
 
 
 def test_bands_of_another_scheme_are_made_anew(pool: Pool):

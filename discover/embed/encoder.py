@@ -1,10 +1,7 @@
-"""The encoder: texts to unit vectors, and to the activations of any layer, with a frozen transformer.
-
-A document's result is the same bit for bit whatever else is encoded with it (`discover.embed.batching`).
-"""
+"""The encoder: texts to unit vectors, and to the activations of any layer, with a frozen transformer."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from discover.embed import transformer
-from discover.embed.batching import Batch, batches
 from discover.embed.config import EncoderConfig
 from discover.embed.device import choose_device, choose_dtype
-from discover.embed.packing import pack
-from discover.progress import progress
+from discover.embed.frozen import Frozen, freeze, pool
 
 CHARACTERS_A_TOKEN = 64  # longer texts are cut before the tokenizer, which would read all of a book
 
@@ -46,45 +41,42 @@ class Encoder:
         weights = transformer.fingerprint(self.folder)
         self._model = transformer.load(self.folder, self.dtype).to(self.device)
         self._tokenizer = transformer.load_tokenizer(self.folder)
-        self._parts: dict[int, Any] = {}
-        settings = self._model.config
-        self.dimension: int = settings.hidden_size
+        self._parts: dict[int, Frozen] = {}
+        self.dimension: int = self._model.config.hidden_size
         self.layers = transformer.layers_of(self._model)
-        self.limit = min(config.max_tokens, _positions(settings))
-        self.token_budget = 512 if self.device.type == "cpu" else 65536
-        described = f"{weights} {self.limit} {self.dtype} {self.pooling} {self.token_budget}"
+        self.limit = min(config.max_tokens, transformer.positions(self._model.config))
+        described = f"{weights} {self.limit} {self.dtype} {self.pooling} {self._part(self.layers).layout}"
         self.version = hashlib.sha256(described.encode()).hexdigest()[:16]
 
-    def tokenize(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Token ids of each text, special tokens included, at most ``limit`` each."""
+    def tokenize(self, texts: Sequence[str]) -> list[torch.Tensor]:
+        """Token ids (t,) int32 of each text, special tokens included, from 1 to ``limit`` each."""
         if not texts:
             return []
         cut = [text[: self.limit * CHARACTERS_A_TOKEN] for text in texts]
         found = self._tokenizer(
             cut, truncation=True, max_length=self.limit, return_attention_mask=False, return_token_type_ids=False
         )
-        return [np.asarray(ids, dtype=np.int32) for ids in found["input_ids"]]
+        nothing = [self._tokenizer.pad_token_id or 0]
+        return [torch.tensor(ids or nothing, dtype=torch.int32) for ids in found["input_ids"]]
 
     def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
         """Unit vectors, (n, d) float32: the mean of the last layer's tokens, or its first token."""
         tokens = self.tokenize(texts)
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        whole = self._part(self.layers)
-        for batch, hidden, mask in self._run(whole, tokens, "encode" if progress else ""):
-            pooled = torch.nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1)
-            vectors[batch.members] = pooled[: len(batch.members)].cpu().numpy()
+        for members, hidden, mask in self._part(self.layers).run(tokens, "encode" if progress else ""):
+            vectors[members] = torch.nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1).cpu().numpy()
         return vectors
 
-    def lower(self, tokens: Sequence[NDArray[np.int32]], layer: int) -> list[torch.Tensor]:
-        """Activations after the first ``layer`` blocks: for each document a (tokens, d) tensor on the CPU.
+    def lower(self, tokens: Sequence[torch.Tensor], layer: int) -> list[torch.Tensor]:
+        """Activations after the first ``layer`` blocks: for each document a (t, d) tensor on the CPU.
 
         They are bfloat16 where the encoder computes in it, float16 otherwise.
         """
         kept = torch.bfloat16 if self.dtype == torch.bfloat16 else torch.float16
         found: list[torch.Tensor] = [torch.empty(0)] * len(tokens)
-        for batch, hidden, _ in self._run(self._part(layer), tokens, ""):
+        for members, hidden, _ in self._part(layer).run(tokens):
             hidden = hidden.clamp(-65000, 65000).to(kept).cpu()
-            for row, member in enumerate(batch.members):
+            for row, member in enumerate(members):
                 found[member] = hidden[row, : len(tokens[member])].clone()
         return found
 
@@ -96,37 +88,7 @@ class Encoder:
         model = transformer.load(self.folder, torch.float32)
         return (transformer.upper_part(model, layer) if layer else model).to(self.device)
 
-    def pad_token(self) -> int:
-        """The id that fills a row."""
-        return int(self._tokenizer.pad_token_id or 0)
-
-    @torch.inference_mode()
-    def _part(self, layer: int) -> Any:
+    def _part(self, layer: int) -> Frozen:
         if layer not in self._parts:
-            cut = transformer.lower_part(self._model, layer)
-            self._parts[layer] = pack(cut, self.token_budget)
+            self._parts[layer] = freeze(transformer.lower_part(self._model, layer))
         return self._parts[layer]
-
-    @torch.inference_mode()
-    def _run(
-        self, part: Any, tokens: Sequence[NDArray[np.int32]], title: str
-    ) -> Iterator[tuple[Batch, torch.Tensor, torch.Tensor]]:
-        todo = batches([len(ids) for ids in tokens], self.token_budget, self.limit)
-        for batch in progress(todo, len(todo), title) if title else todo:
-            ids, mask = (torch.from_numpy(array).to(self.device) for array in batch.pad(tokens, self.pad_token()))
-            yield batch, part(input_ids=ids, attention_mask=mask).last_hidden_state, mask
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """One float32 vector a row, (b, d), from hidden states (b, t, d) and mask (b, t): tokens' mean, or the first."""
-    if how == "cls":
-        return hidden[:, 0].float()
-    weight = mask.unsqueeze(-1).float()
-    return (hidden.float() * weight).sum(1) / weight.sum(1)
-
-
-def _positions(settings: Any) -> int:
-    """Tokens the model has positions for; RoBERTa's kind spends the first ones on padding."""
-    positions = getattr(settings, "max_position_embeddings", 0) or 10**9
-    shifted = settings.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
-    return positions - (settings.pad_token_id + 1 if shifted else 0)

@@ -124,6 +124,17 @@ def pooling_of(folder: Path) -> str:
     raise DiscoverError(f"{settings} must ask for mean or cls pooling: choose another encoder.model")
 
 
+def positions(settings: Any) -> int:
+    """Tokens that a model with this configuration has positions for."""
+    return (getattr(settings, "max_position_embeddings", 0) or 10**9) - first_position(settings)
+
+
+def first_position(settings: Any) -> int:
+    """The position of the first token; RoBERTa's kind spends the ones before it on padding."""
+    shifted = settings.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    return settings.pad_token_id + 1 if shifted else 0
+
+
 def layers_of(model: Any) -> int:
     """How many blocks the transformer has."""
     owner, name = _blocks(model)

@@ -78,14 +78,22 @@ class VectorStore:
             KeyError: one of them is not in the store.
         """
         wanted = np.asarray(ids, dtype=np.int64)
+        positions = self.positions(wanted)
+        if (positions < 0).any():
+            lost = wanted[positions < 0]
+            raise KeyError(f"{len(lost)} documents have no vector of version {self.version}, like row id {lost[0]}")
+        return self._map("vectors")[positions].astype(np.float32)
+
+    def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Where documents are in the order of addition, (k,), in the order asked for; -1 for those not in the store."""
+        wanted = np.asarray(ids, dtype=np.int64)
+        if not self._count:
+            return np.full(len(wanted), -1)
         if self._order is None:
             self._order = np.argsort(self.ids, kind="stable")
         at = np.searchsorted(self.ids, wanted, sorter=self._order)
-        rows = self._order[np.minimum(at, self._count - 1)] if self._count else np.zeros(len(wanted), np.int64)
-        if len(wanted) and (not self._count or (self.ids[rows] != wanted).any()):
-            lost = wanted if not self._count else wanted[self.ids[rows] != wanted]
-            raise KeyError(f"{len(lost)} documents have no vector of version {self.version}, like row id {lost[0]}")
-        return self._map("vectors")[rows].astype(np.float32)
+        found = self._order[np.minimum(at, self._count - 1)]
+        return np.where(self.ids[found] == wanted, found, -1)
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Vectors by position in the order of addition, (stop - start, d) float32."""
@@ -107,7 +115,7 @@ class VectorStore:
         added = len(arrays["ids"])
         if arrays["vectors"].shape != (added, self.dimension) or arrays["keys"].shape != (added,):
             raise ValueError(f"{added} ids need as many keys and vectors of {self.dimension}")
-        if len(np.unique(arrays["ids"])) != added or np.isin(arrays["ids"], self.ids).any():
+        if len(np.unique(arrays["ids"])) != added or (self.positions(arrays["ids"]) >= 0).any():
             raise ValueError("a document is in the store once: drop the ids that it has")
         try:
             self._write(arrays)
@@ -211,7 +219,7 @@ def embed_new(
         How many were added.
     """
     ids = np.asarray(ids, dtype=np.int64)
-    missing = np.flatnonzero(~np.isin(ids, store.ids))
+    missing = np.flatnonzero(store.positions(ids) < 0)
     missing = np.array(sorted(missing.tolist(), key=public_ids.__getitem__), dtype=np.int64)
     keys = np.array([key_of(public_ids[position]) for position in missing.tolist()], dtype=np.uint64)
     starts = range(0, len(missing), CHUNK)

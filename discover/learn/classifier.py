@@ -61,7 +61,7 @@ class TextClassifier:
         self.prior = encoder.encode([describe(name, text) for name, text in classes.items()])
         self._linear: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._network: network.Network | None = None
-        self._frozen: network.Network | None = None
+        self._frozen: network.FrozenNetwork | None = None
         self._keys: dict[int, str] = {}
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextClassifier":
@@ -133,13 +133,13 @@ class TextClassifier:
         elif state:
             self._network = self._untrained()
             self._network.load_state_dict(state)
-            self._frozen = self._network.frozen(self.encoder.dtype)
+            self._frozen = network.FrozenNetwork(self._network, self.encoder.dtype)
         self.taught = dict(zip(ids, classes, strict=True))
         self.temperature = temperature
 
     def _logits(self, ids: list[int]) -> NDArray[np.float64]:
         if self._frozen is not None:
-            return network.predict(self._frozen, self._inputs(ids), self.encoder.token_budget, self.encoder.pad_token())
+            return self._frozen.logits(self._inputs(ids))
         weights, bias = self._linear or (self.prior.astype(np.float64), np.zeros(len(self.classes)))
         return head.logits(self.vectors(ids), weights, bias)
 
@@ -148,8 +148,8 @@ class TextClassifier:
         rng = np.random.default_rng([self.seed, total])
         examples = training.Examples(self._inputs(ids), classes, fresh)
         self._fit_head(trained, examples)
-        training.train(trained, examples, self.config, rng, self.encoder.dtype, self.encoder.pad_token())
-        self._network, self._frozen = trained, trained.frozen(self.encoder.dtype)
+        training.train(trained, examples, self.config, rng, self.encoder.dtype)
+        self._network, self._frozen = trained, network.FrozenNetwork(trained, self.encoder.dtype)
 
     def _fit_head(self, trained: network.Network, examples: training.Examples) -> None:
         """Fit the head to all answers before the layers move, so that they are not moved by a head that is off.
@@ -157,12 +157,9 @@ class TextClassifier:
         Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022,
         https://arxiv.org/abs/2202.10054.
         """
-        frozen, fill = trained.frozen(self.encoder.dtype), self.encoder.pad_token()
-        vectors = network.predict(frozen, examples.inputs, self.encoder.token_budget, fill, vectors=True)
+        vectors = network.FrozenNetwork(trained, self.encoder.dtype).vectors(examples.inputs)
         weights = training.class_weights(examples.classes, len(self.classes))
-        trained.set_head(
-            *head.fit(vectors.astype(np.float32), examples.classes, self.prior, self.config.head_penalty, weights)
-        )
+        trained.set_head(*head.fit(vectors, examples.classes, self.prior, self.config.head_penalty, weights))
 
     def _untrained(self) -> network.Network:
         return network.Network(
@@ -174,9 +171,7 @@ class TextClassifier:
 
         def compute(missing: list[int]) -> list[torch.Tensor]:
             tokens = self.encoder.tokenize(self.texts(missing))
-            if self.layer == 0:
-                return [torch.from_numpy(one) for one in tokens]
-            return self.encoder.lower(tokens, self.layer)
+            return self.encoder.lower(tokens, self.layer) if self.layer else tokens
 
         return self.cache.get((self.encoder.version, self.layer), ids, compute)
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from discover.learn.network import SCALE
-
+SCALE = 20.0  # logits are SCALE times a cosine, about what contrastive encoders are trained with
 ROWS = 256  # of one product: fixed, so that a document's logits never depend on how many are asked for
 
 

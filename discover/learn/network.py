@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from discover.embed.batching import Batch, batches
-from discover.embed.encoder import pool
-
-SCALE = 20.0  # logits of the head are SCALE times a cosine, about what contrastive encoders are trained with
+from discover.embed.frozen import freeze, pool
+from discover.learn import head
 
 
 class Network(nn.Module):
@@ -49,7 +47,7 @@ class Network(nn.Module):
         """Logits, (b, c) float32."""
         vectors = self.embed(inputs, mask)
         with torch.autocast(inputs.device.type, enabled=False):
-            return self.head(vectors.float()) * SCALE
+            return self.head(vectors.float()) * head.SCALE
 
     def set_head(self, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
         """Replace the head by weights (c, d) and bias (c,)."""
@@ -57,40 +55,28 @@ class Network(nn.Module):
             self.head.weight.copy_(torch.from_numpy(weights))
             self.head.bias.copy_(torch.from_numpy(bias))
 
-    def frozen(self, dtype: torch.dtype) -> "Network":
-        """A copy for predictions: the transformer in ``dtype``, the head in float32."""
-        twin = copy.deepcopy(self).eval().requires_grad_(False)
-        twin.transformer.to(dtype)
-        return twin
 
+class FrozenNetwork:
+    """A copy of a network for predictions; a document's are the same bit for bit whatever else is asked for.
 
-def stack(
-    inputs: Sequence[torch.Tensor], batch: Batch, dtype: torch.dtype, fill: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Inputs of one batch, (rows, length) or (rows, length, d), and their mask."""
-    whole = inputs[batch.members[0]].dim() == 1
-    shape = (batch.rows, batch.length, *inputs[batch.members[0]].shape[1:])
-    stacked = torch.full(shape, fill, dtype=torch.int64) if whole else torch.zeros(shape, dtype=dtype)
-    mask = torch.zeros(batch.rows, batch.length, dtype=torch.int64)
-    mask[:, 0] = 1
-    for row, member in enumerate(batch.members):
-        stacked[row, : len(inputs[member])] = inputs[member]
-        mask[row, : len(inputs[member])] = 1
-    return stacked, mask
-
-
-@torch.inference_mode()
-def predict(
-    network: Network, inputs: Sequence[torch.Tensor], token_budget: int, fill: int, vectors: bool = False
-) -> NDArray[np.float64]:
-    """Logits (n, c), or the unit vectors (n, d) under the head.
-
-    Batches have fixed shapes: a document's are the same whatever else is asked for.
+    Args:
+        network: may be trained further without an effect here.
+        dtype: that the transformer's copy computes in.
     """
-    parameter = next(network.transformer.parameters())
-    found = np.empty((len(inputs), network.head.in_features if vectors else network.head.out_features))
-    for batch in batches([len(one) for one in inputs], token_budget):
-        stacked, mask = (one.to(parameter.device) for one in stack(inputs, batch, parameter.dtype, fill))
-        computed = network.embed(stacked, mask) if vectors else network(stacked, mask)
-        found[batch.members] = computed[: len(batch.members)].double().cpu().numpy()
-    return found
+
+    def __init__(self, network: Network, dtype: torch.dtype):
+        self._pooling = network.pooling
+        self._transformer = freeze(copy.deepcopy(network.transformer).eval().requires_grad_(False).to(dtype))
+        self._weight = network.head.weight.detach().cpu().double().numpy()
+        self._bias = network.head.bias.detach().cpu().double().numpy()
+
+    def vectors(self, inputs: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """The unit vectors under the head, (n, d)."""
+        found = np.empty((len(inputs), self._weight.shape[1]), dtype=np.float32)
+        for members, hidden, mask in self._transformer.run(inputs):
+            found[members] = nn.functional.normalize(pool(hidden, mask, self._pooling), dim=-1).cpu().numpy()
+        return found
+
+    def logits(self, inputs: Sequence[torch.Tensor]) -> NDArray[np.float64]:
+        """Logits, (n, c)."""
+        return head.logits(self.vectors(inputs), self._weight, self._bias)

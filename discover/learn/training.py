@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from discover.embed.batching import Batch, bucket
 from discover.embed.device import autocast
+from discover.embed.padded import Batch, bucket, stack
 from discover.learn.config import LearnConfig
-from discover.learn.network import Network, stack
+from discover.learn.network import Network
 from discover.progress import progress
 
 WARM_UP = 0.1
@@ -44,13 +44,12 @@ def train(
     config: LearnConfig,
     rng: np.random.Generator,
     dtype: torch.dtype = torch.float32,
-    fill: int = 0,
 ) -> None:
     """Fine-tune in place; the same network, examples and generator state give the same weights bit for bit."""
     steps = list(_plan(examples, config, rng))
     if not steps:
         return
-    device = next(network.parameters()).device
+    device, fill = next(network.parameters()).device, network.transformer.config.pad_token_id or 0
     optimizer = torch.optim.AdamW(_groups(network, config))
     warm = max(1, round(WARM_UP * len(steps)))
     schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -19,6 +19,7 @@ from discover.pool.document import Document
 from discover.pool.minhash import SCHEME, jaccard, shingles
 
 BUCKET = 32
+HASHES = 5000  # of a query
 COMPARED = 16
 CACHED_SHINGLES = 2_000_000
 
@@ -113,23 +114,24 @@ class _Search:
     def _shared_bands(self) -> dict[int, list[tuple[int, int]]]:
         """Bands that found documents share with each other or with the pool; fills the pool's buckets."""
         mine = band.join(document, document.c.id == band.c.document_id)
-        found = (document.c.state == "found", band.c.scheme == SCHEME)
-        pool = (
-            select(band.c.hash, band.c.document_id)
-            .select_from(mine)
-            .where(document.c.state == "pool", band.c.hash.in_(select(band.c.hash).select_from(mine).where(*found)))
-            .order_by(document.c.public_id)
-        )
-        for value, row_id in self.connection.execute(pool):
-            self.buckets[value].append(row_id)
         other = band.alias()
         met = (
             select(other.c.hash).where(other.c.hash == band.c.hash, other.c.document_id != band.c.document_id).exists()
         )
-        rows = select(band.c.document_id, band.c.band, band.c.hash).select_from(mine).where(*found, met)
+        rows = select(band.c.document_id, band.c.band, band.c.hash).select_from(mine)
+        rows = rows.where(document.c.state == "found", band.c.scheme == SCHEME, met)
         shared: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for row_id, number, value in self.connection.execute(rows.order_by(band.c.document_id, band.c.band)):
             shared[row_id].append((number, value))
+        hashes = sorted({value for bands in shared.values() for _, value in bands})
+        pool: list[tuple[str, int, int]] = []
+        for start in range(0, len(hashes), HASHES):
+            # "not found" and not "in the pool", which would invite a database to go through the whole pool.
+            rule = (band.c.hash.in_(hashes[start : start + HASHES]), document.c.state != "found")
+            query = select(document.c.public_id, band.c.document_id, band.c.hash).select_from(mine).where(*rule)
+            pool.extend(map(tuple, self.connection.execute(query)))
+        for _, row_id, value in sorted(pool):
+            self.buckets[value].append(row_id)
         return shared
 
     def _load(self, ids: set[int]) -> None:

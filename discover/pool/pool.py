@@ -115,13 +115,24 @@ class Pool:
 
     def ids(self, split: str | None = "train", after: int = 0) -> tuple[NDArray[np.int64], list[str]]:
         """Row ids (n,) and public ids of the pool, by public id; only row ids greater than `after`."""
-        rules: list[ColumnElement[bool]] = [document.c.state == "pool", document.c.id > after]
+        rules: list[ColumnElement[bool]] = [document.c.state == "pool"]
+        if after:
+            rules.append(document.c.id > after)
         if split is not None:
             rules.append(document.c.split == split)
-        query = select(document.c.id, document.c.public_id).where(*rules).order_by(document.c.public_id)
+        query = select(document.c.public_id, document.c.id).where(*rules)
         with self.database.read() as connection:
-            rows = connection.execute(query).all()
-        return np.array([row.id for row in rows], np.int64), [row.public_id for row in rows]
+            rows = sorted(map(tuple, connection.execute(query)))  # in SQL it would cost a scan of the whole pool
+        return np.array([row_id for _, row_id in rows], np.int64), [public_id for public_id, _ in rows]
+
+    def count(self, state: str, most: int, split: str | None = None) -> int:
+        """How many documents are in a state, and of a split; counting stops at ``most``, so that it costs no more."""
+        rules = [document.c.state == state]
+        if split is not None:
+            rules.append(document.c.split == split)
+        counted = select(document.c.id).where(*rules).limit(most).subquery()
+        with self.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
     def counts(self) -> dict[str, Any]:
         """Documents by state, the test documents of the pool, and what was refused by reason."""

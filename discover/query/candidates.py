@@ -102,9 +102,8 @@ def draw_uniformly(
     """
     barred = _array(excluded)
     positions = _uniform_order(store, barred, n, seed)[:n]
-    ids = np.asarray(store.ids)
-    eligible = len(ids) - np.count_nonzero(np.isin(ids, barred))
-    return ids[positions], -np.log(eligible - np.arange(len(positions), dtype=np.float64))
+    eligible = len(store) - len(_positions(store, np.unique(barred)))
+    return np.asarray(store.ids)[positions], -np.log(eligible - np.arange(len(positions), dtype=np.float64))
 
 
 def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: int) -> Positions:
@@ -156,13 +155,8 @@ def _take(lists: dict[str, list[int]], wanted: dict[str, int], taken: dict[int, 
 
 def _positions(store: VectorStore, ids: NDArray[np.int64]) -> Positions:
     """The rows of (k,) ids, in their order; unknown ones are passed over."""
-    everything = np.asarray(store.ids)
-    known = np.flatnonzero(np.isin(everything, ids))
-    known = known[np.argsort(everything[known])]
-    if not len(known):
-        return known
-    place = np.minimum(np.searchsorted(everything[known], ids), len(known) - 1)
-    return known[place[everything[known[place]] == ids]]
+    positions = store.positions(ids)
+    return positions[positions >= 0]
 
 
 def _allowed(store: VectorStore, positions: Positions, barred: NDArray[np.int64]) -> Positions:

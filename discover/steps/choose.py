@@ -79,7 +79,7 @@ def _audits_due(campaign: Campaign, arm: str, round_: int, n: int) -> int:
     past = [campaign.output(arm, number, "query") or {} for number in range(1, round_)]
     asked, audited = sum(one["asked"] for one in past), sum(one["audited"] for one in past)
     due = round(campaign.config.label.audit * (asked + n)) - audited if round_ else 0
-    return max(0, min(due, n, campaign.unasked(arm) - 1))  # a last document is the strategy's
+    return max(0, min(due, campaign.unasked(arm, n + 1) - 1))  # a last document is the strategy's
 
 
 def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded: set[int]) -> View:

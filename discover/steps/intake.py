@@ -28,7 +28,8 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
     unanswerable = simulation.unanswerable(campaign)
     counts = campaign.pool.intake(unanswerable)
-    while crawling() and campaign.unasked(campaign.arms[0]) < campaign.config.query.batch:
+    batch = campaign.config.query.batch
+    while crawling() and campaign.unasked(campaign.arms[0], batch) < batch:
         time.sleep(POLL_SECONDS)  # a crawl in the background has not brought a batch's worth yet
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:

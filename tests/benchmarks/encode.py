@@ -15,7 +15,7 @@ from discover.embed.device import has_bfloat16
 from discover.embed.encoder import Encoder
 
 SETS = {"ag_news_desc": 1000, "trec6": 2000}
-REPEATS = 3
+REPEATS = 5
 GOAL = 3.0
 COSINE = 0.999
 
