@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import inspect
 import os
 import signal
 import time
@@ -130,6 +131,8 @@ def _spider(section: CrawlConfig) -> type[FrontierSpider]:
         raise DiscoverError(
             f"crawl.spider: {section.spider!r} must be a class derived from crawlers.frontier_spider.FrontierSpider"
         )
+    if inspect.isabstract(spider):
+        raise DiscoverError(f"crawl.spider: {section.spider!r} needs a method parse_page(self, response)")
     plugins.check_options(spider, section.options, f"crawl.options of {section.spider!r}")
     return spider
 

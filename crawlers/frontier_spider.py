@@ -1,6 +1,7 @@
 """The spider that works off the frontier; what a user writes is how one page becomes documents and links."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +58,7 @@ class Skip(Exception):
         self.reason, self.detail = reason, detail
 
 
-class FrontierSpider(Spider):
+class FrontierSpider(Spider, ABC):
     """A spider whose requests survive ``kill -9``.
 
     Your own is a class like this, in a file of your own; ``crawl.spider: my/quotes.py:quotes`` in a config takes it::
@@ -87,9 +88,9 @@ class FrontierSpider(Spider):
 
     name = "discover"
 
+    @abstractmethod
     def parse_page(self, response: TextResponse) -> Iterable[Document | str]:
         """Documents of one page, and the links to follow."""
-        raise NotImplementedError(f"{type(self).__name__} needs a method parse_page(self, response)")
 
     @classmethod
     def from_crawler(cls, crawler: Any, *args: Any, **options: Any) -> "FrontierSpider":

@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from discover import plugins
 from discover.config import Config, load_config, save_config
-from discover.db import Database, metric, model, step
+from discover.db import Database, meta, metric, model, step
 from discover.errors import DiscoverError
 from discover.label.queue import Question, Queue
 from discover.pool.document import Document
@@ -65,9 +65,15 @@ def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
             f"{folder.root} keeps its documents at pool.url={old.pool.url!r}: set it back, or use another --run"
         )
     campaign = Campaign(folder, config)
-    if campaign.begun():
-        _check_change(old, config, folder)
-    save_config(config, folder.config)
+    try:
+        if campaign.begun():
+            _check_change(old, config, folder)
+        if config.pool.url:
+            _check_owner(campaign)
+        save_config(config, folder.config)
+    except BaseException:
+        campaign.close()
+        raise
     return campaign
 
 
@@ -92,7 +98,7 @@ class Campaign:
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.queue = Queue(self.database, config.label.lease_minutes, self.classes)
-        self.strategies = _strategies(config)
+        self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
         self._predicting: tuple[str, Any] = ("", None)
         self._texts: list[str] = []
@@ -209,13 +215,8 @@ class Campaign:
 
     @functools.cached_property
     def oracle(self) -> Any:
-        """The simulated annotator that the config names, made with its options; None where people answer."""
-        settings = self.config.label
-        if settings.oracle == PEOPLE:
-            return None
-        made = plugins.load("discover.label.oracles", settings.oracle)
-        plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
-        return made(**settings.options)
+        """The simulated annotator; None where people answer."""
+        return oracle_of(self.config)
 
     @functools.cached_property
     def encoder(self) -> Any:
@@ -246,8 +247,26 @@ class Campaign:
         return Index(self.store, self.folder.vectors)
 
 
-def _strategies(config: Config) -> dict[str, str]:
-    """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``."""
+def oracle_of(config: Config) -> Any:
+    """The simulated annotator that a config names, made with its options; None where people answer.
+
+    Raises:
+        DiscoverError: there is no such oracle, or an option is not its own.
+    """
+    settings = config.label
+    if settings.oracle == PEOPLE:
+        return None
+    made = plugins.load("discover.label.oracles", settings.oracle)
+    plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
+    return made(**settings.options)
+
+
+def strategies_of(config: Config) -> dict[str, str]:
+    """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``.
+
+    Raises:
+        DiscoverError: two arms have one name.
+    """
     arms: dict[str, str] = {}
     for word in config.loop.arms or [config.query.strategy]:
         name = word.rpartition(":")[2]
@@ -261,7 +280,7 @@ def _strategies(config: Config) -> dict[str, str]:
 
 def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
     pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
-    for key, before, after in [*pairs, ("arms", list(_strategies(old)), list(_strategies(new)))]:
+    for key, before, after in [*pairs, ("arms", list(strategies_of(old)), list(strategies_of(new)))]:
         if before != after:
             raise DiscoverError(
                 f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "
@@ -272,6 +291,20 @@ def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
         raise DiscoverError(
             f"{folder.root} was begun with the classes {', '.join(before)}, the config now lists {', '.join(after)}: "
             "classes may be added at the end, not taken away or moved"
+        )
+
+
+def _check_owner(campaign: Campaign) -> None:
+    """A database of its own for each campaign: in one, two would take each other's questions for their own."""
+    key = meta.c.key == "campaign"
+    with campaign.database.write() as connection:
+        owner = connection.execute(select(meta.c.value).where(key)).scalar()
+        if owner is None:
+            connection.execute(meta.insert().values(key="campaign", value=campaign.config.name))
+    if owner not in (None, campaign.config.name):
+        raise DiscoverError(
+            f"the database at pool.url holds the campaign {owner!r}, this config is called {campaign.config.name!r}: "
+            "give it a database of its own, or the same name to go on with that campaign"
         )
 
 

@@ -53,11 +53,14 @@ def _terminate(_signal: int, _frame: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from discover.campaign import start_run
     from discover.commands.crawl import alongside
+    from discover.config import load_config
     from discover.loop import check, run_rounds
 
-    campaign = _start(options)
-    check(campaign)
+    config = load_config(options.config, options.set)
+    check(config)
+    campaign = start_run(config, options.run)
     with alongside(campaign) as crawling:
         run_rounds(campaign, options.rounds, crawling)
 

@@ -21,7 +21,8 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from discover.campaign import Campaign
+from discover.campaign import Campaign, strategies_of
+from discover.config import Config
 from discover.db import step
 from discover.evaluate import report
 from discover.learn.learner import Learner
@@ -41,7 +42,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
     Raises:
         DiscoverError: the pool is empty, or another process runs this loop.
     """
-    check(campaign)
+    check(campaign.config)
     with campaign.folder.lock():
         campaign.folder.sweep()
         restore(campaign)
@@ -57,15 +58,15 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
     print(report.verdict(campaign.database, campaign.config), flush=True)
 
 
-def check(campaign: Campaign) -> None:
-    """Refuse a config that cannot work, before anything is crawled for it.
+def check(config: Config) -> None:
+    """Refuse a config that cannot work, before a run folder is made for it.
 
     Raises:
         DiscoverError: a strategy, an oracle or an option is unknown, or settings contradict each other.
     """
-    for word in {campaign.config.query.strategy, *campaign.strategies.values()}:
-        strategy_of(campaign, word)
-    simulation.check(campaign)
+    for word in {config.query.strategy, *strategies_of(config).values()}:
+        strategy_of(config.query, word)
+    simulation.check(config)
 
 
 def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawling: Callable[[], bool]) -> None:

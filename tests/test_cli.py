@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -151,6 +152,8 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     filled = [argument.format(config=config) for argument in arguments]
     run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
     one_line(run(*filled, *run_folder), said)
+    if "did you mean" in said or "people" in said:
+        assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
 
 
 @contextmanager
@@ -170,6 +173,21 @@ def test_a_read_only_folder(tmp_path: Path) -> None:
     config = write_inputs(tmp_path, documents=5)
     with mounted("size=1m,ro") as folder:
         one_line(run("run", config, "--run", folder / "run"), "must be writable, but Read-only file system")
+
+
+def test_an_output_that_cannot_be_written(finished: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "a brake defect, customers return the model"}\n')
+    with mounted("size=1m,ro") as folder:
+        command = ["predict", "--run", finished / "run", "--input", texts, "--output", folder / "answers.jsonl"]
+        one_line(run(*command), "cannot be written (Read-only file system)")
+
+
+def test_what_the_system_refuses_is_told_in_one_line(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    (tmp_path / "run" / "report.html").mkdir()
+    one_line(run("report", "--run", tmp_path / "run"), "the system refused (Is a directory)")
 
 
 def test_a_run_folder_below_a_file(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text, update
 
+from discover.campaign import start_run
+from discover.config import Config
 from discover.db import CHECKPOINT_BYTES, Database, document, insert_new, meta, metric, url
 from discover.errors import DiscoverError
 
@@ -334,3 +336,14 @@ def test_row_ids_are_given_out_by_both_databases(either_database: Database):
         insert_new(connection, document, values)
         assert connection.execute(select(func.count()).select_from(document)).scalar() == 3
         assert connection.execute(select(func.min(document.c.id))).scalar_one() >= 1
+
+
+def test_two_campaigns_cannot_share_a_database(postgres_address: str, tmp_path: Path):
+    def config(name: str) -> Config:
+        sections = {"label": {"classes": ["a", "b"]}, "pool": {"url": postgres_address}}
+        return Config.model_validate({"name": name, **sections})
+
+    start_run(config("tea"), tmp_path / "tea").close()
+    with pytest.raises(DiscoverError, match=r"holds the campaign 'tea', this config is called 'coffee'"):
+        start_run(config("coffee"), tmp_path / "coffee")
+    start_run(config("tea"), tmp_path / "tea").close()

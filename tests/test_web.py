@@ -105,6 +105,21 @@ def test_the_script_gets_the_next_question_with_each_answer(database: Database) 
     assert not {"kind", "label"} & set(second), "a question tells neither its kind nor an imported label"
 
 
+@pytest.mark.parametrize("action", ["/answer", "/skip"])
+def test_an_answer_that_comes_too_late_to_count_is_told(database: Database, action: str) -> None:
+    queue, _ = filled(database, 2)
+    slow, quick = named(client_of(queue), "Slow"), named(client_of(queue), "Quick")
+    late = fields(slow.get("/").text) | {"label": "fog"}
+    queue.release("Slow")
+    quick.post("/answer", data=fields(quick.get("/").text) | {"label": "calm"})
+    page = slow.post(action, data=late).text
+    assert "yours is kept, theirs counts" in page and 'id="trouble" role="alert" hidden' not in page
+    again = late | {"key": "f" * 32}
+    assert "theirs counts" in slow.post(action, data=again, headers=SCRIPT).json()["notice"]
+    assert "theirs counts" not in slow.get("/").text and quick.get("/questions").json()["notice"] == ""
+    assert [row.label for row in queue.labels("margin")] == ["calm"]
+
+
 def test_two_annotators_never_see_the_same_question(database: Database) -> None:
     queue, _ = filled(database, 6)
     seen = [

@@ -28,14 +28,8 @@ def crawl(campaign: Campaign) -> None:
     if _finished(campaign):
         return
     with _child(campaign) as child:
-        status = child.wait()
-    if status:
-        raise DiscoverError(
-            f"the crawl ended with status {status}: its last line above says why; the same command goes on"
-        )
-    with campaign.database.write() as connection:
-        connection.execute(delete(meta).where(meta.c.key == "crawl"))
-        connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
+        child.wait()
+    _conclude(campaign, child.returncode)
 
 
 @contextmanager
@@ -44,15 +38,21 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
 
     Yields:
         A function that says whether the crawl still runs.
+
+    Raises:
+        DiscoverError: the crawl failed; in the background, after the body.
     """
     settings = campaign.config.crawl
-    if settings is not None and settings.background and not _finished(campaign):
-        with _child(campaign) as child:
-            yield lambda: child.poll() is None
+    if settings is None or not settings.background or _finished(campaign):
+        if settings is not None:
+            crawl(campaign)
+        yield lambda: False
         return
-    if settings is not None:
-        crawl(campaign)
-    yield lambda: False
+    with _child(campaign) as child:
+        yield lambda: child.poll() is None
+        status = child.poll()
+    if status is not None:  # else it was stopped by us, and goes on next time
+        _conclude(campaign, status)
 
 
 @contextmanager
@@ -71,6 +71,17 @@ def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
             except subprocess.TimeoutExpired:
                 child.kill()  # the frontier is made for this
                 child.wait()
+
+
+def _conclude(campaign: Campaign, status: int) -> None:
+    """Note that a crawl ended by itself, so that it is not repeated."""
+    if status:
+        raise DiscoverError(
+            f"the crawl ended with status {status}: its last line above says why; the same command goes on"
+        )
+    with campaign.database.write() as connection:
+        connection.execute(delete(meta).where(meta.c.key == "crawl"))
+        connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
 
 
 def _finished(campaign: Campaign) -> bool:

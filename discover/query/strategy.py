@@ -49,8 +49,8 @@ class Strategy:
             return Picks(np.empty(0, np.int64), np.empty(0), np.empty(0))
         try:
             picks = self.function(view, count, rng, **self.options)
-        except DiscoverError:
-            raise
+        except DiscoverError as error:
+            raise DiscoverError(f"the strategy {self.word!r}: {error}") from error
         except Exception as error:
             if ":" not in self.word:
                 raise  # one of ours: a bug, not the user's to mend

@@ -10,7 +10,7 @@ from discover.campaign import Campaign
 from discover.evaluate import audit
 from discover.learn.learner import Learner
 from discover.query import candidates, decisions
-from discover.query.config import CandidateConfig
+from discover.query.config import CandidateConfig, QueryConfig
 from discover.query.strategy import Strategy, load_strategy
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
@@ -31,7 +31,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     view = _view(campaign, arm, round_, learner, asked.union(audited.ids.tolist()))
     if n == 0 or len(view) == 0:
         return Finished({"asked": 0, "audited": 0, "suggestions": {}})
-    strategy = strategy_of(campaign, campaign.strategies[arm] if round_ else SEED_STRATEGY)
+    strategy = strategy_of(campaign.config.query, campaign.strategies[arm] if round_ else SEED_STRATEGY)
     seed = _seed(campaign, round_, arm if round_ else "")
     picks = learner.query(view.ids, strategy(view, n - len(audited.ids), np.random.default_rng(seed)))
     row = {
@@ -52,13 +52,12 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     return Finished(output, commit)
 
 
-def strategy_of(campaign: Campaign, word: str) -> Strategy:
+def strategy_of(settings: QueryConfig, word: str) -> Strategy:
     """The strategy of a config word; `query.options` are those of `query.strategy`, others have their defaults.
 
     Raises:
         DiscoverError: there is no such strategy, or an option is not its own.
     """
-    settings = campaign.config.query
     return load_strategy(word, settings.options if word == settings.strategy else {})
 
 

@@ -2,24 +2,25 @@
 
 from collections.abc import Callable
 
-from discover.campaign import Campaign
+from discover.campaign import Campaign, oracle_of
+from discover.config import Config
 from discover.errors import DiscoverError
 from discover.label.simulate import answer_open
 from discover.pool.document import Document
 
 
-def check(campaign: Campaign) -> None:
+def check(config: Config) -> None:
     """Refuse settings that need a simulated oracle where people answer.
 
     Raises:
         DiscoverError: a setting does not fit, or the oracle is unknown.
     """
-    if campaign.oracle is not None:
+    if oracle_of(config) is not None:
         return
-    if campaign.config.loop.test:
+    if config.loop.test:
         raise DiscoverError("loop.test holds out documents for a simulated oracle to answer; with people set it to 0")
-    if len(campaign.arms) > 1:
-        raise DiscoverError(f"with people there is one arm, loop.arms lists {len(campaign.arms)}: keep one of them")
+    if len(config.loop.arms) > 1:
+        raise DiscoverError(f"with people there is one arm, loop.arms lists {len(config.loop.arms)}: keep one of them")
 
 
 def unanswerable(campaign: Campaign) -> Callable[[list[Document]], list[bool]] | None:

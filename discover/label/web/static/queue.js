@@ -82,7 +82,7 @@
       const { path, ...fields } = entry;
       const { state, error } = await call(path, fields);
       write(read().filter((other) => other.key !== entry.key));
-      trouble(error ? `One answer was refused: ${error}` : "");
+      trouble(error ? `One answer was refused: ${error}` : state.notice);
       if (state) take(state);
     }
   }

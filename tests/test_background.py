@@ -1,0 +1,80 @@
+"""A crawl beside the loop: `crawl.background`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from discover.campaign import open_run
+from tests.crawl_site import SPIDER, TREE, Site
+
+
+def config(folder: Path, site: Site, spider: str = SPIDER, **label: object) -> Path:
+    """A run over the site's tree; a leaf's label is whether its number is even."""
+    (folder / "leaves.py").write_text(spider)
+    table = {str(number): ("odd" if number % 2 else "even") for number in range(TREE + 1)}
+    content = {
+        "name": "tree",
+        "crawl": {
+            "spider": f"{folder / 'leaves.py'}:leaves",
+            "start": [f"{site.url}/tree/1"],
+            "allow_private": [site.pair],
+            "max_depth": 20,
+            "delay": 0,
+            "concurrency": 1,
+            "background": True,
+        },
+        "label": {
+            "classes": ["even", "odd"],
+            "oracle": "page_table",
+            "options": {"table": table},
+            "budget": 60,
+            "seed": 10,
+            **label,
+        },
+        "query": {"strategy": "margin", "batch": 10},
+        "learn": {"method": "head"},
+    }
+    file = folder / "tree.yaml"
+    file.write_text(json.dumps(content))  # JSON is YAML
+    return file
+
+
+def discover_run(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "discover.cli", "run", str(file), "--run", str(folder)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
+
+
+def test_the_loop_learns_while_the_crawl_goes_on(tmp_path: Path):
+    with Site(delay=0.1) as site:
+        file = config(tmp_path, site)
+        done = discover_run(file, tmp_path / "run")
+        assert done.returncode == 0, done.stderr
+        campaign = open_run(tmp_path / "run")
+        rows = campaign.metrics()
+        assert rows[0]["pool"] < rows[-1]["pool"], "the pool grew between the rounds"
+        assert rows[-1]["labels"] == 60 and campaign.queue.spent("margin") == 60
+        ids, _ = campaign.pool.ids(split=None)
+        assert sorted(campaign.store.ids.tolist()) == sorted(ids.tolist()), "each document is embedded once"
+        campaign.close()
+
+
+def test_a_finished_crawl_is_not_repeated(tmp_path: Path):
+    with Site() as site:
+        file = config(tmp_path, site, budget=80)
+        assert discover_run(file, tmp_path / "run").returncode == 0
+        asked = len(site.asked)
+        assert asked >= TREE
+        assert discover_run(file, tmp_path / "run").returncode == 0
+        assert len(site.asked) == asked
+
+
+def test_a_crawl_that_fails_is_told_after_what_was_found_is_learned(tmp_path: Path):
+    broken = SPIDER.replace("def parse_page(self, response):", "def parse(self, response):")
+    with Site() as site:
+        done = discover_run(config(tmp_path, site, broken), tmp_path / "run")
+    assert done.returncode == 1
+    assert "needs a method parse_page" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("discover: ") and "Traceback" not in done.stderr
