@@ -311,3 +311,14 @@ def test_real_files(name: str, rows: int, classes: int, database: Database):
     found = {document.text: document.label for document in pool.documents()}
     assert len({label for label in found.values() if label}) == classes
     assert all({label} == labels[text] for text, label in found.items() if label)
+
+
+def test_test_documents_without_a_label_are_counted(database: Database, tmp_path: Path):
+    path = tmp_path / "in.jsonl"
+    rows = [
+        {"text": "the first of the texts", "split": "test"},
+        {"text": "the second of them", "split": "test", "label": "a"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    counts = import_files(Pool(database, PoolConfig(min_characters=1)), [path], ["a", "b"])
+    assert counts == {"new": 2, "for testing, but without a label": 1}

@@ -44,21 +44,26 @@ def test_a_site_becomes_a_config_that_loads(tmp_path: Path) -> None:
 
 
 def test_files_need_no_crawl(tmp_path: Path) -> None:
-    path = init(tmp_path / "mine", answers("a.jsonl b.csv", "", "x", "y", "", ""))
+    names = [tmp_path / "a.jsonl", tmp_path / "b c.csv"]
+    for name in names:
+        name.write_text("")
+    path = init(tmp_path / "my own", answers(f"{names[0]} '{names[1]}'", "", "x", "y", "", ""))
     assert load_config(path).crawl is None
-    assert f"discover import {path} a.jsonl b.csv" in path.read_text()
+    assert f"discover import '{path}' {names[0]} '{names[1]}'" in path.read_text()
 
 
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
+        (("nowhere.jsonl",), "there is no file 'nowhere.jsonl'"),
+        (("a.jsonl 'b",), "a quotation mark is missing"),
         ((), "ended before they were answered"),
         (("",), "an address (https://…) or a file"),
         (("https://a.example", "q", "only", ""), "at least two labels"),
         (("https://a.example b.jsonl", "q", "x", "y", "", "5"), "addresses or files, not both"),
-        (("a.jsonl", "q", "x", "y", "", "0"), "whole number above 0"),
-        (("a.jsonl", "q", "x", "y", "", "many"), "whole number above 0"),
-        (("a.jsonl", "q", "x", "y", "", "²"), "whole number above 0"),
+        (("https://a.example", "q", "x", "y", "", "0"), "whole number above 0"),
+        (("https://a.example", "q", "x", "y", "", "many"), "whole number above 0"),
+        (("https://a.example", "q", "x", "y", "", "²"), "whole number above 0"),
     ],
 )
 def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
@@ -69,7 +74,7 @@ def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tu
 
 
 def test_a_label_needs_a_name_of_its_own(tmp_path: Path) -> None:
-    path = init(tmp_path / "mine", answers("a.jsonl", "", "x: first", "x: second", ": nothing", "y", "", "5"))
+    path = init(tmp_path / "mine", answers("https://a.example", "", "x: first", "x: second", ": nothing", "y", "", "5"))
     assert load_config(path).label.classes == {"x": "first", "y": ""}
 
 

@@ -1,5 +1,6 @@
 """`discover init`: a few questions, then a commented config of one's own."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -72,9 +73,7 @@ def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
 
 
 def _compose(path: Path, ask: Callable[[str], str]) -> str:
-    places = ask("Addresses to crawl, or files to import (separated by spaces): ").split()
-    if not places:
-        raise DiscoverError("an address (https://…) or a file (JSONL, CSV, Parquet) is needed: nothing was written")
+    source = _source(path, ask("Addresses to crawl, or files to import (separated by spaces): "))
     question = ask("The question, as an annotator should read it [Which label fits?]: ").strip() or "Which label fits?"
     print("The labels, one a line, as `name: what belongs there`; an empty line ends them.")
     classes: dict[str, str] = {}
@@ -92,19 +91,30 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
             f"the number of answers must be a whole number above 0, got {budget!r}: nothing was written"
         )
     return TEMPLATE.format(
-        path=path,
+        path=shlex.quote(str(path)),
         question=" ".join(question.split()),
         question_yaml=_line(question),
-        source=_source(path, places),
+        source=source,
         classes="\n".join(f"    {_line(name)}: {_line(text)}" for name, text in classes.items()),
         budget=budget,
     )
 
 
-def _source(path: Path, places: list[str]) -> str:
+def _source(path: Path, answer: str) -> str:
+    try:
+        places = shlex.split(answer)
+    except ValueError as error:
+        raise DiscoverError(f"a quotation mark is missing in {answer!r}: nothing was written") from error
+    if not places:
+        raise DiscoverError("an address (https://…) or a file (JSONL, CSV, Parquet) is needed: nothing was written")
     addresses = [place for place in places if place.startswith(("http://", "https://"))]
     if not addresses:
-        return FILES.format(path=path, files=" ".join(places))
+        missing = next((place for place in places if not Path(place).is_file()), None)
+        if missing is not None:
+            raise DiscoverError(
+                f"there is no file {missing!r}, and an address begins with https://: nothing was written"
+            )
+        return FILES.format(path=shlex.quote(str(path)), files=shlex.join(places))
     if len(addresses) < len(places):
         other = next(place for place in places if place not in addresses)
         raise DiscoverError(f"give addresses or files, not both: {other!r} does not begin with http:// or https://")

@@ -117,10 +117,10 @@ class UnpaddedBert:
         if filled.dim() == 2:
             hidden = filled.to(self._dtype)
         else:
-            positions = torch.full((self._rows,), self._first_position)
+            places = torch.full((self._rows,), self._first_position)
             for stretch in matrix:
-                positions[stretch.start : stretch.stop] += torch.arange(stretch.length).repeat(len(stretch.members))
-            hidden = self._embeddings(input_ids=filled.long()[None], position_ids=positions[None])[0]
+                places[stretch.start : stretch.stop] += torch.arange(stretch.length).repeat(len(stretch.members))
+            hidden = self._embeddings(input_ids=filled.long()[None], position_ids=places[None])[0]
         for layer in self._layers:
             hidden = layer(hidden, matrix)
         return hidden

@@ -19,6 +19,7 @@ from discover.pool.pool import Pool
 from discover.progress import progress
 from discover.run import publish
 
+UNLABELLED = "for testing, but without a label"
 REMEMBERED = 10_000  # skipped lines of one file; the others are only counted
 READ = {"jsonl": formats.read_jsonl, "csv": formats.read_csv, "parquet": formats.read_parquet}
 WRITE = {"jsonl": formats.write_jsonl, "csv": formats.write_csv, "parquet": formats.write_parquet}
@@ -41,6 +42,9 @@ def import_files(
     pool: Pool, paths: Sequence[Path], classes: Iterable[str], report: Callable[[str], None] | None = None
 ) -> Counter[str]:
     """Add the documents of files; what is skipped is counted by reason, and kept with its line in `rejection`.
+
+    Test documents without a label are held out, but measure nothing unless a simulated oracle knows them: they are
+    counted besides.
 
     Args:
         pool: where they go.
@@ -110,9 +114,11 @@ class _Skipped:
             self.report(f"{place}: {reason}")
 
 
-def _usable(path: Path, labels: frozenset[str], on_bad: OnBad) -> Iterator[Document]:
+def _usable(path: Path, labels: frozenset[str], on_bad: _Skipped) -> Iterator[Document]:
     for line, found in _numbered(path, on_bad):
         if found.label is None or not labels or found.label in labels:
+            if found.split == "test" and found.label is None:
+                on_bad.counts[UNLABELLED] += 1
             yield found
         else:
             on_bad(line, f"label not in the list: {found.label!r:.80}")
