@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from discover import plugins
 from discover.config import Config, load_config, save_config
-from discover.db import Database, meta, metric, model, step
+from discover.db import Database, meta, metric, model, slot, step
 from discover.errors import DiscoverError
 from discover.label.queue import Question, Queue
 from discover.pool.document import Document
@@ -207,7 +207,10 @@ class Campaign:
 
     def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
         """What the model thought of documents (row ids) when it chose them: label and probability."""
-        wanted = select(step.c.output).where(step.c.arm == self.arms[0], step.c.step == "query")
+        rounds = select(slot.c.round).where(slot.c.arm == self.arms[0], slot.c.document_id.in_(list(documents)))
+        wanted = select(step.c.output).where(
+            step.c.arm == self.arms[0], step.c.step == "query", step.c.round.in_(rounds)
+        )
         with self.database.read() as connection:
             outputs = connection.execute(wanted).scalars().all()
         known = {key: tuple(value) for output in outputs for key, value in output["suggestions"].items()}

@@ -34,13 +34,14 @@ from sqlalchemy import (
     func,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from discover.errors import DiscoverError
 
-SCHEMA = 1
+SCHEMA = 2
 CHECKPOINT_BYTES = 8 << 20
 BUSY_SECONDS = 30
 SNAPSHOT = "REPEATABLE READ"
@@ -49,6 +50,7 @@ ADVISORY_LOCK = 0x646973636F766572  # "discover"
 metadata = MetaData()
 # SQLite gives out row ids by itself only for a column of the exact type INTEGER.
 RowId = BigInteger().with_variant(Integer, "sqlite")
+LABELLED = text("label IS NOT NULL")
 
 meta = Table(
     "meta",
@@ -73,6 +75,7 @@ document = Table(
     Column("found", Float, nullable=False),
     Index("document_split", "state", "split", "public_id"),
     Index("document_new", "state", "id"),
+    Index("document_label", "state", "split", "label", sqlite_where=LABELLED, postgresql_where=LABELLED),
 )
 source = Table(
     "source",

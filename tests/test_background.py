@@ -71,10 +71,36 @@ def test_a_finished_crawl_is_not_repeated(tmp_path: Path):
         assert len(site.asked) == asked
 
 
-def test_a_crawl_that_fails_is_told_after_what_was_found_is_learned(tmp_path: Path):
+def test_a_crawl_that_fails_is_told_after_what_it_found_is_learned(tmp_path: Path):
+    dying = SPIDER.replace(
+        "        for par", "        if response.url.endswith('/60'): import os; os._exit(3)\n        for par"
+    )
+    with Site() as site:
+        done = discover_run(config(tmp_path, site, dying, budget=20), tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("discover: the crawl ended with status 3")
+    campaign = open_run(tmp_path / "run")
+    assert campaign.metrics()[-1]["labels"] == 20
+    campaign.close()
+
+
+def test_a_crawl_that_cannot_begin_is_told_and_not_the_empty_pool(tmp_path: Path):
     broken = SPIDER.replace("def parse_page(self, response):", "def parse(self, response):")
     with Site() as site:
         done = discover_run(config(tmp_path, site, broken), tmp_path / "run")
     assert done.returncode == 1
-    assert "needs a method parse_page" in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("discover: ") and "Traceback" not in done.stderr
+    assert "needs a method parse_page" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("discover: the crawl ended with status 1")
+
+
+def test_the_first_round_waits_for_the_seed_labels_and_the_test_set(tmp_path: Path):
+    with Site(delay=0.05) as site:
+        file = config(tmp_path, site, seed=25, budget=30)
+        content = json.loads(file.read_text())
+        file.write_text(json.dumps(content | {"loop": {"test": 30}}))
+        done = discover_run(file, tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    campaign = open_run(tmp_path / "run")
+    first = campaign.metrics()[0]
+    assert first["labels"] == 25 and first["source"] == "test" and len(campaign.pool.ids(split="test")[0]) == 30
+    campaign.close()

@@ -57,6 +57,8 @@ def test_files_need_no_crawl(tmp_path: Path) -> None:
     [
         (("nowhere.jsonl",), "there is no file 'nowhere.jsonl'"),
         (("a.jsonl 'b",), "a quotation mark is missing"),
+        (("http://[::1",), "is no address like"),
+        (("https://",), "is no address like"),
         ((), "ended before they were answered"),
         (("",), "an address (https://…) or a file"),
         (("https://a.example", "q", "only", ""), "at least two labels"),

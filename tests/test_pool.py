@@ -12,6 +12,7 @@ from sqlalchemy import event, func, insert, select, update
 
 from discover.db import Database, band, document, meta, rejection, slot
 from discover.errors import DiscoverError
+from discover.label.queue import Queue
 from discover.pool import intake, minhash
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
@@ -260,11 +261,17 @@ def test_what_a_round_asks_of_the_database_does_not_grow_with_the_pool(fast_pool
         new = [Document(" ".join(sentence(rng, 20))) for _ in range(50)]
         twins = [Document(f"{found.text} and") for found, _ in zip(fast_pool.documents(), range(10), strict=False)]
         fast_pool.add(new + twins)
+
+        def seed_imported() -> None:
+            with fast_pool.database.write() as connection:
+                Queue(fast_pool.database, 30).seed_imported("margin", connection, ["a", "b"])
+
         steps = {
             "intake": fast_pool.intake,
             "newest": lambda: fast_pool.ids(split=None, after=known),
             "test set": lambda: fast_pool.ids(split="test"),
             "still unasked": lambda: fast_pool.count("pool", 60, split="train"),
+            "imported labels": seed_imported,
             "still found": lambda: fast_pool.count("found", 1),
         }
         costs = {}

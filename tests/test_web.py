@@ -105,19 +105,27 @@ def test_the_script_gets_the_next_question_with_each_answer(database: Database) 
     assert not {"kind", "label"} & set(second), "a question tells neither its kind nor an imported label"
 
 
-@pytest.mark.parametrize("action", ["/answer", "/skip"])
-def test_an_answer_that_comes_too_late_to_count_is_told(database: Database, action: str) -> None:
+def test_an_answer_that_is_overruled_is_told_so(database: Database) -> None:
     queue, _ = filled(database, 2)
     slow, quick = named(client_of(queue), "Slow"), named(client_of(queue), "Quick")
     late = fields(slow.get("/").text) | {"label": "fog"}
     queue.release("Slow")
     quick.post("/answer", data=fields(quick.get("/").text) | {"label": "calm"})
-    page = slow.post(action, data=late).text
-    assert "yours is kept, theirs counts" in page and 'id="trouble" role="alert" hidden' not in page
-    again = late | {"key": "f" * 32}
-    assert "theirs counts" in slow.post(action, data=again, headers=SCRIPT).json()["notice"]
+    page = slow.post("/answer", data=late).text
+    assert "yours is kept, theirs counts" in page and 'id="notice" role="status" hidden' not in page
+    assert "theirs counts" in slow.post("/answer", data=late, headers=SCRIPT).json()["notice"], "sent again, told again"
     assert "theirs counts" not in slow.get("/").text and quick.get("/questions").json()["notice"] == ""
+    assert "theirs counts" not in slow.post("/skip", data=late | {"key": "f" * 32}).text, "a skip loses nothing"
     assert [row.label for row in queue.labels("margin")] == ["calm"]
+
+
+def test_what_only_comes_twice_is_not_told_to_be_overruled(database: Database) -> None:
+    queue, _ = filled(database, 1)
+    client = named(client_of(queue))
+    sent = fields(client.get("/").text) | {"label": "fog"}
+    client.post("/answer", data=sent)
+    client.post("/undo", data={"slot": sent["slot"]})
+    assert client.post("/answer", data=sent, headers=SCRIPT).json()["notice"] == "", "an outbox that sends once more"
 
 
 def test_two_annotators_never_see_the_same_question(database: Database) -> None:

@@ -49,7 +49,12 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     with _child(campaign) as child:
-        yield lambda: child.poll() is None
+        try:
+            yield lambda: child.poll() is None
+        except DiscoverError as error:
+            if child.poll():  # why there is nothing to learn from, say
+                raise _failure(child.returncode) from error
+            raise
         status = child.poll()
     if status is not None:  # else it was stopped by us, and goes on next time
         _conclude(campaign, status)
@@ -76,12 +81,16 @@ def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
 def _conclude(campaign: Campaign, status: int) -> None:
     """Note that a crawl ended by itself, so that it is not repeated."""
     if status:
-        raise DiscoverError(
-            f"the crawl ended with status {status}: its last line above says why; the same command goes on"
-        )
+        raise _failure(status)
     with campaign.database.write() as connection:
         connection.execute(delete(meta).where(meta.c.key == "crawl"))
         connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
+
+
+def _failure(status: int) -> DiscoverError:
+    return DiscoverError(
+        f"the crawl ended with status {status}: its last line above says why; the same command goes on"
+    )
 
 
 def _finished(campaign: Campaign) -> bool:

@@ -118,9 +118,19 @@ def _source(path: Path, answer: str) -> str:
     if len(addresses) < len(places):
         other = next(place for place in places if place not in addresses)
         raise DiscoverError(f"give addresses or files, not both: {other!r} does not begin with http:// or https://")
-    hosts = sorted({urlsplit(address).hostname or "" for address in addresses})
+    hosts = sorted({_host(address) for address in addresses})
     start = "\n".join(f"    - {_line(address)}" for address in addresses)
     return CRAWL.format(start=start, domains="[" + ", ".join(_line(host) for host in hosts) + "]")
+
+
+def _host(address: str) -> str:
+    try:
+        host = urlsplit(address).hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise DiscoverError(f"{address!r} is no address like https://example.org/news: nothing was written")
+    return host
 
 
 def _line(text: str) -> str:

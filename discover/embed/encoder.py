@@ -90,5 +90,5 @@ class Encoder:
 
     def _part(self, layer: int) -> Frozen:
         if layer not in self._parts:
-            self._parts[layer] = freeze(transformer.lower_part(self._model, layer))
+            self._parts[layer] = freeze(transformer.lower_part(self._model, layer), self.limit)
         return self._parts[layer]

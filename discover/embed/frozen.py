@@ -31,9 +31,14 @@ class Frozen(Protocol):
         """
 
 
-def freeze(model: Any) -> Frozen:
-    """The fastest forward pass for a transformer or a part of it, which belongs to the result from now on."""
-    return UnpaddedBert(model) if can_run(model) else PaddedTransformer(model)
+def freeze(model: Any, limit: int) -> Frozen:
+    """The fastest forward pass for a transformer or a part of it, which belongs to the result from now on.
+
+    Args:
+        model: on its device and in its number format.
+        limit: tokens of the longest document.
+    """
+    return UnpaddedBert(model, limit) if can_run(model) else PaddedTransformer(model, limit)
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:

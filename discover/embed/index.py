@@ -31,6 +31,7 @@ BLOCK = 2048
 LINKS = 32
 BUILD_BREADTH = 80
 SEARCH_BREADTH = 128
+SAVE_FROM = 1.1  # times what is saved: a graph is written whole, and what is missing is soon built again
 _log = logging.getLogger(__name__)
 
 
@@ -55,6 +56,7 @@ class Index:
         self._count = 0
         self._graph = self._load()
         self._mapped = self._graph is not None
+        self._saved = self._graph.ntotal if self._mapped else 0
         self.update()
 
     def __len__(self) -> int:
@@ -82,7 +84,7 @@ class Index:
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
     def update(self) -> int:
-        """Add what the store has and the index lacks; returns how many that were. A graph that grew is saved."""
+        """Add what the store has and the index lacks; returns how many that were. What grew by a tenth is saved."""
         total = len(self.store)
         added = total - self._count
         if not added and self._flat is not None:
@@ -94,17 +96,19 @@ class Index:
         with _one_thread():
             if grows:
                 self._grow_graph(inside)
-            self._flat = faiss.IndexIDMap2(faiss.IndexFlatIP(self.store.dimension))
-            for start in range(self._graph.ntotal, total, BLOCK):
+            if grows or self._flat is None:
+                self._flat = faiss.IndexIDMap2(faiss.IndexFlatIP(self.store.dimension))
+            for start in range(self._graph.ntotal + self._flat.ntotal, total, BLOCK):
                 stop = min(start + BLOCK, total)
                 self._flat.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
         self._count = total
-        if grows:
+        if self._graph.ntotal > SAVE_FROM * self._saved:
             self._save()
         return added
 
     def _save(self) -> None:
         """Publish the graph; where that fails, the next opening builds it again."""
+        self._saved = self._graph.ntotal
         try:
             with publish(self.folder / "files") as scratch:
                 scratch.mkdir()

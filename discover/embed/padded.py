@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from discover.embed.packing import pack
-from discover.embed.transformer import positions
 from discover.progress import progress
 
 CPU_TOKENS = 512  # of a batch, padding included; measured in runs/LOG.md
@@ -91,16 +90,17 @@ class PaddedTransformer:
 
     Args:
         model: a transformer or a part of it; it belongs to this object from now on.
+        limit: tokens of the longest document.
 
     Attributes:
         layout: how documents are put together, which may change the last bits of a result.
     """
 
-    def __init__(self, model: Any):
+    def __init__(self, model: Any, limit: int):
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self._tokens = CPU_TOKENS if self._device.type == "cpu" else GPU_TOKENS
-        self._limit = positions(model.config)
+        self._limit = limit
         self._fill = model.config.pad_token_id or 0
         self._model = pack(model, self._tokens)
         self.layout = f"padded {self._tokens}"

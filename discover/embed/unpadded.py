@@ -2,7 +2,8 @@
 
 Everything but attention treats a token by itself, so nothing is spent on padding there; attention runs over documents
 of exactly one length at a time and needs no mask. A fixed height means that a document's result never depends on which
-others share the matrix, bit for bit. After Zhai et al., "ByteTransformer", 2022, https://arxiv.org/abs/2210.03052.
+others share the matrix, bit for bit; of attention that is known for bfloat16 and the usual sizes only, so others are
+left to `discover.embed.padded`. After Zhai et al., "ByteTransformer", 2022, https://arxiv.org/abs/2210.03052.
 """
 
 from bisect import bisect_right
@@ -15,11 +16,12 @@ import torch
 from torch import nn
 
 from discover.embed.packing import PackedLinear
-from discover.embed.transformer import first_position, positions
+from discover.embed.transformer import first_position
 from discover.progress import progress
 
 ARCHITECTURES = ("BertModel", "CamembertModel", "RobertaModel", "XLMRobertaModel")
 ROWS = 1024  # of a matrix; measured in runs/LOG.md
+LONGEST = 512  # documents beyond it would need much memory for their scores
 SMALLEST_PRODUCT = 4096  # multiplications below which torch picks the kernel of a batched product by the batch
 
 
@@ -68,10 +70,12 @@ def plan(lengths: Sequence[int], rows: int) -> list[list[Stretch]]:
 
 
 def can_run(model: Any) -> bool:
-    """Whether `UnpaddedBert` computes what this transformer does: its architecture, device and activation."""
+    """Whether `UnpaddedBert` computes what this transformer does: architecture, device, number format, sizes."""
     return (
         type(model).__name__ in ARCHITECTURES
         and next(model.parameters()).device.type == "cpu"
+        and next(model.parameters()).dtype == torch.bfloat16
+        and model.config.hidden_size // model.config.num_attention_heads % 16 == 0
         and model.config.hidden_act == "gelu"
         and not model.config.is_decoder
         and getattr(model.config, "position_embedding_type", "absolute") == "absolute"
@@ -83,13 +87,14 @@ class UnpaddedBert:
 
     Args:
         model: all of a transformer, or a part of it from `transformer.lower_part` or `transformer.upper_part`.
+        limit: tokens of the longest document.
 
     Attributes:
         layout: how documents are put together, which may change the last bits of a result.
     """
 
-    def __init__(self, model: Any):
-        self._rows = max(ROWS, positions(model.config))
+    def __init__(self, model: Any, limit: int):
+        self._rows = max(ROWS, limit)
         self._embeddings = model.embeddings
         self._first_position = first_position(model.config)
         self._dtype = next(model.parameters()).dtype
@@ -161,7 +166,7 @@ def attend(projected: torch.Tensor, heads: int) -> torch.Tensor:
     documents, length, width = projected.shape
     size = width // 3 // heads
     split = projected.view(documents, length, 3, heads, size).permute(2, 0, 3, 1, 4)
-    if heads * length * length * size <= SMALLEST_PRODUCT:
+    if heads * length * length * size <= SMALLEST_PRODUCT or length > LONGEST:
         mixed = nn.functional.scaled_dot_product_attention(*split)
     else:  # faster than torch's fused attention by a sixteenth of the whole encoder: documents are short
         query, key, value = split.reshape(3, documents * heads, length, size)

@@ -55,7 +55,7 @@ class VectorStore:
         self._count = 0
         self._checksums = dict.fromkeys(self._columns, 0)
         self._maps: dict[str, NDArray[Any]] = {}
-        self._order: NDArray[np.int64] | None = None
+        self._order = np.empty(0, np.int64)
         self._open()
 
     def __len__(self) -> int:
@@ -89,11 +89,20 @@ class VectorStore:
         wanted = np.asarray(ids, dtype=np.int64)
         if not self._count:
             return np.full(len(wanted), -1)
-        if self._order is None:
-            self._order = np.argsort(self.ids, kind="stable")
+        self._sort()
         at = np.searchsorted(self.ids, wanted, sorter=self._order)
         found = self._order[np.minimum(at, self._count - 1)]
         return np.where(self.ids[found] == wanted, found, -1)
+
+    def _sort(self) -> None:
+        """Bring the order of ids up to date; newer ones are mostly greater, so that only they need sorting."""
+        known = len(self._order)
+        if known < self._count:
+            added = known + np.argsort(self.ids[known:], kind="stable")
+            if known and self.ids[added[0]] < self.ids[self._order[-1]]:
+                self._order = np.argsort(self.ids, kind="stable")
+            else:
+                self._order = np.concatenate([self._order, added])
 
     def rows(self, start: int, stop: int) -> NDArray[np.float32]:
         """Vectors by position in the order of addition, (stop - start, d) float32."""
@@ -176,7 +185,6 @@ class VectorStore:
             scratch.write_text(json.dumps(content), encoding="utf-8")
         self._count, self._checksums = count, checksums
         self._maps.clear()
-        self._order = None
 
     def _described(self) -> dict[str, list[Any]]:
         return {name: [kind.base.str, *kind.shape] for name, kind in self._columns.items()}

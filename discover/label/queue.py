@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, insert, literal, or_, select, update
+from sqlalchemy import Connection, case, exists, func, insert, or_, select, update
 
 from discover import db
 from discover.errors import DiscoverError
@@ -29,11 +29,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an answer or a skip; `counts` is False where someone else's came first."""
+    """What became of an answer or a skip; `counts` is False where it came too late to change anything.
+
+    `overruled` is True for an answer that is kept beside someone else's, which stands.
+    """
 
     document_id: int
     kind: str
     counts: bool
+    overruled: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,29 +101,21 @@ class Queue:
     def seed_imported(self, arm: str, connection: Connection, classes: Collection[str]) -> int:
         """Give the arm the labels that came with imported training documents, at no cost; returns how many are new."""
         known = select(db.slot.c.id).where(db.slot.c.arm == arm, db.slot.c.document_id == db.document.c.id)
-        columns: dict[str, Any] = {
-            "arm": literal(arm),
-            "round": literal(0),
-            "position": func.row_number().over(order_by=db.document.c.public_id) - 1,
-            "document_id": db.document.c.id,
-            "kind": literal("import"),
-            "part": literal(""),
-            "state": literal("answered"),
-            "owner": literal(""),
-            "lease_until": literal(0.0),
-            "token": literal(""),
-            "label": db.document.c.label,
-            "annotator": literal("import"),
-            "cost": literal(0.0),
-        }
-        wanted = select(*columns.values()).where(
+        wanted = select(db.document.c.public_id, db.document.c.id, db.document.c.label).where(
             db.document.c.label.in_(sorted(classes)),
             db.document.c.split == "train",
             db.document.c.state == "pool",
             ~exists(known),
         )
-        new = insert(db.slot).from_select(list(columns), wanted).returning(db.slot.c.id)
-        return len(connection.execute(new).all())
+        rows = sorted(map(tuple, connection.execute(wanted)))  # sorting in SQL would cost a scan of the whole pool
+        given = {"arm": arm, "round": 0, "kind": "import", "state": "answered", "annotator": "import"}
+        answered = [
+            {**given, "position": position, "document_id": row_id, "label": label}
+            for position, (_, row_id, label) in enumerate(rows)
+        ]
+        if answered:
+            connection.execute(insert(db.slot), answered)
+        return len(answered)
 
     def claim(self, arm: str, annotator: str, n: int = 1) -> list[Question]:
         """Lease up to n questions, first those that the annotator holds already, then by round and position.
@@ -169,12 +165,12 @@ class Queue:
             row = slots.locked(connection, slot, token)
             own = row.annotator == annotator
             if slots.already(connection, slot, key) or (own and row.state == "answered" and row.label == label):
-                return Outcome(row.document_id, row.kind, counts=own)
+                return Outcome(row.document_id, row.kind, own, row.state == "answered" and not own)
             counts = own or row.state != "answered"
             slots.append(connection, row, annotator, label, key)
             if counts:
                 slots.settle(connection, row, annotator, label)
-            return Outcome(row.document_id, row.kind, counts)
+            return Outcome(row.document_id, row.kind, counts, not counts)
 
     def skip(self, slot: int, token: str, annotator: str, key: str | None = None) -> Outcome:
         """Give a question back without an answer: it costs nothing, and the arm does not ask it again.

@@ -133,7 +133,7 @@ class TextClassifier:
         elif state:
             self._network = self._untrained()
             self._network.load_state_dict(state)
-            self._frozen = network.FrozenNetwork(self._network, self.encoder.dtype)
+            self._frozen = self._freeze(self._network)
         self.taught = dict(zip(ids, classes, strict=True))
         self.temperature = temperature
 
@@ -149,7 +149,7 @@ class TextClassifier:
         examples = training.Examples(self._inputs(ids), classes, fresh)
         self._fit_head(trained, examples)
         training.train(trained, examples, self.config, rng, self.encoder.dtype)
-        self._network, self._frozen = trained, network.FrozenNetwork(trained, self.encoder.dtype)
+        self._network, self._frozen = trained, self._freeze(trained)
 
     def _fit_head(self, trained: network.Network, examples: training.Examples) -> None:
         """Fit the head to all answers before the layers move, so that they are not moved by a head that is off.
@@ -157,9 +157,12 @@ class TextClassifier:
         Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022,
         https://arxiv.org/abs/2202.10054.
         """
-        vectors = network.FrozenNetwork(trained, self.encoder.dtype).vectors(examples.inputs)
+        vectors = self._freeze(trained).vectors(examples.inputs)
         weights = training.class_weights(examples.classes, len(self.classes))
         trained.set_head(*head.fit(vectors, examples.classes, self.prior, self.config.head_penalty, weights))
+
+    def _freeze(self, trained: network.Network) -> network.FrozenNetwork:
+        return network.FrozenNetwork(trained, self.encoder.dtype, self.encoder.limit)
 
     def _untrained(self) -> network.Network:
         return network.Network(

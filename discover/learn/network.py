@@ -62,11 +62,13 @@ class FrozenNetwork:
     Args:
         network: may be trained further without an effect here.
         dtype: that the transformer's copy computes in.
+        limit: tokens of the longest document.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype):
+    def __init__(self, network: Network, dtype: torch.dtype, limit: int):
         self._pooling = network.pooling
-        self._transformer = freeze(copy.deepcopy(network.transformer).eval().requires_grad_(False).to(dtype))
+        twin = copy.deepcopy(network.transformer).eval().requires_grad_(False).to(dtype)
+        self._transformer = freeze(twin, limit)
         self._weight = network.head.weight.detach().cpu().double().numpy()
         self._bias = network.head.bias.detach().cpu().double().numpy()
 

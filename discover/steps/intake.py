@@ -28,9 +28,11 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
     unanswerable = simulation.unanswerable(campaign)
     counts = campaign.pool.intake(unanswerable)
-    batch = campaign.config.query.batch
-    while crawling() and campaign.unasked(campaign.arms[0], batch) < batch:
-        time.sleep(POLL_SECONDS)  # a crawl in the background has not brought a batch's worth yet
+    enough = campaign.config.query.batch
+    if round_ == 0:
+        enough = max(enough, campaign.config.label.seed) + campaign.config.loop.test
+    while crawling() and campaign.unasked(campaign.arms[0], enough) < enough:
+        time.sleep(POLL_SECONDS)  # a crawl in the background has not brought so much yet
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:
         campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)

@@ -31,7 +31,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "arm": arm,
         "strategy": campaign.strategies[arm],
         "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
-        "pool": (campaign.output("", round_, "intake") or {})["stored"] - len(tested[0]),
+        "pool": (campaign.output("", round_, "intake") or {})["stored"] - len(campaign.pool.ids(split="test")[0]),
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
     }

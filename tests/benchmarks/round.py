@@ -1,6 +1,7 @@
 """A whole round against the pool's size: intake, choosing, answers, training, measuring; all but embedding what is new.
 
-The real loop on a made-up pool: random vectors lie in the store before the first round, so that nothing is embedded.
+The real loop on a made-up pool that grows by some documents a round: their random vectors lie in the store already, so
+that nothing is embedded.
 The head alone is trained, the quickest method, since training would hide growth elsewhere. Vectors are random ones of
 32 dimensions turned into 384, as a text encoder's lie near a thin sheet.
 """
@@ -21,7 +22,7 @@ from discover.embed.vectors import key_of
 from discover.loop import run_rounds
 
 SIZES = (2_000, 20_000, 100_000)
-ROUNDS, BATCH, CLASSES = 10, 50, 24
+ROUNDS, BATCH, NEW, CLASSES = 10, 50, 200, 24
 LATENT, DIMENSION, CHUNK = 32, 384, 4_096
 GOAL = 1.3
 
@@ -32,6 +33,7 @@ def measure() -> list[dict[str, Any]]:
         campaigns = {size: _campaign(Path(name) / str(size), size) for size in SIZES}
         for _ in range(ROUNDS):
             for campaign in campaigns.values():
+                _add(campaign, NEW)
                 run_rounds(campaign, rounds=1)
         seconds = {size: _seconds(campaign) for size, campaign in campaigns.items()}
         for campaign in campaigns.values():
@@ -70,7 +72,7 @@ def _campaign(folder: Path, size: int) -> Campaign:
     }
     (folder / "round.yaml").write_text(json.dumps(config))
     campaign = start_run(load_config(folder / "round.yaml"), folder / "run")
-    _fill(campaign, size)
+    _add(campaign, size)
     return campaign
 
 
@@ -79,13 +81,14 @@ def _seconds(campaign: Campaign) -> list[float]:
     return [sum(row["seconds"].values()) for row in campaign.metrics() if row["round"] >= 2]
 
 
-def _fill(campaign: Campaign, size: int) -> None:
+def _add(campaign: Campaign, count: int) -> None:
     """Documents in the pool, and their vectors in the store."""
-    rng = np.random.default_rng(size)
+    known = len(campaign.store)
+    rng = np.random.default_rng([known, count])
     sheet = np.random.default_rng(0).normal(size=(LATENT, DIMENSION)).astype(np.float32)
     centres = np.random.default_rng(1).normal(size=(CLASSES, LATENT)).astype(np.float32)
-    for start in range(0, size, CHUNK):
-        numbers = range(start + 1, min(start + CHUNK, size) + 1)
+    for start in range(known, known + count, CHUNK):
+        numbers = range(start + 1, min(start + CHUNK, known + count) + 1)
         classes = rng.integers(CLASSES, size=len(numbers))
         public_ids = [hashlib.sha256(b"%d" % number).hexdigest()[:32] for number in numbers]
         rows = [

@@ -88,10 +88,10 @@ def _by_script(request: Request) -> bool:
 def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
     """The page with the question, and what its buttons do."""
 
-    def now(request: Request, annotator: str, counts: bool = True) -> Response:
+    def now(request: Request, annotator: str, overruled: bool = False) -> Response:
         if _by_script(request):
-            return JSONResponse(desk.state(annotator, late=not counts))
-        return RedirectResponse("/" if counts else "/?late=true", 303)
+            return JSONResponse(desk.state(annotator, overruled))
+        return RedirectResponse("/?overruled=true" if overruled else "/", 303)
 
     def check(label: str) -> str:
         if label not in desk.config.classes:
@@ -99,8 +99,8 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
         return label
 
     @app.get("/")
-    def question(request: Request, annotator: Annotator, late: bool = False) -> Response:
-        state = desk.state(annotator, late)
+    def question(request: Request, annotator: Annotator, overruled: bool = False) -> Response:
+        state = desk.state(annotator, overruled)
         context = {"state": state, "labels": desk.labels(), "asked": desk.config.question, "annotator": annotator}
         return pages.TemplateResponse(request, "question.html", context)
 
@@ -111,12 +111,12 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
     @app.post("/answer")
     def answer(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key, label: Label) -> Response:
         outcome = desk.queue.answer(slot, token, annotator, check(label), key)
-        return now(request, annotator, outcome.counts)
+        return now(request, annotator, outcome.overruled)
 
     @app.post("/skip")
     def skip(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key) -> Response:
-        outcome = desk.queue.skip(slot, token, annotator, key)
-        return now(request, annotator, outcome.counts)
+        desk.queue.skip(slot, token, annotator, key)
+        return now(request, annotator)
 
     @app.post("/undo")
     def undo(request: Request, annotator: Annotator, slot: Slot) -> Response:

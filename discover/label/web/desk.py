@@ -10,7 +10,7 @@ from discover.label.queue import Past, Question, Queue, Tally
 
 SHOWN_CHARACTERS = 4000
 AHEAD = 2  # the question on the screen, and the one after it
-LATE = "That question had gone to someone else when your answer came: yours is kept, theirs counts."
+OVERRULED = "Someone else had answered that question when your answer came: yours is kept, theirs counts."
 RESERVED = "su"  # skip, undo
 KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
 
@@ -40,12 +40,12 @@ class Desk:
         names = self.config.classes.items()
         return [{"name": n, "what": w, "key": KEYS[i] if i < len(KEYS) else ""} for i, (n, w) in enumerate(names)]
 
-    def state(self, annotator: str, late: bool = False) -> dict[str, Any]:
+    def state(self, annotator: str, overruled: bool = False) -> dict[str, Any]:
         """What the annotator sees now: questions (the first on the screen, the next fetched ahead), progress, last.
 
         Args:
             annotator: who looks.
-            late: the answer just given is kept, but does not count.
+            overruled: the answer just given is kept, but someone else's stands.
         """
         questions = [_shown(question) for question in self.queue.claim(self.arm, annotator, AHEAD)]
         known, tallies = self.progress(), self.queue.tallies(self.arm)
@@ -56,7 +56,7 @@ class Desk:
             "sentences": self._sentences(spent, tallies, known),
             "waiting": self._waiting(spent, tallies, known),
             "last": self._last(annotator),
-            "notice": LATE if late else "",
+            "notice": OVERRULED if overruled else "",
         }
 
     def _sentences(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> list[str]:

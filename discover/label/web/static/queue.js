@@ -64,6 +64,11 @@
     $("trouble").hidden = !message;
   }
 
+  function notice(message) {
+    $("notice").textContent = message;
+    $("notice").hidden = !message;
+  }
+
   // A browser's own words for an unreachable server differ and help nobody.
   const reason = (error) => (error instanceof TypeError || error.name === "TimeoutError" ? "the server does not answer" : error.message);
 
@@ -82,7 +87,8 @@
       const { path, ...fields } = entry;
       const { state, error } = await call(path, fields);
       write(read().filter((other) => other.key !== entry.key));
-      trouble(error ? `One answer was refused: ${error}` : state.notice);
+      trouble(error ? `One answer was refused: ${error}` : "");
+      if (state && state.notice) notice(state.notice);
       if (state) take(state);
     }
   }
@@ -119,6 +125,7 @@
     const { slot, token, key } = current;
     const entry = button.id === "skip" ? { path: "/skip", slot, token, key } : { path: "/answer", slot, token, key, label: button.value };
     done.add(token);
+    notice("");
     write([...read(), entry]);
     button.classList.add("taken");
     setTimeout(() => button.classList.remove("taken"), 250);
