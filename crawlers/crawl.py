@@ -48,7 +48,7 @@ def crawl(folder: RunFolder) -> int:
     if config.crawl is None:
         raise DiscoverError(f"{folder.config} has no section 'crawl': give it start addresses, see configs/site.yaml")
     spider = _spider(config.crawl)
-    database = Database(config.pool.url or f"sqlite:///{folder.database}")
+    database = Database(config.pool.url or folder.database)
     try:
         with ExitStack() as stack:
             stack.enter_context(_alone(folder))

@@ -78,10 +78,13 @@ class Frontier:
         self.left = max_pages - self.finished_before
 
     def seed(self, addresses: Iterable[str]) -> None:
-        """Take in the start addresses, and what a killed crawl was fetching."""
+        """Take in the start addresses, those too that failed before, and what a killed crawl was fetching."""
+        rows = [_row(address, 0) for address in addresses]
+        failed = (url.c.state == "failed") & url.c.address.in_([row["address"] for row in rows])
         with self.database.write() as connection:
             connection.execute(update(url).where(url.c.state == "leased").values(state="new", lease_until=0.0))
-            insert_new(connection, url, [_row(address, 0) for address in addresses])
+            connection.execute(update(url).where(failed).values(state="new", lease_until=0.0, attempts=0, reason=""))
+            insert_new(connection, url, rows)
 
     def lease(self, n: int, avoid: Collection[str] = ()) -> list[Leased]:
         """Up to n addresses of the lowest unfinished depth.

@@ -4,8 +4,8 @@
 
     campaign = discover.open("runs/demo")
     for document in campaign.documents(): ...
-    question = campaign.ask("ada")
-    campaign.answer(question, "Data Types", "ada")
+    if question := campaign.ask("ada"):
+        campaign.answer(question, "Data Types", "ada")
     campaign.predict(["Return a copy of the list."])
 
 The commands are thin layers over this class and over `discover.loop`. Torch is loaded when a model is first needed.
@@ -55,7 +55,8 @@ def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
         root: the folder; by default ``runs/<name>``.
 
     Raises:
-        DiscoverError: the folder cannot be written to, or the config contradicts what the run has done.
+        DiscoverError: the folder cannot be written to, the config contradicts what the run has done, or it is changed
+            while the loop runs.
     """
     folder = RunFolder(root or Path("runs") / config.name)
     folder.create()
@@ -70,7 +71,9 @@ def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
             _check_change(old, config, folder)
         if config.pool.url:
             _check_owner(campaign)
-        save_config(config, folder.config)
+        if config != old or not folder.config.is_file():
+            with folder.lock():  # a loop that runs goes on with the settings that it began with
+                save_config(config, folder.config)
     except BaseException:
         campaign.close()
         raise
@@ -94,7 +97,12 @@ class Campaign:
     def __init__(self, folder: RunFolder, config: Config):
         self.folder = folder
         self.config = config
-        self.database = Database(config.pool.url or f"sqlite:///{folder.database}")
+        if not config.pool.url and folder.metrics.is_file() and not _holds(folder.database):
+            raise DiscoverError(
+                f"{folder.root} has finished rounds, but {folder.database.name} is missing or empty: put a copy of it "
+                "back, or start a new run with --run"
+            )
+        self.database = Database(config.pool.url or folder.database)
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.queue = Queue(self.database, config.label.lease_minutes, self.classes)
@@ -133,6 +141,8 @@ class Campaign:
         Returns:
             (n, c) probabilities, columns in the order of ``classes``.
         """
+        if isinstance(texts, str):
+            raise TypeError("predict takes several texts, got one: put it in a list")
         version = self.latest_model(arm or self.arms[0])
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
@@ -309,6 +319,10 @@ def _check_owner(campaign: Campaign) -> None:
             f"the database at pool.url holds the campaign {owner!r}, this config is called {campaign.config.name!r}: "
             "give it a database of its own, or the same name to go on with that campaign"
         )
+
+
+def _holds(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
 
 
 def _value(config: Config, key: str) -> Any:

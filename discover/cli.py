@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import discover
@@ -20,13 +21,14 @@ SHOWN_LINES = 20  # of a file's bad lines
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     try:
         options = _parser().parse_args(arguments)
         options.command(options)  # what takes long to import is imported in there, where a Ctrl-C is caught
         sys.stdout.flush()
     except DiscoverError as error:
-        print(f"discover: {error}", file=sys.stderr)
+        print(f"discover: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # `discover status | head`
@@ -47,9 +49,22 @@ def _failed(error: OSError) -> str:
     )
 
 
-def _terminate(_signal: int, _frame: Any) -> None:
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End by KeyboardInterrupt; while modules are imported, after that: half a torch may crash instead."""
+    if _importing(frame):
+        signal.signal(signal.SIGALRM, lambda _, then: _stop(number, then))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt("SIGTERM")
+    raise KeyboardInterrupt(*(["SIGTERM"] if number == signal.SIGTERM else []))
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -181,10 +196,10 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         if config:
             command.add_argument("config", type=Path, metavar="CONFIG")
-            command.add_argument("--run", type=Path, metavar="DIR", help="the run folder; default runs/<name>")
+            command.add_argument("--run", type=_folder, metavar="DIR", help="the run folder; default runs/<name>")
             command.add_argument("--set", action="append", metavar="a.b=value", help="replace a setting; repeatable")
         if run:
-            command.add_argument("--run", type=Path, metavar="DIR", required=True, help="an existing run folder")
+            command.add_argument("--run", type=_folder, metavar="DIR", required=True, help="an existing run folder")
         return command
 
     command = add("run", _run, "the loop; on an existing run folder it goes on", config=True)
@@ -209,8 +224,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--input", type=Path, required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="FILE")
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
-    command.add_argument("--run", type=Path, metavar="DIR", help="check this run folder too")
+    command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, got nothing")
+    return Path(text)
 
 
 def _port(text: str) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from discover.embed.config import EncoderConfig
 from discover.errors import DiscoverError
@@ -54,6 +54,13 @@ class Config(Strict):
     label: LabelConfig
     learn: LearnConfig = LearnConfig()
     loop: LoopConfig = LoopConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, value: str) -> str:
+        if value in (".", "..") or "/" in value or "\0" in value:
+            raise ValueError(f"it names a folder under runs/, so it must be one name without a slash, found {value!r}")
+        return value
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    URL,
     BigInteger,
     Column,
     Connection,
@@ -209,16 +210,17 @@ class Database:
     """An opened database; safe to share between threads, one instance a process.
 
     Args:
-        address: an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
+        address: an SQLite file, or an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
 
     Raises:
         DiscoverError: the address is wrong, cannot be reached, or holds another schema version or other tables.
     """
 
-    def __init__(self, address: str):
-        self.name = _redact(address)
+    def __init__(self, address: str | Path):
+        self.name = _redact(address) if isinstance(address, str) else str(address)
         try:
-            parsed = make_url(address)
+            file = URL.create("sqlite", database=str(address))  # a path may hold a question mark
+            parsed = make_url(address) if isinstance(address, str) else file
             self.sqlite = parsed.get_backend_name() == "sqlite"
             if self.sqlite and (not parsed.database or parsed.database.startswith((":memory:", "file:"))):
                 raise ArgumentError("several processes share it, so it must be a file")

@@ -53,6 +53,11 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
                 break
             _play(campaign, round_, learners, crawling)
             _write_files(campaign)
+        # What a crawl has brought since the last round, for an export; and models that were damaged are learned anew.
+        campaign.pool.intake(simulation.unanswerable(campaign))
+        for arm in campaign.arms:
+            if arm not in learners and campaign.latest_model(arm):
+                open_learner(campaign, arm)
         _write_files(campaign)
         report.write(campaign.folder, campaign.database, campaign.config)
     print(report.verdict(campaign.database, campaign.config), flush=True)

@@ -97,13 +97,13 @@ def publish(path: Path) -> Iterator[Path]:
         for item in sorted(scratch.rglob("*")) if scratch.is_dir() else []:
             _sync(item)
         _sync(scratch)
+        if scratch.is_dir() and path.exists():
+            path.replace(old)
+            crashpoint("publish")
+        scratch.replace(path)
     except BaseException:
         _remove(scratch)
         raise
-    if scratch.is_dir() and path.exists():
-        path.replace(old)
-        crashpoint("publish")
-    scratch.replace(path)
     _sync(path.parent)
     _remove(old)
 

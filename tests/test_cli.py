@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from discover.run import RunFolder
 from tests.kills import write_inputs
 
 ROOT = Path(__file__).parent.parent
@@ -141,6 +142,8 @@ def test_what_a_run_began_with_cannot_change(finished: Path) -> None:
         (["run", "{config}", "--set", "pool.url=mysql://x"], "pool.url must be like"),
         (["run", "{config}", "--set", "pool.url=sqlite:////nowhere/at/all.db"], "cannot be used"),
         (["run", "{config}", "--set", "encoder.model=no/such-model"], "no/such-model"),
+        (["run", "{config}", "--set", "name=../elsewhere"], "one name without a slash"),
+        (["run", "{config}", "--set", "learn.learning_rate=.inf"], "learn.learning_rate"),
         (["run", "{config}"], "the pool is empty"),
         (["crawl", "{config}"], "needs a section `crawl`"),
         (["import", "{config}", "absent.jsonl"], "absent.jsonl"),
@@ -154,6 +157,51 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     one_line(run(*filled, *run_folder), said)
     if "did you mean" in said or "people" in said:
         assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
+
+
+def test_a_model_that_is_gone_is_learned_anew_though_the_run_is_over(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "models")
+    done = run("run", finished / "kills.yaml", "--run", tmp_path / "run", "--rounds", 0)
+    assert done.returncode == 0 and "learned anew" in done.stderr
+    before, after = ({path.name for path in (folder / "run/models").iterdir()} for folder in (finished, tmp_path))
+    assert after and after <= before
+
+
+def test_a_lost_database_is_told_and_not_made_anew(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    (tmp_path / "run" / "discover.db").unlink()
+    one_line(run("status", "--run", tmp_path / "run"), "discover.db is missing or empty")
+    assert not (tmp_path / "run" / "discover.db").exists()
+
+
+def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> None:
+    config = write_inputs(tmp_path, documents=60, method="top")
+    run("import", config, tmp_path / "documents.jsonl.gz", "--run", tmp_path / "run")
+    wild = ["--set", "learn.learning_rate=1e20", "--set", "learn.head_learning_rate=1e30"]
+    one_line(run("run", config, "--run", tmp_path / "run", *wild), "lower learn.learning_rate")
+    assert run("run", config, "--run", tmp_path / "run", "--rounds", 1).returncode == 0
+
+
+def test_a_running_loop_keeps_its_config(finished: Path) -> None:
+    with RunFolder(finished / "run").lock():
+        before = (finished / "run" / "config.yaml").read_text()
+        refused = run("run", finished / "kills.yaml", "--run", finished / "run", "--set", "label.question=Changed")
+        one_line(refused, "another process is running the loop")
+        assert (finished / "run" / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_torch_is_imported_ends_in_one_line(finished: Path, tmp_path: Path, number: int) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    command = [sys.executable, "-m", "discover.cli", "run", finished / "kills.yaml", "--run", tmp_path / "run"]
+    for delay in (1.0, 1.6, 2.2):
+        process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        time.sleep(delay)
+        process.send_signal(number)
+        error = process.communicate(timeout=60)[1]
+        assert process.returncode == 128 + number, error
+        assert "Traceback" not in error and "discover: stopped" in error
 
 
 @contextmanager

@@ -347,3 +347,9 @@ def test_two_campaigns_cannot_share_a_database(postgres_address: str, tmp_path: 
     with pytest.raises(DiscoverError, match=r"holds the campaign 'tea', this config is called 'coffee'"):
         start_run(config("coffee"), tmp_path / "coffee")
     start_run(config("tea"), tmp_path / "tea").close()
+
+
+def test_a_question_mark_in_a_path_is_part_of_the_path(tmp_path: Path):
+    for name in ("a?1.db", "a?2.db"):
+        Database(tmp_path / name).close()
+    assert sorted(path.name for path in tmp_path.glob("a*.db")) == ["a?1.db", "a?2.db"]

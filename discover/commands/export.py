@@ -23,6 +23,8 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
     if what == "model":
         _model(campaign, to)
     elif what == "decisions":
+        if to.suffix != ".jsonl":
+            raise DiscoverError(f"decisions are of two kinds, so they go to JSONL only: end {to.name} in .jsonl")
         from discover.query import decisions
 
         decisions.export(campaign.database, to, campaign.config.name)

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from discover.pool.document import clean
 from discover.strict import Strict
 
 
@@ -34,6 +35,9 @@ class LabelConfig(Strict):
     def _several(cls, value: dict[str, str]) -> dict[str, str]:
         if any(not name.strip() for name in value):
             raise ValueError("every class needs a name, found an empty one")
+        odd = next((name for name in value if clean(name) != name), None)
+        if odd is not None:
+            raise ValueError(f"the class {odd!r} must be written {clean(odd)!r}, as labels are when they are read")
         if len(value) < 2:
             raise ValueError(f"at least two classes are needed to learn anything, found {len(value)}")
         return value

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
+from discover.errors import DiscoverError
 from discover.learn import head, network, training
 from discover.learn.activations import ActivationCache
 from discover.learn.config import LearnConfig
@@ -149,6 +150,11 @@ class TextClassifier:
         examples = training.Examples(self._inputs(ids), classes, fresh)
         self._fit_head(trained, examples)
         training.train(trained, examples, self.config, rng, self.encoder.dtype)
+        if not all(parameter.isfinite().all() for parameter in trained.parameters()):
+            raise DiscoverError(
+                "training must end in finite weights, but they grew without bound: lower learn.learning_rate "
+                "and learn.head_learning_rate, then give the same command again"
+            )
         self._network, self._frozen = trained, self._freeze(trained)
 
     def _fit_head(self, trained: network.Network, examples: training.Examples) -> None:

@@ -51,7 +51,7 @@ class Strategy:
             picks = self.function(view, count, rng, **self.options)
         except DiscoverError as error:
             raise DiscoverError(f"the strategy {self.word!r}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if ":" not in self.word:
                 raise  # one of ours: a bug, not the user's to mend
             raise DiscoverError(f"the strategy {self.word!r} failed: {type(error).__name__}: {error}") from error
