@@ -240,3 +240,13 @@ def test_extract_fetches_through_the_guard():
         assert len(refused.stderr.splitlines()) == 1
         fetched = run("extract", "--allow-private", site.pair, f"{site.url}/moved")
         assert json.loads(fetched.stdout)["title"] == "Article 2"
+
+
+def test_a_start_that_failed_is_tried_again_by_the_same_command(tmp_path):
+    with Site() as site:
+        folder = run_folder(tmp_path, start=[f"{site.url}/"], allow_private=[])
+        refused = run("crawl", str(folder))
+        assert refused.returncode == 1 and "guard" in refused.stderr
+        run_folder(tmp_path, start=[f"{site.url}/"], allow_private=[site.pair])
+        assert run("crawl", str(folder)).returncode == 0
+    assert rows(folder, select(document.c.id))
