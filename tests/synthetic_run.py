@@ -47,7 +47,7 @@ def make(root: Path, arms=("margin", "random"), rounds=9, test=800, people=False
     rng = np.random.default_rng(4)
     config = Config.model_validate(
         {
-            "name": f"synthetic{sick}",
+            "name": f"synthetic{sick}".replace("/", ""),
             "label": {
                 "classes": {name + sick: text for name, text in CLASSES.items()},
                 "question": f"To which chapter of the Python Library Reference does this entry belong?{sick}",

@@ -195,7 +195,7 @@ def test_a_running_loop_keeps_its_config(finished: Path) -> None:
 def test_a_signal_while_torch_is_imported_ends_in_one_line(finished: Path, tmp_path: Path, number: int) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
     command = [sys.executable, "-m", "discover.cli", "run", finished / "kills.yaml", "--run", tmp_path / "run"]
-    for delay in (1.0, 1.6, 2.2):
+    for delay in (1.2, 2.0):
         process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         time.sleep(delay)
         process.send_signal(number)

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select, text, update
 
 from discover.campaign import start_run
 from discover.config import Config
-from discover.db import CHECKPOINT_BYTES, Database, document, insert_new, meta, metric, url
+from discover.db import CHECKPOINT_BYTES, SCHEMA, Database, document, insert_new, meta, metric, url
 from discover.errors import DiscoverError
 
 PROCESSES = 4
@@ -131,12 +131,12 @@ def test_another_programs_database_is_left_alone(tmp_path: Path):
         raw.close()
 
 
-@pytest.mark.parametrize("found", [0, 2, "new", None])
+@pytest.mark.parametrize("found", [0, SCHEMA + 1, "new", None])
 def test_another_schema_version_is_refused(found: object, either_database: Database):
     with either_database.write() as connection:
         connection.execute(update(meta).where(meta.c.key == "schema").values(value=found))
     address = either_database.engine.url.render_as_string(hide_password=False)
-    with pytest.raises(DiscoverError, match=f"reads schema 1, .* has schema {found}"):
+    with pytest.raises(DiscoverError, match=f"reads schema {SCHEMA}, .* has schema {found}"):
         Database(address)
 
 
