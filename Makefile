@@ -13,7 +13,7 @@ demo: .venv/run
 	.venv/bin/discover run configs/demo.yaml --run runs/demo
 
 test: .venv/test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 check: .venv/test
 	.venv/bin/ruff format --check .
