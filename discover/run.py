@@ -103,6 +103,8 @@ def publish(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     except BaseException:
         _remove(scratch)
+        if old.exists() and not path.exists():
+            old.replace(path)
         raise
     _sync(path.parent)
     _remove(old)

@@ -28,7 +28,7 @@ def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]
     )
 
 
-def one_line(result: subprocess.CompletedProcess[str], said: str) -> None:
+def assert_one_line(result: subprocess.CompletedProcess[str], said: str) -> None:
     assert result.returncode == 1, result.stderr
     assert said in result.stderr
     last = result.stderr.strip().splitlines()[-1]
@@ -105,7 +105,7 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     for what, name in [("labels", "l.csv"), ("pool", "p.parquet"), ("decisions", "d.jsonl"), ("model", "m")]:
         assert run("export", what, "--run", folder, "--to", finished / name).returncode == 0
     assert (finished / "m" / "card.json").is_file()
-    one_line(
+    assert_one_line(
         run("predict", "--run", folder, "--input", finished / "no.jsonl", "--output", finished / "o.jsonl"), "no.jsonl"
     )
 
@@ -120,14 +120,14 @@ def test_a_model_folder_without_its_files(finished: Path) -> None:
         broken = run(
             "predict", "--run", finished / "run", "--input", finished / "in.jsonl", "--output", finished / "o.jsonl"
         )
-        one_line(broken, newest.name)
+        assert_one_line(broken, newest.name)
     finally:
         moved.write_text(card)
 
 
 def test_what_a_run_began_with_cannot_change(finished: Path) -> None:
     changed = run("run", finished / "kills.yaml", "--run", finished / "run", "--set", "seed=5")
-    one_line(changed, "was begun with seed=0")
+    assert_one_line(changed, "was begun with seed=0")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     config = write_inputs(tmp_path, documents=5)
     filled = [argument.format(config=config) for argument in arguments]
     run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
-    one_line(run(*filled, *run_folder), said)
+    assert_one_line(run(*filled, *run_folder), said)
     if "did you mean" in said or "people" in said:
         assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
 
@@ -171,7 +171,7 @@ def test_a_model_that_is_gone_is_learned_anew_though_the_run_is_over(finished: P
 def test_a_lost_database_is_told_and_not_made_anew(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
     (tmp_path / "run" / "discover.db").unlink()
-    one_line(run("status", "--run", tmp_path / "run"), "discover.db is missing or empty")
+    assert_one_line(run("status", "--run", tmp_path / "run"), "discover.db is missing or empty")
     assert not (tmp_path / "run" / "discover.db").exists()
 
 
@@ -179,7 +179,7 @@ def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> No
     config = write_inputs(tmp_path, documents=60, method="top")
     run("import", config, tmp_path / "documents.jsonl.gz", "--run", tmp_path / "run")
     wild = ["--set", "learn.learning_rate=1e20", "--set", "learn.head_learning_rate=1e30"]
-    one_line(run("run", config, "--run", tmp_path / "run", *wild), "lower learn.learning_rate")
+    assert_one_line(run("run", config, "--run", tmp_path / "run", *wild), "lower learn.learning_rate")
     assert run("run", config, "--run", tmp_path / "run", "--rounds", 1).returncode == 0
 
 
@@ -187,7 +187,7 @@ def test_a_running_loop_keeps_its_config(finished: Path) -> None:
     with RunFolder(finished / "run").lock():
         before = (finished / "run" / "config.yaml").read_text()
         refused = run("run", finished / "kills.yaml", "--run", finished / "run", "--set", "label.question=Changed")
-        one_line(refused, "another process is running the loop")
+        assert_one_line(refused, "another process is running the loop")
         assert (finished / "run" / "config.yaml").read_text() == before
 
 
@@ -220,7 +220,7 @@ def mounted(options: str) -> Iterator[Path]:
 def test_a_read_only_folder(tmp_path: Path) -> None:
     config = write_inputs(tmp_path, documents=5)
     with mounted("size=1m,ro") as folder:
-        one_line(run("run", config, "--run", folder / "run"), "must be writable, but Read-only file system")
+        assert_one_line(run("run", config, "--run", folder / "run"), "must be writable, but Read-only file system")
 
 
 def test_an_output_that_cannot_be_written(finished: Path, tmp_path: Path) -> None:
@@ -228,20 +228,20 @@ def test_an_output_that_cannot_be_written(finished: Path, tmp_path: Path) -> Non
     texts.write_text('{"text": "a brake defect, customers return the model"}\n')
     with mounted("size=1m,ro") as folder:
         command = ["predict", "--run", finished / "run", "--input", texts, "--output", folder / "answers.jsonl"]
-        one_line(run(*command), "cannot be written (Read-only file system)")
+        assert_one_line(run(*command), "cannot be written (Read-only file system)")
 
 
 def test_what_the_system_refuses_is_told_in_one_line(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
     (tmp_path / "run" / "report.html").unlink()
     (tmp_path / "run" / "report.html").mkdir()
-    one_line(run("report", "--run", tmp_path / "run"), "the system refused (Is a directory)")
+    assert_one_line(run("report", "--run", tmp_path / "run"), "the system refused (Is a directory)")
 
 
 def test_a_run_folder_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = write_inputs(tmp_path, documents=5)
-    one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable, but Not a directory")
+    assert_one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable, but Not a directory")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_run_folder_below_a_file(tmp_path: Path) -> None:
 def test_a_full_disk(tmp_path: Path, size: str, said: str) -> None:
     config = write_inputs(tmp_path, documents=2000)
     with mounted(f"size={size}") as folder:
-        one_line(run("import", config, tmp_path / "documents.jsonl.gz", "--run", folder / "run"), said)
+        assert_one_line(run("import", config, tmp_path / "documents.jsonl.gz", "--run", folder / "run"), said)
 
 
 def test_wrong_usage_is_status_2() -> None:

@@ -96,3 +96,18 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiscoverError, match="must be writable"):
         RunFolder(tmp_path / "file" / "run").create()
+
+
+def test_a_replacement_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "card.json").write_text("old")
+
+    def refuse(_name: str) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr("discover.run.crashpoint", refuse)  # it stands between moving the old aside and the new in
+    with pytest.raises(OSError, match="no"), publish(target) as scratch:
+        scratch.mkdir()
+        (scratch / "card.json").write_text("new")
+    assert (target / "card.json").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["model"]

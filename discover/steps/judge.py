@@ -25,13 +25,13 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     audit_probabilities = learner.predict_proba(np.array([row.document_id for row in audited], np.int64))
     audit_truth = np.array([index[row.label] for row in audited], np.int64)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
-    tested = _test_set(campaign, index)
+    tested, held_out = _test_set(campaign, index)
     row: dict[str, Any] = {
         "round": round_,
         "arm": arm,
         "strategy": campaign.strategies[arm],
         "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
-        "pool": (campaign.output("", round_, "intake") or {})["stored"] - len(campaign.pool.ids(split="test")[0]),
+        "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
     }
@@ -54,13 +54,13 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     return Finished(output | {"decide": decided}, commit)
 
 
-def _test_set(campaign: Campaign, index: dict[str, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(n,) row ids and (n,) classes of the held-out documents, ordered by public id."""
+def _test_set(campaign: Campaign, index: dict[str, int]) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:
+    """(n,) row ids and (n,) classes of held-out documents whose truth is known, by public id; how many are held out."""
     documents = list(campaign.documents(split="test"))
     truths = simulation.truths(campaign, documents)
     pairs = [(document.id, index[truth]) for document, truth in zip(documents, truths, strict=True) if truth in index]
     found = np.array(pairs, np.int64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+    return (found[:, 0], found[:, 1]), len(documents)
 
 
 def _scores(probabilities: NDArray[np.float64], truth: NDArray[np.int64], classes: list[str]) -> dict[str, Any]:
