@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from discover.campaign import Campaign
 
 SHOWN_LINES = 20  # of a file's bad lines
+BENCH_RULES = ("initial", "batch", "budget", "balanced", "noise", "temperature", "floor", "test_limit")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -162,6 +163,20 @@ def _predict(options: argparse.Namespace) -> None:
     predict(_open(options.run), options.input, options.output)
 
 
+def _bench(options: argparse.Namespace) -> None:
+    from discover.bench.config import BenchConfig
+    from discover.commands.bench import bench
+    from discover.config import validate
+
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    settings = {name: given[name] for name in given.keys() & BenchConfig.model_fields.keys()}
+    rules = {name: given[name] for name in BENCH_RULES}
+    if options.candidates:
+        rules["candidates"] = {"count": options.candidates}
+    settings |= {"rules": rules, "whole_pool": options.candidates == 0}
+    bench(validate(BenchConfig, settings, "discover bench"), options.json)
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from discover import doctor
 
@@ -223,9 +238,45 @@ def _parser() -> argparse.ArgumentParser:
     command = add("predict", _predict, "label a file with the newest model", run=True)
     command.add_argument("--input", type=Path, required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="FILE")
+    _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
+
+
+def _add_bench(command: argparse.ArgumentParser) -> None:
+    """The arguments of `discover bench`; several of the plural ones may be given, or the flag repeated."""
+
+    def several(flag: str, name: str, metavar: str, text: str, **given: Any) -> None:
+        command.add_argument(flag, dest=name, nargs="+", action="extend", metavar=metavar, help=text, **given)
+
+    several("--train", "train", "F", "JSONL (.gz), CSV or Parquet with `text` and `label`", type=Path, required=True)
+    several("--test", "test", "F", "one for each of --train, in their order", type=Path, required=True)
+    several("--strategy", "strategies", "S", "as in a config, with options: margin, path/file.py:name,key=value …")
+    several(
+        "--learner", "learners", "L", "head, top, full … with settings: top,layers=3,epochs=8; or path/file.py:name"
+    )
+    command.add_argument("--seeds", type=_natural, default=10, metavar="N", help="campaigns an arm; default 10")
+    command.add_argument("--initial", type=_natural, default=25, metavar="I", help="seed labels; default 25")
+    command.add_argument("--batch", type=_natural, default=25, metavar="B", help="questions a round; default 25")
+    command.add_argument("--budget", type=_natural, default=525, metavar="T", help="labels in all; default 525")
+    command.add_argument("--output", type=_folder, required=True, metavar="DIR", help="what is finished there is kept")
+    command.add_argument(
+        "--balanced", action="store_true", help="seed labels evenly over the classes: an advantage, it takes an oracle"
+    )
+    command.add_argument("--noise", type=float, default=0.0, metavar="P", help="share of wrong answers; default 0")
+    command.add_argument("--temperature", type=float, default=0.0, help="of the draw; default 0, deterministic")
+    command.add_argument("--floor", type=float, default=0.0, help="share of the draw that is uniform; default 0")
+    command.add_argument(
+        "--candidates", type=_natural, default=2000, metavar="N", help="a round; default 2000; 0: the whole pool"
+    )
+    command.add_argument(
+        "--test-limit", type=_natural, default=0, metavar="N", help="test on a uniform sample; default 0: on all"
+    )
+    command.add_argument("--target", type=float, metavar="A", help="accuracy to reach; default: what random ends with")
+    command.add_argument("--no-full", dest="full", action="store_false", help="do not train on all labels as well")
+    command.add_argument("--jobs", type=_natural, metavar="N", help="processes; default: one a core")
+    command.add_argument("--json", action="store_true", help="print the summary")
 
 
 def _folder(text: str) -> Path:

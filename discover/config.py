@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -15,6 +15,8 @@ from discover.pool.config import PoolConfig
 from discover.query.config import QueryConfig
 from discover.run import publish
 from discover.strict import Strict
+
+Model = TypeVar("Model", bound=Strict)
 
 
 class CrawlConfig(Strict):
@@ -85,11 +87,20 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         _override(content, override)
     if not content.get("name"):
         content["name"] = path.resolve().parent.name if path.stem == "config" else path.stem
+    return validate(Config, content, str(path))
+
+
+def validate(model: type[Model], content: dict[str, Any], where: str) -> Model:
+    """Settings out of plain values.
+
+    Raises:
+        DiscoverError: a key is unknown, and the nearest known one is named; or a value does not fit.
+    """
     try:
-        config = Config.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise DiscoverError(f"{path}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
-    return config
+        problems = "; ".join(_explain(problem, model) for problem in error.errors())
+        raise DiscoverError(f"{where}: {problems}") from error
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -115,10 +126,10 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise DiscoverError(f"--set {override!r}: the value must be YAML") from error
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: type[Strict]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1])
+        known = _known_keys(problem["loc"][:-1], root)
         close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
         advice = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(known)}"
         return f"unknown key {where!r}: {advice}"
@@ -128,8 +139,8 @@ def _explain(problem: Any) -> str:
     return f"{where!r}: {message}, got {problem['input']!r:.80}"
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    model: Any = Config
+def _known_keys(location: tuple[Any, ...], root: type[Strict]) -> list[str]:
+    model: Any = root
     for part in location:
         annotation = model.model_fields[part].annotation
         model = next(

@@ -8,6 +8,8 @@ import pkgutil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from discover.errors import DiscoverError
 
 
@@ -15,6 +17,25 @@ def names(package: str) -> list[str]:
     """The plug-ins in a package: one for each file, in alphabetical order."""
     paths = importlib.import_module(package).__path__
     return sorted(module.name for module in pkgutil.iter_modules(paths) if not module.name.startswith("_"))
+
+
+def split(word: str) -> tuple[str, dict[str, Any]]:
+    """``name,key=value,…`` as a command line gives it: the name, and its options, whose values are YAML.
+
+    Raises:
+        DiscoverError: an option has no value, or one that is not YAML.
+    """
+    name, *settings = word.split(",")
+    options = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        try:
+            options[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            equals = ""
+        if not equals:
+            raise DiscoverError(f"{word!r}: name,key=value,… is expected, with YAML values, got {setting!r}")
+    return name.strip(), options
 
 
 def load(package: str, word: str) -> Any:

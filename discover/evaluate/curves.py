@@ -1,6 +1,6 @@
 """learning_curve.png: accuracy against labels, one line and one shaded interval for each arm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ from discover.run import publish
 
 # Blue, orange, green, purple, grey: told apart by the colour-blind, in the order of the report's arms.
 COLOURS = ("#2563c9", "#d1700f", "#15803d", "#7e3bb5", "#64748b")
+STROKES = ("-", "--", ":", "-.")  # when the colours are used up
+FEW = 6  # arms whose legend leaves the curves to be seen
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,13 @@ class Series:
     high: Sequence[float]
 
 
-def draw(series: Sequence[Series], path: Path, title: str = "", score: str = "test accuracy") -> None:
+def draw(
+    series: Sequence[Series],
+    path: Path,
+    title: str = "",
+    score: str = "test accuracy",
+    levels: Mapping[str, float] | None = None,
+) -> None:
     """Draw the curves of a run's arms and publish them as a PNG of 1400 x 875 pixels, legible at half of that.
 
     Args:
@@ -33,6 +41,7 @@ def draw(series: Sequence[Series], path: Path, title: str = "", score: str = "te
         path: the file.
         title: above the plot.
         score: what the vertical axis shows.
+        levels: scores to compare the curves with, such as that of training on everything: a horizontal line each.
     """
     figure = Figure(figsize=(7, 4.375), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
@@ -46,12 +55,15 @@ def draw(series: Sequence[Series], path: Path, title: str = "", score: str = "te
             one.labels,
             one.score,
             color=colour,
+            linestyle=STROKES[index // len(COLOURS) % len(STROKES)],
             marker="o",
             markersize=5,
             linewidth=2.2,
             label=_plain(one.name),
             zorder=3,
         )
+    for name, level in (levels or {}).items():
+        axes.axhline(level, color="#334155", linewidth=1.2, linestyle=(0, (6, 3)), label=_plain(name))
     axes.set_title(_plain(title), loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel("labels", fontsize=12)
     axes.set_ylabel(f"{score} (shaded: 95% interval)", fontsize=12)
@@ -63,7 +75,8 @@ def draw(series: Sequence[Series], path: Path, title: str = "", score: str = "te
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     if axes.has_data():
-        axes.legend(loc="lower right", fontsize=12, frameon=False)
+        few = len(axes.get_lines()) <= FEW
+        axes.legend(loc="lower right", fontsize=12 if few else 8, ncols=1 if few else 2, frameon=False)
     with publish(path) as scratch:
         figure.savefig(scratch, format="png", metadata={"Software": None})
 

@@ -5,15 +5,18 @@ of the last round, the newest, and a uniform share, which keeps every document r
 and seed: the same documents give the same draw in whatever order a crawl found them.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from modAL.uncertainty import classifier_margin
 from numpy.typing import NDArray
 
 from discover.embed.index import Index
 from discover.embed.vectors import VectorStore
 from discover.query.config import CandidateConfig
+from discover.query.view import View
 
 ANCHORS = 16  # labelled documents whose neighbours are looked up; an exact search costs the same for each
 DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
@@ -104,6 +107,16 @@ def draw_uniformly(
     positions = _uniform_order(store, barred, n, seed)[:n]
     eligible = len(store) - len(_positions(store, np.unique(barred)))
     return np.asarray(store.ids)[positions], -np.log(eligible - np.arange(len(positions), dtype=np.float64))
+
+
+def most_uncertain(view: View) -> NDArray[np.int64]:
+    """(n,) row ids of a view, those with the smallest margin first: `draw` takes them in the next round."""
+    return view.ids[np.argsort(classifier_margin(view, view.X), kind="stable")]
+
+
+def seed_of(seed: int, round_: int, purpose: str) -> int:
+    """A 63-bit seed of its own for each round and purpose of a campaign."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{round_}:{purpose}".encode()).digest()[:8], "big") >> 1
 
 
 def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: int) -> Positions:

@@ -1,7 +1,5 @@
 """Step 2: which documents to ask about. The picks are logged, each with the probability that it had, and queued."""
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
@@ -153,6 +151,4 @@ def _suggestions(campaign: Campaign, asking: NDArray[np.int64], learner: Learner
 
 
 def _seed(campaign: Campaign, round_: int, purpose: str) -> int:
-    """A 63-bit seed of its own for each round and purpose."""
-    digest = hashlib.sha256(f"{campaign.config.seed}:{round_}:{purpose}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
+    return candidates.seed_of(campaign.config.seed, round_, purpose)

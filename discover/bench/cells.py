@@ -1,0 +1,159 @@
+"""A cell: one campaign of a bench, and its file. The file's name holds a digest of all that the campaign depends on.
+
+A finished cell is never computed again; whatever is set otherwise makes another cell.
+"""
+
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import discover
+from discover import plugins
+from discover.bench import learners
+from discover.bench.config import FULL, PASSIVE, BenchConfig
+from discover.errors import DiscoverError
+from discover.learn.config import LearnConfig
+from discover.pool.labelled import Dataset
+from discover.query.strategy import Strategy, load_strategy
+from discover.run import publish
+from discover.simulate import Round, SimulationConfig
+
+FORMAT = 1  # raised when the same settings no longer give the same figures
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One campaign.
+
+    Attributes:
+        dataset, learner, strategy, seed: which; words as on the command line.
+        rules: of its campaign.
+        path: its file.
+    """
+
+    dataset: str
+    learner: str
+    strategy: str
+    seed: int
+    rules: SimulationConfig
+    path: Path
+
+    @property
+    def arm(self) -> tuple[str, str, str]:
+        """Dataset, learner and strategy."""
+        return self.dataset, self.learner, self.strategy
+
+
+def plan(config: BenchConfig, datasets: Sequence[Dataset], encoder: str) -> list[Cell]:
+    """The cells that a command asks for, in the order of the results.
+
+    Args:
+        config: the command.
+        datasets: as read.
+        encoder: version of the encoder.
+
+    Raises:
+        DiscoverError: a strategy or learner is unknown, or one of their options.
+    """
+    strategies = {word: _described_strategy(word) for word in dict.fromkeys([PASSIVE, *config.strategies])}
+    if config.full:
+        strategies[FULL] = {}
+    methods = {word: _described_learner(word) for word in dict.fromkeys(config.learners)}
+    return [
+        _cell(config, dataset, (learner, strategy, seed), {"encoder": encoder, **method, **description})
+        for dataset in datasets
+        for learner, method in methods.items()
+        for strategy, description in strategies.items()
+        for seed in range(1 if strategy == FULL else config.seeds)
+    ]
+
+
+def strategy_of(word: str) -> Strategy:
+    """The strategy of a word with options; training on everything asks about everything at once, in any order.
+
+    Raises:
+        DiscoverError: there is none, or an option is not its own.
+    """
+    return load_strategy(PASSIVE) if word == FULL else load_strategy(*plugins.split(word))
+
+
+def write(cell: Cell, rounds: Sequence[Round], dataset: Dataset, threads: int) -> None:
+    """Publish a finished cell."""
+    rows = [{key: value for key, value in asdict(one).items() if key != "asked"} for one in rounds]
+    seeds = [] if cell.strategy == FULL else [dataset.public_ids[row] for row in rounds[0].asked]
+    names = {"dataset": cell.dataset, "learner": cell.learner, "strategy": cell.strategy, "seed": cell.seed}
+    content = {**names, "threads": threads, "seed_documents": seeds, "rounds": rows}
+    with publish(cell.path) as scratch:
+        scratch.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def read(cell: Cell) -> dict[str, Any] | None:
+    """A finished cell; None where it is not there, or damaged."""
+    try:
+        found = json.loads(cell.path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("rounds") else None
+
+
+def check_start(cell: Cell, content: dict[str, Any], started: dict[tuple[Any, ...], Any]) -> None:
+    """See that all arms begin alike: the same seed labels, and of one learner the same accuracy with them.
+
+    Args:
+        cell: which.
+        content: of its file.
+        started: what the cells seen so far began with; added to.
+
+    Raises:
+        DiscoverError: this one began otherwise.
+    """
+    if cell.strategy == FULL:
+        return
+    documents, accuracy = content["seed_documents"], content["rounds"][0]["accuracy"]
+    # Another number of threads may give other last bits, and with them another answer to a document.
+    group = (cell.dataset, cell.seed, cell.learner, content["threads"])
+    for key, found in ((group[:2], documents), (group, accuracy)):
+        if started.setdefault(key, found) != found:
+            what = "seed labels" if found is documents else f"accuracy {accuracy} with them"
+            raise DiscoverError(
+                f"on {cell.dataset} with seed {cell.seed}, all arms must start alike, but {cell.strategy} with "
+                f"{cell.learner} has other {what} than the arms before it: a learner of your own needs a fixed seed; "
+                f"else remove {cell.path.parent} and start anew"
+            )
+
+
+def _cell(config: BenchConfig, dataset: Dataset, arm: tuple[str, str, int], depends: dict[str, Any]) -> Cell:
+    learner, strategy, seed = arm
+    rules = config.rules_for(strategy, dataset.n)
+    depends = {
+        "format": FORMAT,
+        "discover": discover.__version__,
+        "dataset": [dataset.name, dataset.digest],
+        "arm": arm,
+        "rules": rules.model_dump(),
+        **depends,
+    }
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+    name = re.sub(r"[^\w.=+-]+", "_", f"{dataset.name}-{learner}-{strategy}-{seed}")[-120:]
+    return Cell(dataset.name, learner, strategy, seed, rules, config.output / "cells" / f"{name}-{digest}.json")
+
+
+def _described_strategy(word: str) -> dict[str, Any]:
+    strategy = strategy_of(word)
+    return {"options": plugins.split(word)[1], "strategy_code": _code(inspect.getsourcefile(strategy.function))}
+
+
+def _described_learner(word: str) -> dict[str, Any]:
+    settings: LearnConfig | None = learners.settings_of(word)
+    if settings is not None:
+        return {"learn": settings.model_dump()}
+    return {"learner_code": _code(plugins.split(word)[0].rpartition(":")[0])}
+
+
+def _code(file: str | None) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

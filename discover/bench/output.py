@@ -1,0 +1,93 @@
+"""What a bench leaves: `results.jsonl`, `summary.json`, a picture for each dataset; and the table that it prints."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from discover.bench.config import FULL
+from discover.bench.summary import FIELDS, Found
+from discover.evaluate.curves import Series, draw
+from discover.run import publish
+
+
+def write(found: Found, summary: dict[str, Any], output: Path) -> None:
+    """Rewrite the files of a bench's folder, whole."""
+    with publish(output / "results.jsonl") as scratch, scratch.open("w", encoding="utf-8") as lines:
+        for cell, content in found:
+            names = {"dataset": cell.dataset, "learner": cell.learner, "strategy": cell.strategy, "seed": cell.seed}
+            for row in content["rounds"]:
+                lines.write(json.dumps(names | {field: row[field] for field in FIELDS}, ensure_ascii=False) + "\n")
+    with publish(output / "summary.json") as scratch:
+        scratch.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
+        _draw([arm for arm in summary["arms"] if arm["dataset"] == dataset], output / f"curves-{dataset}.png", dataset)
+
+
+def table(summary: dict[str, Any]) -> Iterator[str]:
+    """Lines to print: one an arm, then what is found over all datasets."""
+    gains = {(row["dataset"], row["learner"], row["strategy"]): row for row in summary["comparisons"]}
+    for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
+        arms = [arm for arm in summary["arms"] if arm["dataset"] == dataset]
+        targets = {f"{arm['target']:.1%}" for arm in arms}
+        rows: list[tuple[str, ...]] = [
+            ("learner", "strategy", "labels", "accuracy", "aulc", "to target", "against random: aulc", "accuracy")
+        ]
+        for arm in arms:
+            gain = gains.get((dataset, arm["learner"], arm["strategy"]), {})
+            needs = arm["labels_to_target"]
+            rows.append(
+                (
+                    arm["learner"],
+                    arm["strategy"],
+                    f"{arm['labels'][-1]:g}",
+                    f"{arm['final_accuracy']:.1%}" + _plus_minus(arm["half_width"][-1]),
+                    "" if arm["strategy"] == FULL else f"{arm['aulc']:.1%}",
+                    "" if arm["strategy"] == FULL else "never" if needs is None else f"{needs:.0f}",
+                    _points(gain.get("aulc")),
+                    _points(gain.get("final_accuracy")),
+                )
+            )
+        yield f"{dataset}, mean over seeds with 95% interval; target {' or '.join(sorted(targets))} (labels to it)"
+        yield from _aligned(rows)
+    if len({arm["dataset"] for arm in summary["arms"]}) > 1 and summary["pooled"]:
+        rows = [("learner", "strategy", "datasets", "against random: aulc", "accuracy")]
+        for row in summary["pooled"]:
+            points = (_points(row[measure]) for measure in ("aulc", "final_accuracy"))
+            rows.append((row["learner"], row["strategy"], str(row["datasets"]), *points))
+        yield "all datasets, each counting the same"
+        yield from _aligned(rows)
+
+
+def _draw(arms: list[dict[str, Any]], path: Path, title: str) -> None:
+    several = len({arm["learner"] for arm in arms}) > 1
+    curves, levels = [], {}
+    for arm in arms:
+        name = f"{arm['learner']} · {arm['strategy']}" if several else arm["strategy"]
+        if arm["strategy"] == FULL:
+            levels[name] = arm["final_accuracy"]
+            continue
+        pairs = [(mean, half or 0) for mean, half in zip(arm["accuracy"], arm["half_width"], strict=True)]
+        low, high = [mean - half for mean, half in pairs], [mean + half for mean, half in pairs]
+        curves.append(Series(name, arm["labels"], arm["accuracy"], low, high))
+    draw(curves, path, title, "mean test accuracy", levels)
+
+
+def _points(difference: dict[str, Any] | None) -> str:
+    """A difference in percentage points, its interval, and Holm's p."""
+    if difference is None:
+        return ""
+    text = f"{100 * difference['mean']:+.1f}"
+    if difference["low"] is not None:
+        text += f" [{100 * difference['low']:+.1f}, {100 * difference['high']:+.1f}]"
+    return text + (f" p {difference['p_holm']:.3f}" if difference.get("p_holm") is not None else "")
+
+
+def _plus_minus(half: float | None) -> str:
+    return "" if half is None else f" ±{100 * half:.1f}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

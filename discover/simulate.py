@@ -1,0 +1,203 @@
+"""A campaign on labelled files: everything as in the loop, but answers come from an array and nothing is stored.
+
+The seed labels are drawn at random; then, round by round, candidates are drawn through the index, the strategy chooses
+a batch among them, the answers are taught, and the test documents say how good the learner has become. Left out: the
+database, the audit sample (test labels are known), near-duplicates, growth of the pool.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from discover.embed.index import Index
+from discover.embed.vectors import Encodes, VectorStore, embed_new
+from discover.evaluate import metrics
+from discover.learn.learner import Learner
+from discover.pool.labelled import Dataset
+from discover.query import candidates
+from discover.query.acquire import Picks
+from discover.query.config import CandidateConfig
+from discover.query.view import PastRound, Progress, View
+from discover.strict import Strict
+
+Strategy = Callable[[View, int, np.random.Generator], Picks]
+Ids = NDArray[np.int64]
+
+
+class SimulationConfig(Strict):
+    """What a simulated campaign may spend, and how it is asked, answered and measured."""
+
+    initial: int = Field(25, ge=1, description="seed labels, drawn uniformly")
+    batch: int = Field(25, ge=1, description="questions a round")
+    budget: int = Field(525, ge=1, description="labels in all, seed labels included; the pool's end is the end as well")
+    balanced: bool = Field(False, description="seed labels spread evenly over the classes, which takes an oracle")
+    noise: float = Field(0.0, ge=0, lt=1, description="share of the answers replaced by another class")
+    temperature: float = Field(0.0, ge=0, description="as in query.temperature")
+    floor: float = Field(0.0, ge=0, le=1, description="as in query.floor")
+    candidates: CandidateConfig = CandidateConfig()
+    test_limit: int = Field(0, ge=0, description="test documents, drawn uniformly, the same ones always; 0: all")
+
+
+class Arena:
+    """A dataset with its vectors: what campaigns are played on.
+
+    Args:
+        dataset: the documents.
+        folder: where their vectors are kept; they are memory-mapped, so processes share them.
+        version: of the encoder.
+        dimension: of a vector.
+    """
+
+    def __init__(self, dataset: Dataset, folder: Path, version: str, dimension: int):
+        self.dataset = dataset
+        self._pool = VectorStore(folder / dataset.digest / "pool", version, dimension)
+        self._test = VectorStore(folder / dataset.digest / "test", version, dimension)
+        self.index = Index(self._pool, folder / dataset.digest / "pool")
+
+    def embed(self, encoder: Encodes) -> None:
+        """Encode the documents that have no vector yet."""
+        for store, ids in ((self._pool, self.dataset.pool), (self._test, self.dataset.test)):
+            public_ids = [self.dataset.public_ids[row] for row in ids]
+            embed_new(encoder, store, ids, public_ids, self.texts)
+        self.index.update()
+
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """The texts of row ids, aligned with them."""
+        return [self.dataset.texts[row] for row in ids]
+
+    def vectors(self, ids: Sequence[int] | Ids) -> NDArray[np.float32]:
+        """(k, d) vectors of row ids, aligned with them."""
+        rows = np.asarray(ids, np.int64)
+        found = np.empty((len(rows), self._pool.dimension), np.float32)
+        for store, here in ((self._pool, rows < self.dataset.n), (self._test, rows >= self.dataset.n)):
+            found[here] = store.vectors(rows[here])
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """A round as it ended.
+
+    Attributes:
+        asked: (k,) row ids of its questions, in the order of the draw; of round 0 the seed labels.
+        labels: answers so far.
+        accuracy, macro_f1, ece: on the test documents.
+        seconds: of training.
+        select_seconds: from drawing candidates to the picks.
+    """
+
+    asked: Ids
+    labels: int
+    accuracy: float
+    macro_f1: float
+    ece: float
+    seconds: float
+    select_seconds: float
+
+
+def play(arena: Arena, learner: Learner, strategy: Strategy, config: SimulationConfig, seed: int) -> Iterator[Round]:
+    """Play one campaign; each round is given as soon as it is measured.
+
+    Seed labels, candidates and noise depend on the seed and on public ids alone: they are the same in every arm.
+
+    Args:
+        arena: the documents.
+        learner: one that knows nothing yet, over the arena's row ids.
+        strategy: any function (view, n, rng) -> Picks.
+        config: the rules.
+        seed: of all draws.
+    """
+    answers = answers_of(arena.dataset, config.noise, seed)
+    tested = arena.dataset.test[: config.test_limit or None]
+    budget = min(config.budget, arena.dataset.n)
+    asked, uncertain, selecting = [seed_documents(arena, config, seed)], np.empty(0, np.int64), 0.0
+    while True:
+        started = time.perf_counter()
+        learner.teach(asked[-1], answers[asked[-1]])
+        taught = time.perf_counter() - started
+        spent = sum(map(len, asked))
+        yield Round(asked[-1], spent, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
+        if spent >= budget:
+            return
+        started = time.perf_counter()
+        view = _view(arena, learner, config, asked, answers, (uncertain, seed))
+        rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
+        picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
+        asked.append(view.ids[picks.indices])
+        uncertain = candidates.most_uncertain(view) if config.candidates.uncertain else uncertain
+        selecting = time.perf_counter() - started
+
+
+def seed_documents(arena: Arena, config: SimulationConfig, seed: int) -> Ids:
+    """(k,) row ids of the seed labels, in the order of the draw."""
+    store, count = arena.index.store, min(config.initial, arena.dataset.n)
+    seed = candidates.seed_of(seed, 0, "seed labels")
+    if not config.balanced:
+        return candidates.draw_uniformly(store, (), count, seed)[0]
+    order = candidates.draw_uniformly(store, (), arena.dataset.n, seed)[0]
+    y = arena.dataset.y[order]
+    turn = np.empty(len(order), np.int64)  # the first of every class, then the second of every class, and so on
+    for one in np.unique(y):
+        turn[y == one] = np.arange((y == one).sum())
+    return order[np.argsort(turn, kind="stable")[:count]]
+
+
+def answers_of(dataset: Dataset, noise: float, seed: int) -> Ids:
+    """(n,) what an annotator says of each document of the pool: with probability ``noise`` another class, uniformly.
+
+    Decided for each document by a hash of seed and public id, so that asking twice, or in another arm, changes nothing.
+    """
+    answers = dataset.y[: dataset.n].copy()
+    for row, public_id in enumerate(dataset.public_ids[: dataset.n] if noise else []):
+        digest = hashlib.sha256(f"noise {seed} {public_id}".encode()).digest()
+        if int.from_bytes(digest[:8], "big") < noise * 2**64:
+            step = 1 + int.from_bytes(digest[8:16], "big") % (len(dataset.classes) - 1)
+            answers[row] = (answers[row] + step) % len(dataset.classes)
+    return answers
+
+
+def _view(
+    arena: Arena, learner: Learner, config: SimulationConfig, asked: list[Ids], answers: Ids, chance: tuple[Ids, int]
+) -> View:
+    """The candidates of the next round, as `steps.choose` draws and shows them."""
+    round_, (uncertain, seed) = len(asked), chance
+    labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
+    drawn = candidates.draw(
+        arena.index,
+        excluded=labelled,
+        labelled=labelled,
+        uncertain=uncertain,
+        config=config.candidates,
+        seed=candidates.seed_of(seed, round_, "candidates"),
+    )
+    past = tuple(PastRound(number) for number in range(round_))
+    return View(
+        ids=drawn.ids,
+        generator=drawn.generator,
+        age=np.full(len(drawn), float(round_)),
+        costs=np.ones(len(drawn)),
+        temperature=config.temperature,
+        floor=config.floor,
+        progress=Progress(len(labelled), min(config.budget, arena.dataset.n), past),
+        make_vectors=lambda: arena.vectors(drawn.ids),
+        make_probabilities=lambda: learner.predict_proba(drawn.ids),
+        make_labelled_vectors=lambda: arena.vectors(labelled),
+        make_labels=lambda: answers[labelled],
+    )
+
+
+def _scores(learner: Learner, tested: Ids, truth: Ids) -> tuple[float, float, float]:
+    """Accuracy, macro-F1 and calibration error."""
+    probabilities = learner.predict_proba(tested)
+    predicted = probabilities.argmax(axis=1)
+    return (
+        metrics.accuracy(predicted, truth),
+        metrics.macro_f1(predicted, truth),
+        metrics.calibration_error(probabilities, truth),
+    )
