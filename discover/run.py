@@ -65,7 +65,7 @@ class RunFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise DiscoverError(
-                    f"another process is running the loop in {self.root}: wait for it, or stop it, then try again"
+                    f"another process is at work in {self.root}: wait for it, or stop it, then try again"
                 ) from error
             yield
 

@@ -126,7 +126,16 @@ def play(arena: Arena, learner: Learner, strategy: Strategy, config: SimulationC
         if spent >= budget:
             return
         started = time.perf_counter()
-        view = _view(arena, learner, config, asked, answers, (uncertain, seed))
+        labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
+        drawn = candidates.draw(
+            arena.index,
+            excluded=labelled,
+            labelled=labelled,
+            uncertain=uncertain,
+            config=config.candidates,
+            seed=candidates.seed_of(seed, len(asked), "candidates"),
+        )
+        view = _view(arena, learner, config, drawn, asked, answers)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
         asked.append(view.ids[picks.indices])
@@ -163,24 +172,20 @@ def answers_of(dataset: Dataset, noise: float, seed: int) -> Ids:
 
 
 def _view(
-    arena: Arena, learner: Learner, config: SimulationConfig, asked: list[Ids], answers: Ids, chance: tuple[Ids, int]
+    arena: Arena,
+    learner: Learner,
+    config: SimulationConfig,
+    drawn: candidates.Candidates,
+    asked: list[Ids],
+    answers: Ids,
 ) -> View:
-    """The candidates of the next round, as `steps.choose` draws and shows them."""
-    round_, (uncertain, seed) = len(asked), chance
-    labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
-    drawn = candidates.draw(
-        arena.index,
-        excluded=labelled,
-        labelled=labelled,
-        uncertain=uncertain,
-        config=config.candidates,
-        seed=candidates.seed_of(seed, round_, "candidates"),
-    )
-    past = tuple(PastRound(number) for number in range(round_))
+    """What the strategy sees, as `steps.choose` shows it; all documents were found before the first round."""
+    labelled = np.concatenate(asked)
+    past = tuple(PastRound(number) for number in range(len(asked)))
     return View(
         ids=drawn.ids,
         generator=drawn.generator,
-        age=np.full(len(drawn), float(round_)),
+        age=np.full(len(drawn), float(len(asked))),
         costs=np.ones(len(drawn)),
         temperature=config.temperature,
         floor=config.floor,

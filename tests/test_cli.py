@@ -187,7 +187,7 @@ def test_a_running_loop_keeps_its_config(finished: Path) -> None:
     with RunFolder(finished / "run").lock():
         before = (finished / "run" / "config.yaml").read_text()
         refused = run("run", finished / "kills.yaml", "--run", finished / "run", "--set", "label.question=Changed")
-        assert_one_line(refused, "another process is running the loop")
+        assert_one_line(refused, "another process is at work")
         assert (finished / "run" / "config.yaml").read_text() == before
 
 

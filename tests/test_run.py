@@ -87,7 +87,7 @@ def test_one_loop_a_folder(tmp_path: Path) -> None:
     program = f"from discover.run import RunFolder\nwith RunFolder({str(tmp_path)!r}).lock(): print('held')"
     with folder.lock():
         held = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert "another process is running the loop" in held.stderr
+    assert "another process is at work" in held.stderr
     free = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert free.stdout == "held\n"
 

@@ -29,32 +29,30 @@ def table(summary: dict[str, Any]) -> Iterator[str]:
     gains = {(row["dataset"], row["learner"], row["strategy"]): row for row in summary["comparisons"]}
     for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
         arms = [arm for arm in summary["arms"] if arm["dataset"] == dataset]
-        targets = {f"{arm['target']:.1%}" for arm in arms}
         rows: list[tuple[str, ...]] = [
             ("learner", "strategy", "labels", "accuracy", "aulc", "to target", "against random: aulc", "accuracy")
         ]
         for arm in arms:
             gain = gains.get((dataset, arm["learner"], arm["strategy"]), {})
-            needs = arm["labels_to_target"]
             rows.append(
                 (
-                    arm["learner"],
-                    arm["strategy"],
+                    _short(arm["learner"]),
+                    _short(arm["strategy"]),
                     f"{arm['labels'][-1]:g}",
                     f"{arm['final_accuracy']:.1%}" + _plus_minus(arm["half_width"][-1]),
                     "" if arm["strategy"] == FULL else f"{arm['aulc']:.1%}",
-                    "" if arm["strategy"] == FULL else "never" if needs is None else f"{needs:.0f}",
+                    "" if arm["strategy"] == FULL else f"{_labels(arm)} to {arm['target']:.1%}",
                     _points(gain.get("aulc")),
                     _points(gain.get("final_accuracy")),
                 )
             )
-        yield f"{dataset}, mean over seeds with 95% interval; target {' or '.join(sorted(targets))} (labels to it)"
+        yield f"{dataset}: means over {max(arm['seeds'] for arm in arms)} seeds, 95% intervals, p by Holm"
         yield from _aligned(rows)
     if len({arm["dataset"] for arm in summary["arms"]}) > 1 and summary["pooled"]:
         rows = [("learner", "strategy", "datasets", "against random: aulc", "accuracy")]
         for row in summary["pooled"]:
             points = (_points(row[measure]) for measure in ("aulc", "final_accuracy"))
-            rows.append((row["learner"], row["strategy"], str(row["datasets"]), *points))
+            rows.append((_short(row["learner"]), _short(row["strategy"]), str(row["datasets"]), *points))
         yield "all datasets, each counting the same"
         yield from _aligned(rows)
 
@@ -63,7 +61,8 @@ def _draw(arms: list[dict[str, Any]], path: Path, title: str) -> None:
     several = len({arm["learner"] for arm in arms}) > 1
     curves, levels = [], {}
     for arm in arms:
-        name = f"{arm['learner']} · {arm['strategy']}" if several else arm["strategy"]
+        name = _short(arm["strategy"])
+        name = f"{_short(arm['learner'])} · {name}" if several else name
         if arm["strategy"] == FULL:
             levels[name] = arm["final_accuracy"]
             continue
@@ -71,6 +70,15 @@ def _draw(arms: list[dict[str, Any]], path: Path, title: str) -> None:
         low, high = [mean - half for mean, half in pairs], [mean + half for mean, half in pairs]
         curves.append(Series(name, arm["labels"], arm["accuracy"], low, high))
     draw(curves, path, title, "mean test accuracy", levels)
+
+
+def _short(word: str) -> str:
+    """A word without the folders of its file."""
+    return word.rpartition("/")[2]
+
+
+def _labels(arm: dict[str, Any]) -> str:
+    return "never" if arm["labels_to_target"] is None else f"{arm['labels_to_target']:.0f}"
 
 
 def _points(difference: dict[str, Any] | None) -> str:

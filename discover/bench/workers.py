@@ -89,13 +89,13 @@ def play_all(stage: Stage, wanted: Sequence[Cell], jobs: int | None, done: Calla
     """
     ordered = sorted(wanted, key=_slowness)
     cores = len(os.sched_getaffinity(0))
-    jobs = min(jobs or cores, len(ordered))
-    if jobs <= 1:
+    jobs = jobs or cores
+    if jobs == 1 or not ordered:
         for cell in progress(ordered, len(ordered), "campaigns"):
             done(stage.play(cell))
         return
     spawn = multiprocessing.get_context("spawn")  # torch does not survive a fork
-    with ProcessPoolExecutor(jobs, spawn, initializer=_begin, initargs=(stage,)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(ordered)), spawn, initializer=_begin, initargs=(stage,)) as pool:
         try:
             with _inherited(max(1, cores // jobs)):
                 running = [pool.submit(_play, cell) for cell in ordered]

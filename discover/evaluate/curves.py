@@ -76,7 +76,8 @@ def draw(
         axes.spines[side].set_visible(False)
     if axes.has_data():
         few = len(axes.get_lines()) <= FEW
-        axes.legend(loc="lower right", fontsize=12 if few else 8, ncols=1 if few else 2, frameon=False)
+        legend = axes.legend(loc="lower right", fontsize=12 if few else 8, ncols=1 if few else 2, frameon=False)
+        legend.set_in_layout(False)  # a long name must not push the curves out
     with publish(path) as scratch:
         figure.savefig(scratch, format="png", metadata={"Software": None})
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ class Dataset:
         """(t,) row ids. A public id is a hash, so the first of them are a uniform sample."""
         return np.arange(self.n, len(self.texts))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """16 hexadecimal digits over texts, labels and split."""
         labels = (self.classes[one] for one in self.y)
