@@ -18,9 +18,11 @@ import numpy as np
 import pytest
 
 import discover
+from discover.cli import main
 from discover.query import strategies
 from discover.query.strategy import load_strategy
 from discover.query.view import View
+from tests.labelled_files import write_pair
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,6 +56,14 @@ def test_add_a_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: 
     )
     picks = strategy(view, 3, rng)
     assert set(picks.indices) == set(np.argsort(-probabilities.max(1))[:3])
+
+
+def test_a_learner_of_ones_own_in_a_bench(tmp_path: Path) -> None:
+    (tmp_path / "tfidf.py").write_text(block("Try it on your own labelled data"))
+    train, test = write_pair(tmp_path)
+    more = ["--learner", f"{tmp_path / 'tfidf.py'}:tfidf", "--seeds", "1", "--budget", "50", "--jobs", "1"]
+    assert main(["bench", "--train", str(train), "--test", str(test), "--output", str(tmp_path / "out"), *more]) == 0
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 2 * 2 + 1
 
 
 def test_the_first_screen_shows_both_commands_and_the_curve() -> None:
