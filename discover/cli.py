@@ -247,15 +247,13 @@ def _parser() -> argparse.ArgumentParser:
 def _add_bench(command: argparse.ArgumentParser) -> None:
     """The arguments of `discover bench`; several of the plural ones may be given, or the flag repeated."""
 
-    def several(flag: str, name: str, metavar: str, text: str, **given: Any) -> None:
-        command.add_argument(flag, dest=name, nargs="+", action="extend", metavar=metavar, help=text, **given)
+    def several(flag: str, name: str, metavar: str, text: str, required: bool = False) -> None:
+        command.add_argument(flag, dest=name, nargs="+", action="extend", metavar=metavar, help=text, required=required)
 
-    several("--train", "train", "F", "JSONL (.gz), CSV or Parquet with `text` and `label`", type=Path, required=True)
-    several("--test", "test", "F", "one for each of --train, in their order", type=Path, required=True)
-    several("--strategy", "strategies", "S", "as in a config, with options: margin, path/file.py:name,key=value …")
-    several(
-        "--learner", "learners", "L", "head, top, full … with settings: top,layers=3,epochs=8; or path/file.py:name"
-    )
+    several("--train", "train", "F", "JSONL (.gz), CSV or Parquet with `text` and `label`", required=True)
+    several("--test", "test", "F", "one for each of --train, in their order", required=True)
+    several("--strategy", "strategies", "S", "as in a config; options: path/file.py:name,key=value; default margin")
+    several("--learner", "learners", "L", "a method with settings: top,layers=3; or path/file.py:name; default head")
     command.add_argument("--seeds", type=_natural, default=10, metavar="N", help="campaigns an arm; default 10")
     command.add_argument("--initial", type=_natural, default=25, metavar="I", help="seed labels; default 25")
     command.add_argument("--batch", type=_natural, default=25, metavar="B", help="questions a round; default 25")
@@ -265,10 +263,18 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
         "--balanced", action="store_true", help="seed labels evenly over the classes: an advantage, it takes an oracle"
     )
     command.add_argument("--noise", type=float, default=0.0, metavar="P", help="share of wrong answers; default 0")
-    command.add_argument("--temperature", type=float, default=0.0, help="of the draw; default 0, deterministic")
-    command.add_argument("--floor", type=float, default=0.0, help="share of the draw that is uniform; default 0")
     command.add_argument(
-        "--candidates", type=_natural, default=2000, metavar="N", help="a round; default 2000; 0: the whole pool"
+        "--temperature", type=float, default=0.0, metavar="X", help="of the draw; default 0, deterministic"
+    )
+    command.add_argument(
+        "--floor", type=float, default=0.0, metavar="P", help="share of the draw that is uniform; default 0"
+    )
+    command.add_argument(
+        "--candidates",
+        type=_natural,
+        default=2000,
+        metavar="N",
+        help="candidates of a round; default 2000; 0: the whole pool",
     )
     command.add_argument(
         "--test-limit", type=_natural, default=0, metavar="N", help="test on a uniform sample; default 0: on all"

@@ -35,6 +35,10 @@ class RunFolder:
         self.learning_curve = self.root / "learning_curve.png"
         self.models = self.root / "models"
         self.vectors = self.root / "vectors"
+        self.cells = self.root / "cells"  # this and the rest: of a bench
+        self.curves = self.root / "curves"
+        self.results = self.root / "results.jsonl"
+        self.summary = self.root / "summary.json"
 
     def create(self) -> None:
         """Make the folder and check that it can be written to.
@@ -71,9 +75,10 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what a killed process left half written; the user's own files, in a run folder or not, stay."""
-        files = {"probe", self.metrics.name, self.decisions.name, self.report.name, self.learning_curve.name}
+        whole = (self.metrics, self.decisions, self.report, self.learning_curve, self.results, self.summary)
+        files = {"probe", *(path.name for path in whole)}
         ours = [path for path in self.root.glob(f"*{PARTIAL}") if (_original(path) or path).name in files]
-        for folder in (self.decision_arrays, self.models):
+        for folder in (self.decision_arrays, self.models, self.cells, self.curves):
             ours += folder.glob(f"*{PARTIAL}")
         for path in [*ours, *self.vectors.rglob(f"*{PARTIAL}")]:
             original = _original(path)

@@ -126,15 +126,7 @@ def play(arena: Arena, learner: Learner, strategy: Strategy, config: SimulationC
         if spent >= budget:
             return
         started = time.perf_counter()
-        labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
-        drawn = candidates.draw(
-            arena.index,
-            excluded=labelled,
-            labelled=labelled,
-            uncertain=uncertain,
-            config=config.candidates,
-            seed=candidates.seed_of(seed, len(asked), "candidates"),
-        )
+        drawn = _candidates(arena, config, asked, uncertain, seed)
         view = _view(arena, learner, config, drawn, asked, answers)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
@@ -169,6 +161,20 @@ def answers_of(dataset: Dataset, noise: float, seed: int) -> Ids:
             step = 1 + int.from_bytes(digest[8:16], "big") % (len(dataset.classes) - 1)
             answers[row] = (answers[row] + step) % len(dataset.classes)
     return answers
+
+
+def _candidates(
+    arena: Arena, config: SimulationConfig, asked: list[Ids], uncertain: Ids, seed: int
+) -> candidates.Candidates:
+    labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
+    return candidates.draw(
+        arena.index,
+        excluded=labelled,
+        labelled=labelled,
+        uncertain=uncertain,
+        config=config.candidates,
+        seed=candidates.seed_of(seed, len(asked), "candidates"),
+    )
 
 
 def _view(

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from discover.bench import workers
 from discover.cli import main
 from discover.evaluate.compare import aulc
+from discover.pool.document import Document
 from tests.labelled_files import LEARNER, rows, write, write_pair
 
 SMALL = ("--seeds", "2", "--initial", "10", "--batch", "10", "--budget", "30", "--candidates", "60", "--jobs", "1")
@@ -65,7 +66,7 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     summary = json.loads((output / "summary.json").read_text())
     assert summary["datasets"]["more"]["pool"] == 130
     check_summary(summary, rows_)
-    assert {path.name for path in output.glob("*.png")} == {"curves-words.png", "curves-more.png"}
+    assert {path.name for path in (output / "curves").iterdir()} == {"words.png", "more.png"}
     lines = shown.out.splitlines()
     assert sum(line.lstrip().startswith(("head", "mine.py:")) for line in lines) == 2 * 2 * 4 + 2 * 2
     assert any(line.startswith("all datasets") for line in lines)
@@ -142,10 +143,7 @@ def test_the_head_and_flags_together(files, tmp_path):
         "0.1",
     )
     assert main(command(files, output, *SMALL, *more, "--seeds", "1", learner="head")) == 0
-    labels = {row["text"]: row["label"] for row in rows(150, 1)}
-    from discover.pool.document import Document
-
-    by_id = {Document(text).public_id: label for text, label in labels.items()}
+    by_id = {Document(row["text"]).public_id: row["label"] for row in rows(150, 1)}
     for cell in cells_of(output):
         assert cell["strategy"] != "full supervision"
         counts = np.unique([by_id[one] for one in cell["seed_documents"]], return_counts=True)[1]
@@ -177,6 +175,7 @@ def test_arms_that_start_otherwise_are_refused(files, tmp_path, capsys):
         (["--learner", "{mine}:number"], "a class or function that makes a learner, found int"),
         (["--learner", "{mine}:hashed,c=1"], "has no option 'c': known options: C"),
         (["--learner", "{mine}:Broken"], "failed in fit: ValueError: no such luck"),
+        (["--learner", "{mine}:Renamed"], "must keep the labels it is given"),
         (["--learner", "{mine}:Wide"], "must give finite probabilities of shape"),
         (["--strategy", "margn"], "did you mean 'margin'?"),
         (["--strategy", "margin,power=2"], "has no option 'power'"),

@@ -3,7 +3,6 @@
 import gzip
 import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from discover.errors import DiscoverError
 from discover.pool.labelled import read_dataset
 from discover.query.config import CandidateConfig
 from discover.query.strategy import load_strategy
-from discover.simulate import SimulationConfig, answers_of, play, seed_documents
+from discover.simulate import Arena, SimulationConfig, answers_of, play, seed_documents
 from tests.labelled_files import LEARNER, arena_of, rows, write, write_pair
 
 RULES = SimulationConfig(initial=10, batch=7, budget=31, candidates=CandidateConfig(count=60))
@@ -205,9 +204,7 @@ def test_vectors_lie_in_files_and_are_made_once(files, tmp_path):
         def encode(self, texts):
             raise AssertionError("they are there")
 
-    from discover.simulate import Arena
-
-    again = Arena(read_dataset(*files), Path(tmp_path) / "vectors", "hashed", 32)
+    again = Arena(read_dataset(*files), tmp_path / "vectors", "hashed", 32)
     again.embed(Never())
     assert len(again.index) == again.dataset.n
     both = np.array([again.dataset.test[0], 0])

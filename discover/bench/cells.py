@@ -4,7 +4,6 @@ A finished cell is never computed again; whatever is set otherwise makes another
 """
 
 import hashlib
-import inspect
 import json
 import re
 from collections.abc import Sequence
@@ -17,10 +16,9 @@ from discover import plugins
 from discover.bench import learners
 from discover.bench.config import FULL, PASSIVE, BenchConfig
 from discover.errors import DiscoverError
-from discover.learn.config import LearnConfig
 from discover.pool.labelled import Dataset
 from discover.query.strategy import Strategy, load_strategy
-from discover.run import publish
+from discover.run import RunFolder, publish
 from discover.simulate import Round, SimulationConfig
 
 FORMAT = 1  # raised when the same settings no longer give the same figures
@@ -44,9 +42,9 @@ class Cell:
     path: Path
 
     @property
-    def arm(self) -> tuple[str, str, str]:
-        """Dataset, learner and strategy."""
-        return self.dataset, self.learner, self.strategy
+    def names(self) -> dict[str, Any]:
+        """What tells its rows from others'."""
+        return {"dataset": self.dataset, "learner": self.learner, "strategy": self.strategy, "seed": self.seed}
 
 
 def plan(config: BenchConfig, datasets: Sequence[Dataset], encoder: str) -> list[Cell]:
@@ -60,15 +58,14 @@ def plan(config: BenchConfig, datasets: Sequence[Dataset], encoder: str) -> list
     Raises:
         DiscoverError: a strategy or learner is unknown, or one of their options.
     """
-    strategies = {word: _described_strategy(word) for word in dict.fromkeys([PASSIVE, *config.strategies])}
-    if config.full:
-        strategies[FULL] = {}
-    methods = {word: _described_learner(word) for word in dict.fromkeys(config.learners)}
+    strategies = list(dict.fromkeys([PASSIVE, *config.strategies, *([FULL] if config.full else [])]))
+    for word in strategies:
+        strategy_of(word)
     return [
-        _cell(config, dataset, (learner, strategy, seed), {"encoder": encoder, **method, **description})
+        _cell(config, dataset, (learner, strategy, seed), encoder)
         for dataset in datasets
-        for learner, method in methods.items()
-        for strategy, description in strategies.items()
+        for learner in dict.fromkeys(config.learners)
+        for strategy in strategies
         for seed in range(1 if strategy == FULL else config.seeds)
     ]
 
@@ -86,8 +83,7 @@ def write(cell: Cell, rounds: Sequence[Round], dataset: Dataset, threads: int) -
     """Publish a finished cell."""
     rows = [{key: value for key, value in asdict(one).items() if key != "asked"} for one in rounds]
     seeds = [] if cell.strategy == FULL else [dataset.public_ids[row] for row in rounds[0].asked]
-    names = {"dataset": cell.dataset, "learner": cell.learner, "strategy": cell.strategy, "seed": cell.seed}
-    content = {**names, "threads": threads, "seed_documents": seeds, "rounds": rows}
+    content = {**cell.names, "threads": threads, "seed_documents": seeds, "rounds": rows}
     with publish(cell.path) as scratch:
         scratch.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
@@ -127,33 +123,25 @@ def check_start(cell: Cell, content: dict[str, Any], started: dict[tuple[Any, ..
             )
 
 
-def _cell(config: BenchConfig, dataset: Dataset, arm: tuple[str, str, int], depends: dict[str, Any]) -> Cell:
+def _cell(config: BenchConfig, dataset: Dataset, arm: tuple[str, str, int], encoder: str) -> Cell:
     learner, strategy, seed = arm
-    rules = config.rules_for(strategy, dataset.n)
+    rules, settings = config.rules_for(strategy, dataset.n), learners.settings_of(learner)
     depends = {
         "format": FORMAT,
         "discover": discover.__version__,
         "dataset": [dataset.name, dataset.digest],
+        "encoder": encoder,
         "arm": arm,
+        "code": [_code(learner), _code(strategy)],
+        "learn": settings.model_dump() if settings else {},
         "rules": rules.model_dump(),
-        **depends,
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
     name = re.sub(r"[^\w.=+-]+", "_", f"{dataset.name}-{learner}-{strategy}-{seed}")[-120:]
-    return Cell(dataset.name, learner, strategy, seed, rules, config.output / "cells" / f"{name}-{digest}.json")
+    return Cell(dataset.name, learner, strategy, seed, rules, RunFolder(config.output).cells / f"{name}-{digest}.json")
 
 
-def _described_strategy(word: str) -> dict[str, Any]:
-    strategy = strategy_of(word)
-    return {"options": plugins.split(word)[1], "strategy_code": _code(inspect.getsourcefile(strategy.function))}
-
-
-def _described_learner(word: str) -> dict[str, Any]:
-    settings: LearnConfig | None = learners.settings_of(word)
-    if settings is not None:
-        return {"learn": settings.model_dump()}
-    return {"learner_code": _code(plugins.split(word)[0].rpartition(":")[0])}
-
-
-def _code(file: str | None) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+def _code(word: str) -> str:
+    """A digest of the user's own file that a word names; of what comes with the package its version tells."""
+    file = Path(plugins.split(word)[0].rpartition(":")[0])
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

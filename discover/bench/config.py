@@ -8,6 +8,9 @@ from discover.query.config import CandidateConfig
 from discover.simulate import SimulationConfig
 from discover.strict import Strict
 
+PASSIVE = "random"  # the arm that every other is compared with
+FULL = "full supervision"  # all labels of the pool at once
+
 
 class BenchConfig(Strict):
     """The command line of `discover bench`."""
@@ -35,7 +38,3 @@ class BenchConfig(Strict):
             uniform = CandidateConfig(count=count, uniform=1, neighbours=0, uncertain=0, newest=0)
             return self.rules.model_copy(update={"candidates": uniform})
         return self.rules
-
-
-PASSIVE = "random"
-FULL = "full supervision"

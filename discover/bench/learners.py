@@ -20,11 +20,10 @@ def settings_of(word: str) -> LearnConfig | None:
     """The learner's settings; None where the word names the user's own file.
 
     Raises:
-        DiscoverError: a method or setting is unknown, or the user's learner cannot be made.
+        DiscoverError: a method or setting is unknown.
     """
     name, options = plugins.split(word)
     if ":" in name:
-        make(word, 0)
         return None
     return validate(LearnConfig, {"method": name, **options}, f"the learner {word!r}")
 
@@ -89,6 +88,8 @@ class TextEstimator:
             found[:, known] = 1
             return found
         names = [str(name) for name in getattr(self.made, "classes_", [self.dataset.classes[one] for one in known])]
+        if not set(names) <= set(self.dataset.classes):
+            raise DiscoverError(f"the learner {self.word!r} must keep the labels it is given, its classes_ are {names}")
         given = np.asarray(self._call("predict_proba", self._texts(X.ravel().tolist())), np.float64)
         if given.shape != (len(X), len(names)) or not (np.isfinite(given) & (given >= 0)).all():
             raise DiscoverError(

@@ -8,20 +8,19 @@ from typing import Any
 from discover.bench.config import FULL
 from discover.bench.summary import FIELDS, Found
 from discover.evaluate.curves import Series, draw
-from discover.run import publish
+from discover.run import RunFolder, publish
 
 
-def write(found: Found, summary: dict[str, Any], output: Path) -> None:
+def write(found: Found, summary: dict[str, Any], folder: RunFolder) -> None:
     """Rewrite the files of a bench's folder, whole."""
-    with publish(output / "results.jsonl") as scratch, scratch.open("w", encoding="utf-8") as lines:
+    with publish(folder.results) as scratch, scratch.open("w", encoding="utf-8") as lines:
         for cell, content in found:
-            names = {"dataset": cell.dataset, "learner": cell.learner, "strategy": cell.strategy, "seed": cell.seed}
             for row in content["rounds"]:
-                lines.write(json.dumps(names | {field: row[field] for field in FIELDS}, ensure_ascii=False) + "\n")
-    with publish(output / "summary.json") as scratch:
+                lines.write(json.dumps(cell.names | {field: row[field] for field in FIELDS}, ensure_ascii=False) + "\n")
+    with publish(folder.summary) as scratch:
         scratch.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
-        _draw([arm for arm in summary["arms"] if arm["dataset"] == dataset], output / f"curves-{dataset}.png", dataset)
+        _draw([arm for arm in summary["arms"] if arm["dataset"] == dataset], folder.curves / f"{dataset}.png", dataset)
 
 
 def table(summary: dict[str, Any]) -> Iterator[str]:

@@ -28,7 +28,9 @@ def summarise(found: Found, target: float | None) -> dict[str, Any]:
     """
     curves: dict[Arm, list[dict[str, NDArray[np.float64]]]] = defaultdict(list)
     for cell, content in found:
-        curves[cell.arm].append({name: np.array([row[name] for row in content["rounds"]]) for name in FIELDS})
+        curves[cell.dataset, cell.learner, cell.strategy].append(
+            {name: np.array([row[name] for row in content["rounds"]]) for name in FIELDS}
+        )
     arms = []
     for (dataset, learner, strategy), runs in curves.items():
         passive = curves[dataset, learner, PASSIVE]

@@ -21,7 +21,6 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier
-from discover.learn.config import LearnConfig
 from discover.learn.learner import Learner
 from discover.pool.labelled import Dataset
 from discover.progress import progress
@@ -43,12 +42,13 @@ class Stage:
 
     def __init__(self, datasets: dict[str, Dataset], folder: Path, version: str, dimension: int):
         self.datasets, self.folder, self.version, self.dimension = datasets, folder, version, dimension
-        self._arena: tuple[Arena, ActivationCache] | None = None
+        self._opened = ("", 0)
+        self._arena: tuple[Arena, ActivationCache]
 
     def play(self, cell: Cell) -> Cell:
         """Play a cell and publish it."""
-        arena, activations = self._open(cell.dataset)
         settings = learners.settings_of(cell.learner)
+        arena, activations = self._open(cell.dataset, settings.cache_megabytes if settings else 0)
         if settings is None:
             learner = learners.own_learner(cell.learner, arena.dataset, cell.seed)
         else:
@@ -67,11 +67,10 @@ class Stage:
         """Opened for learners that need it."""
         return Encoder(EncoderConfig())
 
-    def _open(self, name: str) -> tuple[Arena, ActivationCache]:
-        dataset = self.datasets[name]
-        if self._arena is None or self._arena[0].dataset is not dataset:
-            arena = Arena(dataset, self.folder, self.version, self.dimension)
-            self._arena = (arena, ActivationCache(LearnConfig().cache_megabytes))
+    def _open(self, dataset: str, megabytes: int) -> tuple[Arena, ActivationCache]:
+        if self._opened != (dataset, megabytes):
+            arena = Arena(self.datasets[dataset], self.folder, self.version, self.dimension)
+            self._opened, self._arena = (dataset, megabytes), (arena, ActivationCache(megabytes))
         return self._arena
 
 
@@ -107,8 +106,7 @@ def play_all(stage: Stage, wanted: Sequence[Cell], jobs: int | None, done: Calla
                 "command again; what is finished is kept"
             ) from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
+            for child in multiprocessing.active_children():  # the pool then knows that it is broken, and ends
                 child.terminate()
             raise
 

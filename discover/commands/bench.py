@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from discover.bench import cells, output, workers
+from discover.bench import cells, learners, output, workers
 from discover.bench.cells import Cell
 from discover.bench.config import BenchConfig
 from discover.bench.summary import summarise
@@ -14,7 +14,7 @@ from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.pool.labelled import Dataset, read_dataset
-from discover.run import PARTIAL, RunFolder
+from discover.run import RunFolder
 from discover.simulate import Arena
 
 
@@ -25,11 +25,15 @@ def bench(config: BenchConfig, as_json: bool = False) -> None:
         DiscoverError: a file, strategy, learner or setting does not fit, or arms did not start alike.
     """
     datasets = _datasets(config)
-    cells.plan(config, datasets, "")  # a word that is wrong is told before anything is embedded
+    for word in config.learners:  # and, planned once for nothing, a wrong word is told before anything is embedded
+        if learners.settings_of(word) is None:
+            learners.make(word, seed=0)
+    cells.plan(config, datasets, "")
     folder = RunFolder(config.output)
-    folder.root.mkdir(parents=True, exist_ok=True)
+    for part in (folder.cells, folder.curves):
+        part.mkdir(parents=True, exist_ok=True)
     with folder.lock():
-        _prepare(folder)
+        folder.sweep()
         encoder = Encoder(EncoderConfig())
         for dataset in datasets:
             Arena(dataset, folder.vectors, encoder.version, encoder.dimension).embed(encoder)
@@ -38,7 +42,7 @@ def bench(config: BenchConfig, as_json: bool = False) -> None:
         found = _play(wanted, stage, config.jobs)
         summary = {"settings": config.model_dump(mode="json"), "datasets": _described(datasets)}
         summary |= summarise(found, config.target)
-        output.write(found, summary, folder.root)
+        output.write(found, summary, folder)
     print(json.dumps(summary) if as_json else "\n".join(output.table(summary)))
 
 
@@ -70,13 +74,6 @@ def _datasets(config: BenchConfig) -> list[Dataset]:
     if twice is not None:
         raise DiscoverError(f"two training files are called {twice!r} up to the first dot: rename one")
     return datasets
-
-
-def _prepare(folder: RunFolder) -> None:
-    (folder.root / "cells").mkdir(exist_ok=True)
-    for part in (folder.root / "cells", folder.vectors):
-        for left in part.rglob(f"*{PARTIAL}"):  # by a process that was killed
-            left.unlink()
 
 
 def _play(wanted: Sequence[Cell], stage: Stage, jobs: int | None) -> list[tuple[Cell, dict[str, Any]]]:

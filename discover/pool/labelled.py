@@ -87,7 +87,7 @@ def read_dataset(train: Path, test: Path) -> Dataset:
         )
     rows = [*pool, *sorted(measured.items())]
     return Dataset(
-        name=train.name.partition(".")[0],
+        name=train.name.partition(".")[0] or train.name,
         classes=tuple(classes),
         texts=[text for _, (text, _) in rows],
         public_ids=[public_id for public_id, _ in rows],
