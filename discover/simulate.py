@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,9 @@ class Round:
     select_seconds: float
 
 
-def play(arena: Arena, learner: Learner, strategy: Strategy, config: SimulationConfig, seed: int) -> Iterator[Round]:
+def play(
+    arena: Arena, learner: Learner[Any], strategy: Strategy, config: SimulationConfig, seed: int
+) -> Iterator[Round]:
     """Play one campaign; each round is given as soon as it is measured.
 
     Seed labels, candidates and noise depend on the seed and on public ids alone: they are the same in every arm.
@@ -118,6 +121,7 @@ def play(arena: Arena, learner: Learner, strategy: Strategy, config: SimulationC
     budget = min(config.budget, arena.dataset.n)
     asked, uncertain, selecting = [seed_documents(arena, config, seed)], np.empty(0, np.int64), 0.0
     while True:
+        learner.classifier.unlabelled = _unlabelled(arena, learner.classifier.looks_at, asked, seed)
         started = time.perf_counter()
         learner.teach(asked[-1], answers[asked[-1]])
         taught = time.perf_counter() - started
@@ -163,6 +167,12 @@ def answers_of(dataset: Dataset, noise: float, seed: int) -> Ids:
     return answers
 
 
+def _unlabelled(arena: Arena, count: int, asked: list[Ids], seed: int) -> Ids:
+    """(u,) row ids of unanswered documents: mostly the same ones in every round."""
+    drawn = candidates.draw_uniformly(arena.index.store, (), count, candidates.seed_of(seed, 0, "unlabelled"))[0]
+    return drawn[~np.isin(drawn, np.concatenate(asked))]
+
+
 def _candidates(
     arena: Arena, config: SimulationConfig, asked: list[Ids], uncertain: Ids, seed: int
 ) -> candidates.Candidates:
@@ -179,7 +189,7 @@ def _candidates(
 
 def _view(
     arena: Arena,
-    learner: Learner,
+    learner: Learner[Any],
     config: SimulationConfig,
     drawn: candidates.Candidates,
     asked: list[Ids],
@@ -203,7 +213,7 @@ def _view(
     )
 
 
-def _scores(learner: Learner, tested: Ids, truth: Ids) -> tuple[float, float, float]:
+def _scores(learner: Learner[Any], tested: Ids, truth: Ids) -> tuple[float, float, float]:
     """Accuracy, macro-F1 and calibration error."""
     probabilities = learner.predict_proba(tested)
     predicted = probabilities.argmax(axis=1)

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from discover import plugins
 from discover.config import validate
 from discover.errors import DiscoverError
-from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.learner import Learner
 from discover.pool.labelled import Dataset
@@ -52,9 +51,9 @@ def make(word: str, seed: int) -> Any:
     return made
 
 
-def own_learner(word: str, dataset: Dataset, seed: int) -> Learner:
+def own_learner(word: str, dataset: Dataset, seed: int) -> "Learner[TextEstimator]":
     """The user's learner inside modAL's frame, over a dataset's row ids."""
-    return Learner(cast(TextClassifier, TextEstimator(word, make(word, seed), dataset)))
+    return Learner(TextEstimator(word, make(word, seed), dataset))
 
 
 class TextEstimator:
@@ -71,6 +70,8 @@ class TextEstimator:
         self.word, self.made, self.dataset = word, made, dataset
         self.classes_ = np.arange(len(dataset.classes))
         self.taught: dict[int, int] = {}
+        self.unlabelled = np.empty(0, np.int64)
+        self.looks_at = 0
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextEstimator":
         """Learn (m,) class indices of (m, 1) row ids, in the order of public ids; a lone class needs no learning."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,7 +51,7 @@ class Stage:
         settings = learners.settings_of(cell.learner)
         arena, activations = self._open(cell.dataset, settings.cache_megabytes if settings else 0)
         if settings is None:
-            learner = learners.own_learner(cell.learner, arena.dataset, cell.seed)
+            learner: Learner[Any] = learners.own_learner(cell.learner, arena.dataset, cell.seed)
         else:
             classes = dict.fromkeys(arena.dataset.classes, "")
             learner = Learner(

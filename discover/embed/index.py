@@ -157,6 +157,14 @@ class Index:
         return faiss.read_index(path)
 
 
+def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k nearest of each of a few thousand vectors (n, d), itself included: scores and positions, (n, k) each."""
+    flat = faiss.IndexFlatIP(vectors.shape[1])
+    with _one_thread():
+        flat.add(vectors)
+        return flat.search(vectors, k)
+
+
 def _new_graph(dimension: int) -> Any:
     graph = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = BUILD_BREADTH

@@ -1,7 +1,7 @@
-"""Calibration: one temperature, fitted on answers that never trained the model, and shrunk towards 1.
+"""Calibration: one temperature, fitted on answers that did not train the model they judge, and shrunk towards 1.
 
 Guo et al., "On calibration of modern neural networks", 2017, https://arxiv.org/abs/1706.04599. The fit minimises
-sum of -log softmax(logits / T)[y] + strength * (log T)^2, so that a handful of audit answers cannot turn the model's
+sum of -log softmax(logits / T)[y] + strength * (log T)^2, so that a handful of answers cannot turn the model's
 confidence upside down.
 """
 
@@ -13,20 +13,16 @@ STRENGTH = 5.0
 RANGE = (0.2, 10.0)
 
 
-def fit_temperature(
-    probabilities: NDArray[np.float64], y: NDArray[np.int64], current: float = 1.0, strength: float = STRENGTH
-) -> float:
-    """The temperature to set on the classifier; 1 without answers.
+def fit_temperature(logits: NDArray[np.float64], y: NDArray[np.int64], strength: float = STRENGTH) -> float:
+    """The temperature by which logits are to be divided; 1 without answers.
 
     Args:
-        probabilities: (n, c) of held-out documents, as predicted.
+        logits: (n, c) of held-out documents.
         y: (n,) their classes.
-        current: the temperature that they were predicted with.
         strength: of the pull towards 1.
     """
     if not len(y):
         return 1.0
-    logits = np.log(np.maximum(probabilities, 1e-300)) * current
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
@@ -36,3 +32,10 @@ def fit_temperature(
 
     found = minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
+
+
+def folds_of(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(m,) the fold of each answer, the classes spread evenly over them."""
+    found = np.empty(len(classes), np.int64)
+    found[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % count
+    return found

@@ -9,12 +9,18 @@ from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
-from discover.learn import head, network, training
+from discover.learn import head, network, propagation, training
 from discover.learn.activations import ActivationCache
+from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
 from discover.pool.document import Document
 
 CHUNK = 4096
+PLAIN, PROPAGATED = "plain", "propagated"
+VALIDATED_FROM, GROWTH = 100, 2  # answers from which, and growth by which, they are cross-validated
+PATIENCE = 1.64  # standard errors by which the propagated head must be worse before it is left
+
+Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class TextClassifier:
@@ -36,7 +42,16 @@ class TextClassifier:
         classes_: class indices, (c,).
         taught: row id to class index, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
+        unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
     """
+
+    taught: dict[int, int]
+    temperature: float
+    _heads: dict[str, Head]
+    _right: NDArray[np.int64]
+    _held: tuple[NDArray[np.float64], NDArray[np.int64]]
+    _network: network.Network | None
+    _frozen: network.FrozenNetwork | None
 
     def __init__(
         self,
@@ -56,14 +71,16 @@ class TextClassifier:
         self.cache = cache or ActivationCache(config.cache_megabytes)
         self.vectors = vectors or self._encoded
         self.classes_ = np.arange(len(classes))
-        self.taught: dict[int, int] = {}
-        self.temperature = 1.0
-        self.layer = 0 if config.method == "full" else max(0, encoder.layers - config.layers)
+        self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
         self.prior = encoder.encode([describe(name, text) for name, text in classes.items()])
-        self._linear: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        self._network: network.Network | None = None
-        self._frozen: network.FrozenNetwork | None = None
+        self.unlabelled = np.empty(0, np.int64)
+        self._forget()
         self._keys: dict[int, str] = {}
+
+    @property
+    def looks_at(self) -> int:
+        """How many documents `unlabelled` should hold."""
+        return self.config.unlabelled if self.config.propagate else 0
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextClassifier":
         """Learn the answers as they now stand, starting from what is known.
@@ -81,26 +98,33 @@ class TextClassifier:
         if answers == self.taught:
             return self
         if not answers:
-            self._linear = self._network = self._frozen = None
-            self.taught, self.temperature = {}, 1.0
+            self._forget()
             return self
-        fresh = {row for row, answer in answers.items() if self.taught.get(row) != answer}
         ids = self._ordered(list(answers))
+        fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
         classes = np.array([answers[row] for row in ids], dtype=np.int64)
-        if self.config.method == "head":
-            weights = training.class_weights(classes, len(self.classes))
-            self._linear = head.fit(self.vectors(ids), classes, self.prior, self.config.head_penalty, weights)
-        else:
-            self._fine_tune(ids, classes, np.array([row in fresh for row in ids]), len(answers))
+        self._compare(np.array(ids)[fresh], classes[fresh])
+        if self.config.method != "head":
+            self._fine_tune(ids, classes, fresh)
+        self._fit_heads(ids, classes)
+        if self.config.folds and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[1])):
+            self._cross_validate(ids, classes)
         self.taught = {row: answers[row] for row in ids}
         return self
 
+    def calibrate(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> None:
+        """Set the temperature by the answers of the last cross-validation and by others that were never taught.
+
+        Args:
+            X: (k, 1) row ids of the others.
+            y: (k,) their class indices.
+        """
+        logits, classes = self._held
+        self.temperature = fit_temperature(np.concatenate([logits, self.logits(X)]), np.concatenate([classes, y]))
+
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1); from the descriptions while nothing is taught."""
-        scaled = self.logits(X) / self.temperature
-        scaled -= scaled.max(axis=1, keepdims=True, initial=-np.inf)
-        exponentials = np.exp(scaled)
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return softmax(self.logits(X) / self.temperature)
 
     def predict(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
         """The most probable class index of each document, (n,)."""
@@ -109,7 +133,8 @@ class TextClassifier:
     def logits(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Logits before the temperature, (n, c)."""
         ids = [int(row) for row in np.asarray(X).ravel()]
-        found = [self._logits(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+        chunks = [self._vectors_of(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
+        found = [head.logits(chunk, *self._head) for chunk in chunks]
         return np.concatenate(found) if found else np.empty((0, len(self.classes)))
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -117,38 +142,77 @@ class TextClassifier:
         state = {
             "taught.ids": torch.tensor(list(self.taught), dtype=torch.int64),
             "taught.classes": torch.tensor(list(self.taught.values()), dtype=torch.int64),
+            "right": torch.from_numpy(self._right.copy()),
         }
-        if self._linear is not None:
-            state |= {f"linear.{i}": torch.from_numpy(array.copy()) for i, array in enumerate(self._linear)}
+        for name, arrays in [("held", self._held), *self._heads.items()]:
+            state |= {f"{name}.{i}": torch.from_numpy(array.copy()) for i, array in enumerate(arrays)}
         if self._network is not None:
-            state |= {name: tensor.cpu().contiguous() for name, tensor in self._network.state_dict().items()}
+            state |= {f"network.{name}": tensor for name, tensor in self._network.trained().items()}
         return state
 
     def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
-        state = dict(state)
-        ids, classes = state.pop("taught.ids").tolist(), state.pop("taught.classes").tolist()
-        self._linear = self._network = self._frozen = None
-        if "linear.0" in state:
-            self._linear = (state["linear.0"].numpy(), state["linear.1"].numpy())
-        elif state:
+        ids, classes = state["taught.ids"].tolist(), state["taught.classes"].tolist()
+        names = [name for name in (PLAIN, PROPAGATED) if f"{name}.0" in state]
+        self._heads = {name: (state[f"{name}.0"].numpy(), state[f"{name}.1"].numpy()) for name in names}
+        self._right = state["right"].numpy()
+        self._held = (state["held.0"].numpy(), state["held.1"].numpy())
+        self._network = self._frozen = None
+        trained = {name.removeprefix("network."): one for name, one in state.items() if name.startswith("network.")}
+        if trained:
             self._network = self._untrained()
-            self._network.load_state_dict(state)
+            self._network.restore(trained)
             self._frozen = self._freeze(self._network)
         self.taught = dict(zip(ids, classes, strict=True))
         self.temperature = temperature
 
-    def _logits(self, ids: list[int]) -> NDArray[np.float64]:
-        if self._frozen is not None:
-            return self._frozen.logits(self._inputs(ids))
-        weights, bias = self._linear or (self.prior.astype(np.float64), np.zeros(len(self.classes)))
-        return head.logits(self.vectors(ids), weights, bias)
+    @property
+    def _head(self) -> Head:
+        """The head that predicts: the propagated one, while new answers do not speak against it."""
+        if not self._heads:
+            return self.prior.astype(np.float64), np.zeros(len(self.classes))
+        plain, propagated = self._right
+        harms = plain - propagated > PATIENCE * np.sqrt(plain + propagated)
+        return self._heads[PLAIN if harms or PROPAGATED not in self._heads else PROPAGATED]
 
-    def _fine_tune(self, ids: list[int], classes: NDArray, fresh: NDArray, total: int) -> None:
+    def _forget(self) -> None:
+        self.taught, self.temperature, self._heads = {}, 1.0, {}
+        self._right = np.zeros(2, np.int64)
+        self._held = (np.empty((0, len(self.classes))), np.empty(0, np.int64))
+        self._network = self._frozen = None
+
+    def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
+        """Keep what models that learned some of the answers say of the others, and calibrate by it.
+
+        They learn from scratch, so this costs more than an increment: it is done when the answers have doubled.
+        """
+        fold, rows = folds_of(classes, self.config.folds), np.array(ids)
+        found = np.empty((len(ids), len(self.classes)))
+        for number in range(self.config.folds):
+            settings = self.config.model_copy(update={"folds": 0})
+            other = TextClassifier(
+                self.encoder, self.texts, self.classes, settings, self.seed, self.cache, self.vectors
+            )
+            other.unlabelled = self.unlabelled
+            other.fit(column(rows[fold != number]), classes[fold != number])
+            found[fold == number] = other.logits(column(rows[fold == number]))
+        self._held = (found, classes)
+        self.temperature = fit_temperature(found, classes)
+
+    def _compare(self, ids: NDArray[np.int64], classes: NDArray[np.int64]) -> None:
+        """Count which head was right about answers that neither has learned, where just one of them was."""
+        if PROPAGATED not in self._heads or not len(ids):
+            return
+        vectors = self._vectors_of(ids.tolist())
+        right = [head.logits(vectors, *self._heads[name]).argmax(1) == classes for name in (PLAIN, PROPAGATED)]
+        self._right = self._right + np.array([(right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()])
+
+    def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
         trained = self._network or self._untrained()
-        rng = np.random.default_rng([self.seed, total])
+        rng = np.random.default_rng([self.seed, len(ids)])
         examples = training.Examples(self._inputs(ids), classes, fresh)
-        self._fit_head(trained, examples)
+        if self._network is None:
+            self._fit_first_head(trained, examples)
         training.train(trained, examples, self.config, rng, self.encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
             raise DiscoverError(
@@ -157,23 +221,50 @@ class TextClassifier:
             )
         self._network, self._frozen = trained, self._freeze(trained)
 
-    def _fit_head(self, trained: network.Network, examples: training.Examples) -> None:
-        """Fit the head to all answers before the layers move, so that they are not moved by a head that is off.
+    def _fit_heads(self, ids: list[int], classes: NDArray[np.int64]) -> None:
+        """The head of the answers alone, and the one that follows what they say of their neighbours as well."""
+        vectors = self._vectors_of(ids)
+        plain = self._network.trained_head() if self._network else self._fitted(vectors, classes)
+        self._heads = {PLAIN: plain}
+        others = [row for row in self.unlabelled.tolist() if row not in set(ids)]
+        if others and self.config.propagate:
+            around = self._vectors_of(others)
+            beliefs = np.concatenate([np.eye(len(self.classes))[classes], softmax(head.logits(around, *plain))])
+            everything = np.concatenate([vectors, around])
+            spread = propagation.propagate(everything, beliefs).argmax(1)
+            self._heads[PROPAGATED] = self._fitted(everything, np.concatenate([classes, spread[len(ids) :]]))
+
+    def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
+        weights = training.class_weights(classes, len(self.classes))
+        return head.fit(vectors, classes, self.prior, self.config.head_penalty, weights)
+
+    def _fit_first_head(self, trained: network.Network, examples: training.Examples) -> None:
+        """Fit the head before the layers move for the first time, so that they are not moved by a head that is off.
 
         Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022,
         https://arxiv.org/abs/2202.10054.
         """
-        vectors = self._freeze(trained).vectors(examples.inputs)
-        weights = training.class_weights(examples.classes, len(self.classes))
-        trained.set_head(*head.fit(vectors, examples.classes, self.prior, self.config.head_penalty, weights))
+        trained.set_head(*self._fitted(self._freeze(trained).vectors(examples.inputs), examples.classes))
+
+    def _vectors_of(self, ids: list[int]) -> NDArray[np.float32]:
+        """(k, d) what the head sees of documents: under the fine-tuned encoder, or as they are stored."""
+        return self._frozen.vectors(self._inputs(ids)) if self._frozen else self.vectors(ids)
 
     def _freeze(self, trained: network.Network) -> network.FrozenNetwork:
         return network.FrozenNetwork(trained, self.encoder.dtype, self.encoder.limit)
 
     def _untrained(self) -> network.Network:
-        return network.Network(
-            self.encoder.trainable(self.layer), torch.from_numpy(self.prior), self.encoder.pooling, self.layer == 0
-        ).to(self.encoder.device)
+        adapter = (self.config.adapter, self.config.rank) if self.config.method == "lora" else None
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.seed)  # adapters begin with random numbers
+            made = network.Network(
+                self.encoder.trainable(self.layer),
+                torch.from_numpy(self.prior),
+                self.encoder.pooling,
+                self.config.dropout,
+                adapter,
+            )
+        return made.to(self.encoder.device)
 
     def _inputs(self, ids: list[int]) -> list[torch.Tensor]:
         """Token ids, or activations below the layers that are trained."""
@@ -196,6 +287,12 @@ class TextClassifier:
         missing = [row for row in ids if row not in self._keys]
         self._keys.update(zip(missing, (Document(text).public_id for text in self.texts(missing)), strict=True))
         return sorted(ids, key=lambda row: self._keys[row])
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities, (n, c), of logits (n, c)."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def describe(name: str, description: str) -> str:

@@ -4,19 +4,39 @@ from typing import Literal
 
 from pydantic import Field
 
+from discover.learn.adapters import Kind
 from discover.strict import Strict
 
 
 class LearnConfig(Strict):
     """How answers become a model."""
 
-    method: Literal["head", "top", "full"] = Field("top", description="what is trained: the head, the top layers, all")
-    layers: int = Field(2, ge=1, description="of `top`: how many layers")
-    epochs: int = Field(5, ge=1, description="passes over the new answers, an increment")
+    method: Literal["head", "top", "lora", "full"] = Field(
+        "full", description="what is trained: the head alone, the top layers, adapters, or all but the word embeddings"
+    )
+    layers: int = Field(2, ge=1, description="of `top`: how many")
+    adapter: Kind = Field("lora", description="of `lora`: which adapters of peft")
+    rank: int = Field(8, ge=1, description="of the adapters")
+    epochs: int = Field(10, ge=1, description="passes over the new answers, an increment")
+    steps: int = Field(60, ge=0, description="fewest steps of an increment: passes are added until there are as many")
     replay: float = Field(2.0, ge=0, description="old answers rehearsed for each new one")
-    learning_rate: float = Field(1e-4, gt=0, description="of the encoder's layers")
+    contrast: float = Field(1.0, ge=0, description="weight of the supervised contrastive loss")
+    propagate: bool = Field(True, description="learn from unanswered neighbours of answers, while that does no harm")
+    unlabelled: int = Field(2000, ge=0, description="unanswered documents that are looked at for it, drawn uniformly")
+    folds: int = Field(3, ge=0, description="of the cross-validation that calibrates the probabilities; 0: none")
+    learning_rate: float | None = Field(None, gt=0, description="of the encoder; none: 1e-4, for adapters 1e-3")
     head_learning_rate: float = Field(1e-3, gt=0)
+    layer_decay: float = Field(0.9, gt=0, le=1, description="of the learning rate, from each layer to the one below")
     weight_decay: float = Field(0.01, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    warm_up: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rates rise")
+    clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
     batch: int = Field(32, ge=1, description="documents a step")
+    batch_tokens: int = Field(8192, ge=1, description="computed at a time; of longer batches gradients are accumulated")
     head_penalty: float = Field(0.2, gt=0, description="pull of the head's weights towards the descriptions'")
     cache_megabytes: int = Field(1024, ge=0, description="limit of cached lower-layer activations")
+
+    @property
+    def rate(self) -> float:
+        """The encoder's learning rate."""
+        return self.learning_rate or (1e-3 if self.method == "lora" else 1e-4)

@@ -8,13 +8,13 @@ a bare result of two indices for indices and metrics; its one FutureWarning is s
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from modAL.models import ActiveLearner
 from numpy.typing import ArrayLike, NDArray
 
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import column
 
 
 class Chosen(Protocol):
@@ -29,10 +29,34 @@ class Chosen(Protocol):
         """(k,) what the strategy thought of them."""
 
 
+class Estimator(Protocol):
+    """What a learner needs of what it frames, over row ids: `TextClassifier`, or the user's own.
+
+    Attributes:
+        taught: row id to class index, as last trained on.
+        unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
+        looks_at: how many of these it wants.
+    """
+
+    taught: dict[int, int]
+    unlabelled: NDArray[np.int64]
+
+    @property
+    def looks_at(self) -> int:
+        """How many unanswered documents it wants to see in training."""
+
+    def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> Any:
+        """Learn (m,) class indices of (m, 1) row ids as they now stand."""
+
+    def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Class probabilities, (n, c), of row ids (n, 1)."""
+
+
 P = TypeVar("P", bound=Chosen)
+E = TypeVar("E", bound=Estimator)
 
 
-class Learner:
+class Learner(Generic[E]):
     """One arm's learner.
 
     Args:
@@ -43,7 +67,7 @@ class Learner:
         active: modAL's learner around it.
     """
 
-    def __init__(self, classifier: TextClassifier):
+    def __init__(self, classifier: E):
         self.classifier = classifier
         self.active = ActiveLearner(estimator=classifier, query_strategy=_no_strategy)
         self._take_over()

@@ -14,42 +14,79 @@ from numpy.typing import NDArray
 from torch import nn
 
 from discover.embed.frozen import freeze, pool
-from discover.learn import head
+from discover.learn import adapters, forward, head
 
 
 class Network(nn.Module):
-    """Hidden states, or token ids, to logits.
+    """Tokens to logits.
+
+    The word embeddings stay as they are: an answer touches few of the tens of thousands of words, and learning them
+    costs a quarter of the time for nothing that could be measured (runs/LOG.md).
 
     Args:
-        transformer: what `Encoder.trainable` gives.
+        transformer: what `Encoder.trainable` gives; it belongs to the network from now on.
         weights: (c, d) unit vectors that the head starts from.
         pooling: ``mean`` or ``cls``.
-        whole: the transformer takes token ids.
+        dropout: share of what the blocks hand on that is dropped in training.
+        adapter: what is trained instead of the transformer's own weights, and its rank; None trains those.
     """
 
-    def __init__(self, transformer: Any, weights: torch.Tensor, pooling: str, whole: bool):
+    def __init__(
+        self,
+        transformer: Any,
+        weights: torch.Tensor,
+        pooling: str,
+        dropout: float = 0.0,
+        adapter: tuple[adapters.Kind, int] | None = None,
+    ):
         super().__init__()
-        self.transformer = transformer
+        for module in transformer.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = dropout
+            if isinstance(module, nn.Embedding):
+                module.requires_grad_(False)
+        self.transformer = adapters.insert(transformer, *adapter) if adapter else transformer
+        self.adapted = adapter is not None
         self.head = nn.Linear(weights.shape[1], weights.shape[0])
-        with torch.no_grad():
-            self.head.weight.copy_(weights)
-            self.head.bias.zero_()
+        self.set_head(weights.numpy(), np.zeros(len(weights)))
         self.pooling = pooling
-        self.whole = whole
 
-    def embed(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Unit vectors, (b, d) float32, of token ids (b, t) or hidden states (b, t, d)."""
-        name = "input_ids" if self.whole else "inputs_embeds"
-        hidden = self.transformer(**{name: inputs}, attention_mask=mask).last_hidden_state
-        return nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1)
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.head.weight.device
 
-    def forward(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits, (b, c) float32."""
-        vectors = self.embed(inputs, mask)
-        with torch.autocast(inputs.device.type, enabled=False):
+    def embed(self, tokens: forward.Tokens) -> torch.Tensor:
+        """Unit vectors, (b, d) float32."""
+        return forward.pool(forward.run(self.transformer, tokens), tokens, self.pooling)
+
+    def classify(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Logits, (b, c) float32, of unit vectors."""
+        with torch.autocast(vectors.device.type, enabled=False):
             return self.head(vectors.float()) * head.SCALE
 
-    def set_head(self, weights: NDArray[np.float64], bias: NDArray[np.float64]) -> None:
+    def trained(self) -> dict[str, torch.Tensor]:
+        """The tensors that training changes, by name."""
+        wanted = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        return {name: one.cpu().contiguous() for name, one in self.state_dict().items() if name in wanted}
+
+    def restore(self, trained: dict[str, torch.Tensor]) -> None:
+        """Take over what `trained` gave.
+
+        Raises:
+            RuntimeError: a tensor is missing, unknown, or of another shape.
+        """
+        missing = self.trained().keys() ^ trained.keys()
+        if missing:
+            raise RuntimeError(f"{len(missing)} tensors do not fit, like {min(missing)}")
+        self.load_state_dict(trained, strict=False)
+
+    def trained_head(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The head's weights (c, d) and bias (c,)."""
+        weight, bias = (one.detach().cpu().double().numpy() for one in (self.head.weight, self.head.bias))
+        return weight, bias
+
+    def set_head(self, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
         """Replace the head by weights (c, d) and bias (c,)."""
         with torch.no_grad():
             self.head.weight.copy_(torch.from_numpy(weights))
@@ -57,28 +94,25 @@ class Network(nn.Module):
 
 
 class FrozenNetwork:
-    """A copy of a network for predictions; a document's are the same bit for bit whatever else is asked for.
+    """A copy of a network's transformer for predictions; a document's vector is the same whatever else is asked for.
 
     Args:
         network: may be trained further without an effect here.
-        dtype: that the transformer's copy computes in.
+        dtype: that the copy computes in.
         limit: tokens of the longest document.
     """
 
     def __init__(self, network: Network, dtype: torch.dtype, limit: int):
         self._pooling = network.pooling
-        twin = copy.deepcopy(network.transformer).eval().requires_grad_(False).to(dtype)
-        self._transformer = freeze(twin, limit)
-        self._weight = network.head.weight.detach().cpu().double().numpy()
-        self._bias = network.head.bias.detach().cpu().double().numpy()
+        self._dimension = network.head.in_features
+        twin = copy.deepcopy(network.transformer).eval()
+        if network.adapted:
+            twin = adapters.merge(twin)
+        self._transformer = freeze(twin.requires_grad_(False).to(dtype), limit)
 
     def vectors(self, inputs: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """The unit vectors under the head, (n, d)."""
-        found = np.empty((len(inputs), self._weight.shape[1]), dtype=np.float32)
+        """The unit vectors under the head, (n, d), bit for bit the same in any company."""
+        found = np.empty((len(inputs), self._dimension), dtype=np.float32)
         for members, hidden, mask in self._transformer.run(inputs):
             found[members] = nn.functional.normalize(pool(hidden, mask, self._pooling), dim=-1).cpu().numpy()
         return found
-
-    def logits(self, inputs: Sequence[torch.Tensor]) -> NDArray[np.float64]:
-        """Logits, (n, c)."""
-        return head.logits(self.vectors(inputs), self._weight, self._bias)

@@ -84,7 +84,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded:
     standing = [row for row in campaign.queue.labels(arm) if row.kind != "audit"]
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
     shares = settings.candidates
-    if round_ == 0:  # seed labels are a uniform sample of the whole pool
+    if round_ == 0 or campaign.strategies[arm] == SEED_STRATEGY:  # seed labels and the control: the whole pool, evenly
         shares = CandidateConfig(count=shares.count, uniform=1, neighbours=0, uncertain=0, newest=0)
     drawn = candidates.draw(
         campaign.index,

@@ -11,13 +11,13 @@ from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label.queue import Labelled
 from discover.learn import registry
-from discover.learn.calibration import fit_temperature
-from discover.learn.classifier import TextClassifier
+from discover.learn.classifier import TextClassifier, column
 from discover.learn.learner import Learner
+from discover.query import candidates
 from discover.steps import Finished
 
 
-def open_learner(campaign: Campaign, arm: str) -> Learner:
+def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
     """The arm's learner as its newest model left it; without one, it knows the label descriptions alone.
 
     The answers are in the database, so a model that is damaged, or that no longer fits the config, costs a training
@@ -44,21 +44,21 @@ def open_learner(campaign: Campaign, arm: str) -> Learner:
     except DiscoverError as error:
         print(f"discover: {error}. It is learned anew from all answers.", file=sys.stderr)
     learner = Learner(untaught())
-    _learn(campaign, campaign.queue.labels(arm), learner)
+    _learn(campaign, arm, campaign.queue.labels(arm), learner)
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
     with campaign.database.write() as connection:
         connection.execute(update(db.model).where(db.model.c.version == version).values(checksum=checksum))
     return learner
 
 
-def teach(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
+def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassifier]) -> Finished:
     """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
     output = {"labels": len(labelled)}
     digest = (campaign.output(arm, round_, "collect") or {})["digest"]
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
-    _learn(campaign, labelled, learner)
+    _learn(campaign, arm, labelled, learner)
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 
@@ -69,12 +69,14 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     return Finished(output, commit)
 
 
-def _learn(campaign: Campaign, labelled: list[Labelled], learner: Learner) -> None:
-    """Train on all but the audit answers; calibrate on those audit answers that are kept for decisions."""
+def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextClassifier]) -> None:
+    """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
+    excluded = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
+    classifier, seed = learner.classifier, candidates.seed_of(campaign.config.seed, 0, "unlabelled")
+    classifier.unlabelled = candidates.draw_uniformly(campaign.store, excluded, classifier.looks_at, seed)[0]
     learner.learn(*_columns(campaign, [row for row in labelled if row.kind != "audit"]))
     held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
-    classifier = learner.classifier
-    classifier.temperature = fit_temperature(classifier.predict_proba(held[:, None]), truth, classifier.temperature)
+    classifier.calibrate(column(held), truth)
 
 
 def _columns(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:

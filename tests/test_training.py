@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+
+from discover.embed.config import EncoderConfig
+from discover.embed.encoder import Encoder
+from discover.learn import adapters, forward, training
+from discover.learn.config import LearnConfig
+from discover.learn.network import FrozenNetwork, Network
+
+TEXTS = ["the goalkeeper saved a penalty", "stir the soup", "a loan with a fee from the bank in the town", "bread"] * 6
+CLASSES = np.array([0, 1, 2, 1] * 6)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(EncoderConfig(max_tokens=32, dtype="float32"))
+
+
+@pytest.fixture(scope="module")
+def inputs(encoder) -> list[torch.Tensor]:
+    return encoder.tokenize(TEXTS)
+
+
+@pytest.fixture
+def make(encoder):
+    def made(layer: int = 0, dropout: float = 0.0, adapter=None) -> Network:
+        prior = torch.from_numpy(encoder.encode(["sport", "food", "money"]))
+        return Network(encoder.trainable(layer), prior, "mean", dropout, adapter)
+
+    return made
+
+
+def examples(inputs, fresh=None) -> training.Examples:
+    return training.Examples(inputs, CLASSES, np.ones(len(inputs), bool) if fresh is None else fresh)
+
+
+def test_tokens_one_below_the_other_give_what_padded_ones_do(encoder, inputs, make):
+    tokens = forward.gather(inputs, torch.device("cpu"))
+    with torch.no_grad():
+        vectors = make().embed(tokens).numpy()
+        upper = make(4).embed(forward.gather(encoder.lower(inputs, 4), torch.device("cpu"))).numpy()
+    assert (vectors * encoder.encode(TEXTS)).sum(1).min() > 0.99999
+    assert (upper * encoder.encode(TEXTS)).sum(1).min() > 0.9999  # activations are kept in half precision
+
+
+def test_other_architectures_compute_by_their_own_code(inputs, make, monkeypatch):
+    tokens, network = forward.gather(inputs, torch.device("cpu")), make()
+    with torch.no_grad():
+        ours = network.embed(tokens)
+        monkeypatch.setattr(forward, "ARCHITECTURES", ())
+        assert torch.allclose(network.embed(tokens), ours, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_chance_alone(inputs, make):
+    config, found = LearnConfig(epochs=1, steps=2), []
+    for _ in range(2):
+        network = make(dropout=0.2)
+        before = torch.random.get_rng_state()
+        training.train(network, examples(inputs), config, np.random.default_rng(5))
+        found.append(network.trained())
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_word_embeddings_stay(inputs, make):
+    network = make()
+    before = network.transformer.embeddings.word_embeddings.weight.clone()
+    training.train(network, examples(inputs), LearnConfig(epochs=1, steps=1), np.random.default_rng(5))
+    assert torch.equal(network.transformer.embeddings.word_embeddings.weight, before)
+    assert not any("embeddings.weight" in name for name in network.trained())
+
+
+def test_gradients_of_parts_add_up(inputs, make):
+    found = []
+    for budget in (10_000, 20):
+        network = make()
+        config = LearnConfig(epochs=1, steps=1, batch=100, batch_tokens=budget, contrast=0)
+        training.train(network, examples(inputs), config, np.random.default_rng(5))
+        found.append(network.trained())
+    assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
+
+
+def test_few_answers_are_seen_more_often(inputs):
+    def steps(**settings) -> int:
+        return len(list(training._plan(examples(inputs), LearnConfig(batch=8, **settings), np.random.default_rng(0))))
+
+    assert steps(epochs=2, steps=0) == 6
+    assert steps(epochs=2, steps=10) == 12
+
+
+def test_only_new_answers_are_a_reason_to_train(inputs, make):
+    network = make()
+    before = network.trained()
+    nothing_new = examples(inputs, np.zeros(len(inputs), bool))
+    training.train(network, nothing_new, LearnConfig(), np.random.default_rng(5))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.trained().items())
+
+
+def test_contrast_is_the_formula_and_likes_classes_apart():
+    vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2], [1.0, 0.0], [0.0, 1.0]]), dim=1)
+    targets = torch.tensor([0, 0, 1])
+    similar = vectors @ vectors.T / training.TAU
+    first = similar[0, 1] - torch.logsumexp(similar[0, [1, 2]], 0)
+    second = similar[1, 0] - torch.logsumexp(similar[1, [0, 2]], 0)
+    assert training.contrast(vectors, targets) == pytest.approx(-(first + second).item() / 3, rel=1e-5)
+    assert training.contrast(vectors, torch.tensor([0, 1, 0])) > training.contrast(vectors, targets)
+    assert training.contrast(vectors, torch.tensor([0, 1, 2])) == 0
+
+
+@pytest.mark.parametrize("kind", adapters.CONFIGS)
+def test_adapters_learn_and_merge(inputs, make, encoder, kind):
+    network = make(adapter=(kind, 8))
+    config = LearnConfig(method="lora", adapter=kind, epochs=1, steps=6)
+    training.train(network, examples(inputs), config, np.random.default_rng(5))
+    tokens = forward.gather(inputs, torch.device("cpu"))
+    with torch.no_grad():
+        vectors = network.embed(tokens).numpy()
+    assert (vectors * encoder.encode(TEXTS)).sum(1).min() < 0.9999, "nothing was learned"
+    merged = FrozenNetwork(network, torch.float32, 32).vectors(inputs)
+    assert (vectors * merged).sum(1).min() > 0.99999
+    size = sum(tensor.numel() for tensor in network.trained().values())
+    assert size < 0.2 * sum(parameter.numel() for parameter in network.parameters())
