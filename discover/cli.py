@@ -158,9 +158,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from discover.commands.export import predict
+    from discover.commands.predict import predict
 
-    predict(_open(options.run), options.input, options.output)
+    predict(_open(options.run), options.input, options.output, options.confidence)
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -239,6 +239,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--input", type=Path, required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="FILE")
     _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
+    command.add_argument(
+        "--confidence",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="leave the label empty where its probability is less",
+    )
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
@@ -295,6 +302,16 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
     return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = -1.0
+    if not 0 <= found <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return found
 
 
 def _natural(text: str) -> int:

@@ -50,7 +50,7 @@ def write_inputs(folder: Path, documents: int = 260, method: str = "head") -> Pa
         "name": "kills",
         "label": {"classes": CLASSES, "oracle": "file_labels", "budget": 44, "seed": 12, "audit": 0.25},
         "query": {"strategy": "margin", "batch": 8, "candidates": {"count": 60}},
-        "learn": {"method": method, "epochs": 3},
+        "learn": {"method": method, "epochs": 3, "steps": 5},
         "loop": {"arms": ["margin", "random"]},
     }
     path = folder / "kills.yaml"

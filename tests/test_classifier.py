@@ -154,6 +154,21 @@ def test_the_cache_keeps_to_its_limit():
     assert asked[2:] == [[1], [1]] and cache.bytes <= cache.limit
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_not_to_be_kept_is_asked_for_again(make, method):
+    texts = ["the goalkeeper saved a penalty"]
+    classifier = make(method, texts, ActivationCache(0))
+    first = classifier.predict_proba(column([0]))
+    texts[0] = "stir the soup with salt"
+    assert not np.array_equal(classifier.predict_proba(column([0])), first)
+
+
+def test_an_empty_cache_is_shared_too(make):
+    shared = ActivationCache(100)
+    make("top", TEXTS, shared).fit(column(ODD[:6]), TRUTH[ODD[:6]])
+    assert len(shared) == 6
+
+
 def test_temperature_mends_overconfidence_and_is_shy():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4000, 4)) * 2

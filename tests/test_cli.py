@@ -110,6 +110,21 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     )
 
 
+def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:
+    source, to = finished / "many.jsonl", finished / "sure.jsonl"
+    source.write_text("".join(json.dumps({"text": f"goal striker bread oven {n} " + "a" * n}) + "\n" for n in range(9)))
+    command = ["predict", "--run", finished / "run", "--input", source, "--output", to, "--confidence"]
+    said = run(*command, 0.3)
+    assert said.returncode == 0, said.stderr
+    assert "at least 0.3 sure and have a label" in said.stdout
+    assert "audit answers that are" in said.stdout and "95% interval" in said.stdout
+    assert "no audit answer is" in run(*command, 1).stdout
+    rows = [json.loads(line) for line in to.read_text().splitlines()]
+    assert [row["label"] for row in rows] == [""] * 9
+    assert all(row["probability"] < 1 for row in rows)
+    assert run(*command, 1.5).returncode == 2
+
+
 def test_a_model_folder_without_its_files(finished: Path) -> None:
     newest = max((finished / "run" / "models").glob("margin-*"))
     moved = newest / "card.json"

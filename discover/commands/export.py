@@ -1,4 +1,4 @@
-"""Out of a run: labels, pool, decisions, a model, and predictions for a file."""
+"""Out of a run: labels, pool, decisions, a model."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,11 +7,8 @@ from typing import Any
 
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
-from discover.pool.files import export_rows, read_documents
-from discover.progress import progress
+from discover.pool.files import export_rows
 from discover.run import publish
-
-CHUNK = 2048
 
 
 def export(campaign: Campaign, what: str, to: Path) -> None:
@@ -31,39 +28,6 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
     else:
         export_rows(_labels(campaign) if what == "labels" else _pool(campaign), to)
     print(f"{to} holds the {what} of {campaign.folder.root}")
-
-
-def predict(campaign: Campaign, source: Path, to: Path) -> None:
-    """Label the documents of a file; bad lines are skipped and counted.
-
-    Raises:
-        DiscoverError: the file cannot be read or written, or the run has no model.
-    """
-    bad: list[str] = []
-    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}")))
-    if not documents:
-        raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
-
-    def rows() -> Iterator[dict[str, Any]]:
-        starts = range(0, len(documents), CHUNK)
-        for start in progress(starts, len(starts), "predicting"):
-            chunk = documents[start : start + CHUNK]
-            for document, probabilities in zip(chunk, campaign.predict([d.text for d in chunk]), strict=True):
-                best = int(probabilities.argmax())
-                yield {
-                    "id": document.public_id,
-                    "given_id": document.given_id,  # what the file itself calls it, for joining; may be empty
-                    "text": document.text,
-                    "label": campaign.classes[best],
-                    "probability": round(float(probabilities[best]), 6),
-                    "probabilities": {
-                        name: round(float(p), 6) for name, p in zip(campaign.classes, probabilities, strict=True)
-                    },
-                }
-
-    export_rows(rows(), to)
-    skipped = f"; skipped {len(bad)}: {bad[0]}" + (" and others" if len(bad) > 1 else "") if bad else ""
-    print(f"{len(documents)} predictions are in {to}{skipped}")
 
 
 def _labels(campaign: Campaign) -> Iterator[dict[str, Any]]:

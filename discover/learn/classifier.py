@@ -68,7 +68,7 @@ class TextClassifier:
         self.classes = dict(classes)
         self.config = config
         self.seed = seed
-        self.cache = cache or ActivationCache(config.cache_megabytes)
+        self.cache = ActivationCache(config.cache_megabytes) if cache is None else cache  # an empty one is false
         self.vectors = vectors or self._encoded
         self.classes_ = np.arange(len(classes))
         self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0

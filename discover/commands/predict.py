@@ -1,0 +1,85 @@
+"""Labels for a file by the newest model, and how far they can be trusted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.campaign import Campaign
+from discover.errors import DiscoverError
+from discover.evaluate import audit
+from discover.pool.files import export_rows, read_documents
+from discover.progress import progress
+
+CHUNK = 2048
+
+
+def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0) -> None:
+    """Label the documents of a file; bad lines are skipped and counted.
+
+    Args:
+        campaign: whose model predicts.
+        source: a file with `text`.
+        to: the file to write.
+        confidence: of a document whose likeliest class is less likely than this, the label stays empty.
+
+    Raises:
+        DiscoverError: a file cannot be read or written, or the run has no model.
+    """
+    bad: list[str] = []
+    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}")))
+    if not documents:
+        raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
+    labelled = 0
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal labelled
+        starts = range(0, len(documents), CHUNK)
+        for start in progress(starts, len(starts), "predicting"):
+            chunk = documents[start : start + CHUNK]
+            for document, likely in zip(chunk, campaign.predict([d.text for d in chunk]), strict=True):
+                best = int(likely.argmax())
+                sure = bool(likely[best] >= confidence)
+                labelled += sure
+                yield {
+                    "id": document.public_id,
+                    "given_id": document.given_id,  # what the file itself calls it, for joining; may be empty
+                    "text": document.text,
+                    "label": campaign.classes[best] if sure else "",
+                    "probability": round(float(likely[best]), 6),
+                    "probabilities": {
+                        name: round(float(p), 6) for name, p in zip(campaign.classes, likely, strict=True)
+                    },
+                }
+
+    export_rows(rows(), to)
+    skipped = f"; skipped {len(bad)}: {bad[0]}" + (" and others" if len(bad) > 1 else "") if bad else ""
+    print(f"{len(documents)} predictions are in {to}{skipped}")
+    if confidence:
+        covered = (
+            f"{labelled} of them ({labelled / len(documents):.1%}) are at least {confidence:g} sure and have a label"
+        )
+        print(f"{covered}; {_trust(campaign, confidence)}")
+
+
+def _trust(campaign: Campaign, confidence: float) -> str:
+    """What answers that never trained the model say of predictions this sure."""
+    likely, truth = _held_out(campaign)
+    sure = likely.max(axis=1, initial=0) >= confidence if len(truth) else np.empty(0, bool)
+    found = audit.estimate(likely[sure].argmax(axis=1) == truth[sure] if sure.any() else [])
+    if found.value is None:
+        return "no audit answer is, so nothing can be said of how often they are right"
+    return (
+        f"of the {found.n} audit answers that are ({len(truth)} in all), {found.value:.1%} are right "
+        f"(95% interval {found.low:.1%} to {found.high:.1%})"
+    )
+
+
+def _held_out(campaign: Campaign) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Probabilities (k, c) and classes (k,) of the audit answers that are for reporting."""
+    rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
+    texts = campaign.pool.texts([row.document_id for row in rows])
+    likely = campaign.predict(texts) if texts else np.empty((0, len(campaign.classes)))
+    return likely, np.array([campaign.classes.index(row.label) for row in rows], np.int64)
