@@ -7,8 +7,9 @@ from discover.embed.encoder import Encoder
 from discover.learn import registry
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
-from discover.learn.classifier import PLAIN, PROPAGATED, TextClassifier, column, softmax
+from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
+from discover.learn.heads import softmax
 
 CLASSES = {"sport": "games, players, matches, teams", "food": "cooking, meals, recipes", "money": "banks and prices"}
 PHRASES = {
@@ -186,7 +187,7 @@ def test_neighbours_of_answers_are_learned_from(make, method):
     helped.unlabelled = rest
     for classifier in (alone, helped):
         classifier.fit(column(few), TRUTH[few])
-    assert set(alone._heads) == {PLAIN} and set(helped._heads) == {PLAIN, PROPAGATED}
+    assert alone._heads.propagated is None and helped._heads.propagated is not None
     assert not np.array_equal(alone.predict_proba(column(ODD)), helped.predict_proba(column(ODD)))
     assert (helped.predict(column(ODD)) == TRUTH[ODD]).mean() > 0.8
 
@@ -195,11 +196,11 @@ def test_propagation_is_left_while_new_answers_speak_against_it(make):
     classifier = make("head")
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
-    weights, bias = classifier._heads[PROPAGATED]
-    classifier._heads[PROPAGATED] = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport
+    weights, bias = classifier._heads.propagated
+    classifier._heads.propagated = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport
     harmed = (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean()
-    classifier._compare(ODD[9:], TRUTH[ODD[9:]])
-    plain, propagated = classifier._right
+    classifier._heads.compare(classifier._vectors_of(ODD[9:].tolist()), TRUTH[ODD[9:]])
+    plain, propagated = classifier._heads.right
     assert plain > propagated
     assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > harmed + 0.5
 

@@ -6,15 +6,16 @@ and prefix tuning), and those that cannot be merged.
 """
 
 import warnings
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
-Kind = Literal["lora", "dora", "loha", "lokr", "oft", "hra", "ia3"]
+from discover.learn.config import Adapter
+
 # What peft calls them. dora: Liu et al. 2024, https://arxiv.org/abs/2402.09353; loha, lokr: Yeh et al. 2023,
 # https://arxiv.org/abs/2309.14859; oft: Qiu et al. 2023, https://arxiv.org/abs/2306.07280; hra: Yuan et al. 2024,
 # https://arxiv.org/abs/2405.17484; ia3: Liu et al. 2022, https://arxiv.org/abs/2205.05638.
-CONFIGS: dict[Kind, str] = {
+CONFIGS: dict[Adapter, str] = {
     "lora": "LoraConfig",
     "dora": "LoraConfig",
     "loha": "LoHaConfig",
@@ -25,7 +26,7 @@ CONFIGS: dict[Kind, str] = {
 }
 
 
-def insert(transformer: Any, kind: Kind, rank: int) -> Any:
+def insert(transformer: Any, kind: Adapter, rank: int) -> Any:
     """Freeze a transformer and put an adapter beside every linear layer, in place; returns it.
 
     Args:

@@ -9,18 +9,15 @@ from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
-from discover.learn import head, network, propagation, training
+from discover.learn import head, network, training
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
+from discover.learn.heads import Head, Heads, softmax
 from discover.pool.document import Document
 
 CHUNK = 4096
-PLAIN, PROPAGATED = "plain", "propagated"
 VALIDATED_FROM, GROWTH = 100, 2  # answers from which, and growth by which, they are cross-validated
-PATIENCE = 1.64  # standard errors by which the propagated head must be worse before it is left
-
-Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 class TextClassifier:
@@ -47,8 +44,7 @@ class TextClassifier:
 
     taught: dict[int, int]
     temperature: float
-    _heads: dict[str, Head]
-    _right: NDArray[np.int64]
+    _heads: Heads
     _held: tuple[NDArray[np.float64], NDArray[np.int64]]
     _network: network.Network | None
     _frozen: network.FrozenNetwork | None
@@ -103,7 +99,8 @@ class TextClassifier:
         ids = self._ordered(list(answers))
         fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
         classes = np.array([answers[row] for row in ids], dtype=np.int64)
-        self._compare(np.array(ids)[fresh], classes[fresh])
+        if self.taught:
+            self._heads.compare(self._vectors_of(np.array(ids)[fresh].tolist()), classes[fresh])
         if self.config.method != "head":
             self._fine_tune(ids, classes, fresh)
         self._fit_heads(ids, classes)
@@ -134,50 +131,39 @@ class TextClassifier:
         """Logits before the temperature, (n, c)."""
         ids = [int(row) for row in np.asarray(X).ravel()]
         chunks = [self._vectors_of(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
-        found = [head.logits(chunk, *self._head) for chunk in chunks]
+        weights, bias = self._heads.predicting or (self.prior.astype(np.float64), np.zeros(len(self.classes)))
+        found = [head.logits(chunk, weights, bias) for chunk in chunks]
         return np.concatenate(found) if found else np.empty((0, len(self.classes)))
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
-        state = {
-            "taught.ids": torch.tensor(list(self.taught), dtype=torch.int64),
-            "taught.classes": torch.tensor(list(self.taught.values()), dtype=torch.int64),
-            "right": torch.from_numpy(self._right.copy()),
+        arrays = {
+            "taught.ids": np.array(list(self.taught), np.int64),
+            "taught.classes": np.array(list(self.taught.values()), np.int64),
+            "held.logits": self._held[0],
+            "held.classes": self._held[1],
+            **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
-        for name, arrays in [("held", self._held), *self._heads.items()]:
-            state |= {f"{name}.{i}": torch.from_numpy(array.copy()) for i, array in enumerate(arrays)}
+        state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         if self._network is not None:
             state |= {f"network.{name}": tensor for name, tensor in self._network.trained().items()}
         return state
 
     def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
+        self._forget()
         ids, classes = state["taught.ids"].tolist(), state["taught.classes"].tolist()
-        names = [name for name in (PLAIN, PROPAGATED) if f"{name}.0" in state]
-        self._heads = {name: (state[f"{name}.0"].numpy(), state[f"{name}.1"].numpy()) for name in names}
-        self._right = state["right"].numpy()
-        self._held = (state["held.0"].numpy(), state["held.1"].numpy())
-        self._network = self._frozen = None
-        trained = {name.removeprefix("network."): one for name, one in state.items() if name.startswith("network.")}
-        if trained:
+        self._held = (state["held.logits"].numpy(), state["held.classes"].numpy())
+        self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
+        if trained := _under("network.", state):
             self._network = self._untrained()
             self._network.restore(trained)
             self._frozen = self._freeze(self._network)
         self.taught = dict(zip(ids, classes, strict=True))
         self.temperature = temperature
 
-    @property
-    def _head(self) -> Head:
-        """The head that predicts: the propagated one, while new answers do not speak against it."""
-        if not self._heads:
-            return self.prior.astype(np.float64), np.zeros(len(self.classes))
-        plain, propagated = self._right
-        harms = plain - propagated > PATIENCE * np.sqrt(plain + propagated)
-        return self._heads[PLAIN if harms or PROPAGATED not in self._heads else PROPAGATED]
-
     def _forget(self) -> None:
-        self.taught, self.temperature, self._heads = {}, 1.0, {}
-        self._right = np.zeros(2, np.int64)
+        self.taught, self.temperature, self._heads = {}, 1.0, Heads()
         self._held = (np.empty((0, len(self.classes))), np.empty(0, np.int64))
         self._network = self._frozen = None
 
@@ -199,14 +185,6 @@ class TextClassifier:
         self._held = (found, classes)
         self.temperature = fit_temperature(found, classes)
 
-    def _compare(self, ids: NDArray[np.int64], classes: NDArray[np.int64]) -> None:
-        """Count which head was right about answers that neither has learned, where just one of them was."""
-        if PROPAGATED not in self._heads or not len(ids):
-            return
-        vectors = self._vectors_of(ids.tolist())
-        right = [head.logits(vectors, *self._heads[name]).argmax(1) == classes for name in (PLAIN, PROPAGATED)]
-        self._right = self._right + np.array([(right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()])
-
     def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
         trained = self._network or self._untrained()
         rng = np.random.default_rng([self.seed, len(ids)])
@@ -222,20 +200,13 @@ class TextClassifier:
         self._network, self._frozen = trained, self._freeze(trained)
 
     def _fit_heads(self, ids: list[int], classes: NDArray[np.int64]) -> None:
-        """The head of the answers alone, and the one that follows what they say of their neighbours as well."""
         vectors = self._vectors_of(ids)
-        plain = self._network.trained_head() if self._network else self._fitted(vectors, classes)
-        self._heads = {PLAIN: plain}
-        others = [row for row in self.unlabelled.tolist() if row not in set(ids)]
-        if others and self.config.propagate:
-            around = self._vectors_of(others)
-            beliefs = np.concatenate([np.eye(len(self.classes))[classes], softmax(head.logits(around, *plain))])
-            everything = np.concatenate([vectors, around])
-            spread = propagation.propagate(everything, beliefs).argmax(1)
-            self._heads[PROPAGATED] = self._fitted(everything, np.concatenate([classes, spread[len(ids) :]]))
+        self._heads.plain = self._network.trained_head() if self._network else self._fitted(vectors, classes)
+        around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
+        self._heads.spread(vectors, classes, self._vectors_of(around.tolist()), self.prior, self.config.head_penalty)
 
     def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
-        weights = training.class_weights(classes, len(self.classes))
+        weights = head.class_weights(classes, len(self.classes))
         return head.fit(vectors, classes, self.prior, self.config.head_penalty, weights)
 
     def _fit_first_head(self, trained: network.Network, examples: training.Examples) -> None:
@@ -289,10 +260,8 @@ class TextClassifier:
         return sorted(ids, key=lambda row: self._keys[row])
 
 
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities, (n, c), of logits (n, c)."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+def _under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
 
 
 def describe(name: str, description: str) -> str:

@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from discover.learn.adapters import Kind
 from discover.strict import Strict
+
+Adapter = Literal["lora", "dora", "loha", "lokr", "oft", "hra", "ia3"]
 
 
 class LearnConfig(Strict):
@@ -15,10 +16,10 @@ class LearnConfig(Strict):
         "full", description="what is trained: the head alone, the top layers, adapters, or all but the word embeddings"
     )
     layers: int = Field(2, ge=1, description="of `top`: how many")
-    adapter: Kind = Field("lora", description="of `lora`: which adapters of peft")
+    adapter: Adapter = Field("lora", description="of `lora`: which adapters of peft")
     rank: int = Field(8, ge=1, description="of the adapters")
     epochs: int = Field(10, ge=1, description="passes over the new answers, an increment")
-    steps: int = Field(60, ge=0, description="fewest steps of an increment: passes are added until there are as many")
+    steps: int = Field(50, ge=0, description="fewest steps of an increment: passes are added until there are as many")
     replay: float = Field(2.0, ge=0, description="old answers rehearsed for each new one")
     contrast: float = Field(1.0, ge=0, description="weight of the supervised contrastive loss")
     propagate: bool = Field(True, description="learn from unanswered neighbours of answers, while that does no harm")

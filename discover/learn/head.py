@@ -62,3 +62,13 @@ def logits(
         padded[: len(part)] = part
         found[start : start + ROWS] = ((padded @ weights.T + bias) * SCALE)[: len(part)]
     return found
+
+
+def class_weights(classes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Weights of the loss, (c,): the square root of inverse frequency, with mean 1 over the answers.
+
+    The root is a compromise: full balancing trades much accuracy on the large classes for little on the rare ones.
+    """
+    frequency = np.bincount(classes, minlength=count).astype(np.float64)
+    weights = 1 / np.sqrt(np.maximum(frequency, 1))
+    return weights / (weights @ frequency / len(classes))

@@ -15,6 +15,7 @@ from torch import nn
 
 from discover.embed.frozen import freeze, pool
 from discover.learn import adapters, forward, head
+from discover.learn.config import Adapter
 
 
 class Network(nn.Module):
@@ -37,7 +38,7 @@ class Network(nn.Module):
         weights: torch.Tensor,
         pooling: str,
         dropout: float = 0.0,
-        adapter: tuple[adapters.Kind, int] | None = None,
+        adapter: tuple[Adapter, int] | None = None,
     ):
         super().__init__()
         for module in transformer.modules():

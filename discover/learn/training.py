@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from discover.embed.device import autocast
-from discover.learn import forward
+from discover.learn import forward, head
 from discover.learn.config import LearnConfig
 from discover.learn.network import Network
 from discover.progress import progress
@@ -73,16 +73,6 @@ def train(
     network.eval()
 
 
-def class_weights(classes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Weights of the loss, (c,): the square root of inverse frequency, with mean 1 over the answers.
-
-    The root is a compromise: full balancing trades much accuracy on the large classes for little on the rare ones.
-    """
-    frequency = np.bincount(classes, minlength=count).astype(np.float64)
-    weights = 1 / np.sqrt(np.maximum(frequency, 1))
-    return weights / (weights @ frequency / len(classes))
-
-
 def contrast(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Supervised contrastive loss: documents of one class attract each other, more than others do.
 
@@ -106,7 +96,7 @@ def _loss(
     network: Network, examples: Examples, members: NDArray[np.int64], config: LearnConfig, dtype: torch.dtype
 ) -> torch.Tensor:
     """Mean cross-entropy over some examples, each weighted by its class; and the contrast between classes."""
-    weights = class_weights(examples.classes, network.head.out_features)[examples.classes[members]]
+    weights = head.class_weights(examples.classes, network.head.out_features)[examples.classes[members]]
     with autocast(network.device, dtype):
         vectors = network.embed(forward.gather([examples.inputs[member] for member in members], network.device))
     targets = torch.from_numpy(examples.classes[members]).to(network.device)

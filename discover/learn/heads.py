@@ -1,0 +1,86 @@
+"""The two heads under an encoder: of the answers alone, and of what they say of unanswered neighbours as well.
+
+Which of them predicts is settled by evidence that costs nothing: each new answer, before it is learned, tells which was
+right about it (prequential evaluation: Dawid 1984). The propagated head predicts while it is not clearly the worse.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.learn import head
+from discover.learn.propagation import propagate
+
+PATIENCE = 1.64  # standard errors by which the propagated head must be worse before it is left
+
+Head = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+class Heads:
+    """Both heads, and how they fared.
+
+    Attributes:
+        plain: weights (c, d) and bias (c,) of the answers alone; None before any.
+        propagated: likewise, of the answers and their neighbours; None where there were none to look at.
+        right: (2,) answers that only the plain head, and only the propagated one, was right about.
+    """
+
+    def __init__(self) -> None:
+        self.plain: Head | None = None
+        self.propagated: Head | None = None
+        self.right = np.zeros(2, np.int64)
+
+    @property
+    def predicting(self) -> Head | None:
+        """The head to predict with; None before any answer."""
+        harm, total = self.right[0] - self.right[1], self.right.sum()
+        return self.plain if self.propagated is None or harm > PATIENCE * np.sqrt(total) else self.propagated
+
+    def compare(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
+        """Learn which head is right about (k, d) vectors of new answers, whose classes (k,) neither has learned."""
+        if self.plain and self.propagated and len(classes):
+            plain, spread = (head.logits(vectors, *one).argmax(1) == classes for one in (self.plain, self.propagated))
+            self.right = self.right + np.array([(plain & ~spread).sum(), (spread & ~plain).sum()])
+
+    def spread(
+        self,
+        vectors: NDArray[np.float32],
+        classes: NDArray[np.int64],
+        around: NDArray[np.float32],
+        prior: NDArray[np.float32],
+        penalty: float,
+    ) -> None:
+        """Fit the propagated head.
+
+        Args:
+            vectors: (m, d) of the answered documents.
+            classes: (m,) their classes.
+            around: (u, d) of unanswered ones; without any there is no propagated head.
+            prior: (c, d) of the classes' descriptions.
+            penalty: as for `head.fit`.
+        """
+        self.propagated = None
+        if self.plain and len(around):
+            beliefs = np.concatenate([np.eye(len(prior))[classes], softmax(head.logits(around, *self.plain))])
+            everything = np.concatenate([vectors, around])
+            found = np.concatenate([classes, propagate(everything, beliefs)[len(classes) :].argmax(1)])
+            self.propagated = head.fit(everything, found, prior, penalty, head.class_weights(found, len(prior)))
+
+    def state(self) -> dict[str, NDArray]:
+        """As arrays by name."""
+        named = {"plain": self.plain, "propagated": self.propagated}
+        arrays = {f"{name}.{i}": array for name, one in named.items() if one for i, array in enumerate(one)}
+        return {**arrays, "right": self.right}
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        """Become the heads that `state` was taken from."""
+        self.right = state["right"]
+        self.plain, self.propagated = (
+            (state[f"{name}.0"], state[f"{name}.1"]) if f"{name}.0" in state else None
+            for name in ("plain", "propagated")
+        )
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities, (n, c), of logits (n, c)."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
