@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Examples:
     classes: NDArray[np.int64]
     fresh: NDArray[np.bool_]
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(m,) tokens of each document."""
         return np.array([len(one) for one in self.inputs], np.int64)
