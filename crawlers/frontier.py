@@ -97,10 +97,9 @@ class Frontier:
         if n <= 0:
             return []
         with self.database.write() as connection:
-            level = select(func.min(url.c.depth)).where(url.c.state.in_(["new", "leased"])).scalar_subquery()
             wanted = (
                 select(url.c.id, url.c.address, url.c.depth, url.c.attempts)
-                .where(url.c.state == "new", url.c.depth == level, url.c.lease_until <= now())
+                .where(url.c.state == "new", _ON_LEVEL, url.c.lease_until <= now())
                 .where(url.c.host.not_in(list(avoid)))
                 .order_by(url.c.depth, url.c.id)
                 .limit(n)
@@ -113,11 +112,11 @@ class Frontier:
         return pages
 
     def waiting(self) -> float | None:
-        """Seconds until an address that is to be tried again is due; None where there is none to fetch at all."""
+        """Seconds until `lease` may give an address again; None where there is none to fetch at all."""
         if self.left <= 0:
             return None
         with self.database.read() as connection:
-            due = connection.execute(select(func.min(url.c.lease_until)).where(url.c.state == "new")).scalar()
+            due = connection.execute(select(func.min(url.c.lease_until)).where(_UNFINISHED, _ON_LEVEL)).scalar()
         return None if due is None else max(0.0, due - now())
 
     def record(self, outcomes: Iterable[Outcome]) -> Counter[str]:
@@ -182,6 +181,8 @@ class Frontier:
         self._remembered.update(addresses)
 
 
+_UNFINISHED = url.c.state.in_(["new", "leased"])
+_ON_LEVEL = url.c.depth == select(func.min(url.c.depth)).where(_UNFINISHED).scalar_subquery()
 _FINISH = (
     update(url)
     .where(url.c.id == bindparam("row_id"))

@@ -215,6 +215,12 @@ class Campaign:
         with self.database.read() as connection:
             return connection.execute(wanted).scalar()
 
+    def outputs(self, arm: str, name: str, *keys: str) -> list[tuple[Any, ...]]:
+        """Some values of what a step left in each round that finished it, the first round first."""
+        wanted = select(*(step.c.output[key] for key in keys)).where(step.c.arm == arm, step.c.step == name)
+        with self.database.read() as connection:
+            return [tuple(row) for row in connection.execute(wanted.order_by(step.c.round))]
+
     def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
         """What the model thought of documents (row ids) when it chose them: label and probability."""
         rounds = select(slot.c.round).where(slot.c.arm == self.arms[0], slot.c.document_id.in_(list(documents)))
@@ -282,7 +288,7 @@ def strategies_of(config: Config) -> dict[str, str]:
     """
     arms: dict[str, str] = {}
     for word in config.loop.arms or [config.query.strategy]:
-        name = word.rpartition(":")[2]
+        name = plugins.name_of(word)
         if name in arms:
             raise DiscoverError(
                 f"loop.arms lists {arms[name]!r} and {word!r}, which are both called {name!r}: rename one"

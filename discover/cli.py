@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from discover.campaign import Campaign
 
 SHOWN_LINES = 20  # of a file's bad lines
-BENCH_RULES = ("initial", "batch", "budget", "balanced", "noise", "temperature", "floor", "test_limit")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,10 +166,11 @@ def _bench(options: argparse.Namespace) -> None:
     from discover.bench.config import BenchConfig
     from discover.commands.bench import bench
     from discover.config import validate
+    from discover.simulate import SimulationConfig
 
     given = {name: value for name, value in vars(options).items() if value is not None}
     settings = {name: given[name] for name in given.keys() & BenchConfig.model_fields.keys()}
-    rules = {name: given[name] for name in BENCH_RULES}
+    rules = {name: given[name] for name in given.keys() & SimulationConfig.model_fields.keys() - {"candidates"}}
     if options.candidates:
         rules["candidates"] = {"count": options.candidates}
     settings |= {"rules": rules, "whole_pool": options.candidates == 0}
@@ -238,7 +238,6 @@ def _parser() -> argparse.ArgumentParser:
     command = add("predict", _predict, "label a file with the newest model", run=True)
     command.add_argument("--input", type=Path, required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="FILE")
-    _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
     command.add_argument(
         "--confidence",
         type=_share,
@@ -246,6 +245,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="leave the label empty where its probability is less",
     )
+    _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
@@ -261,31 +261,24 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     several("--test", "test", "F", "one for each of --train, in their order", required=True)
     several("--strategy", "strategies", "S", "as in a config; options: path/file.py:name,key=value; default margin")
     several("--learner", "learners", "L", "a method with settings: top,layers=3; or path/file.py:name; default head")
-    command.add_argument("--seeds", type=_natural, default=10, metavar="N", help="campaigns an arm; default 10")
-    command.add_argument("--initial", type=_natural, default=25, metavar="I", help="seed labels; default 25")
-    command.add_argument("--batch", type=_natural, default=25, metavar="B", help="questions a round; default 25")
-    command.add_argument("--budget", type=_natural, default=525, metavar="T", help="labels in all; default 525")
+    command.add_argument("--seeds", type=_natural, metavar="N", help="campaigns an arm; default 10")
+    command.add_argument("--initial", type=_natural, metavar="I", help="seed labels; default 25")
+    command.add_argument("--batch", type=_natural, metavar="B", help="questions a round; default 25")
+    command.add_argument("--budget", type=_natural, metavar="T", help="labels in all; default 525")
     command.add_argument("--output", type=_folder, required=True, metavar="DIR", help="what is finished there is kept")
     command.add_argument(
         "--balanced", action="store_true", help="seed labels evenly over the classes: an advantage, it takes an oracle"
     )
-    command.add_argument("--noise", type=float, default=0.0, metavar="P", help="share of wrong answers; default 0")
-    command.add_argument(
-        "--temperature", type=float, default=0.0, metavar="X", help="of the draw; default 0, deterministic"
-    )
-    command.add_argument(
-        "--floor", type=float, default=0.0, metavar="P", help="share of the draw that is uniform; default 0"
-    )
+    command.add_argument("--noise", type=float, metavar="P", help="share of wrong answers; default 0")
+    command.add_argument("--temperature", type=float, metavar="X", help="of the draw; default 0, deterministic")
+    command.add_argument("--floor", type=float, metavar="P", help="share of the draw that is uniform; default 0")
     command.add_argument(
         "--candidates",
         type=_natural,
-        default=2000,
         metavar="N",
         help="candidates of a round; default 2000; 0: the whole pool",
     )
-    command.add_argument(
-        "--test-limit", type=_natural, default=0, metavar="N", help="test on a uniform sample; default 0: on all"
-    )
+    command.add_argument("--test-limit", type=_natural, metavar="N", help="test on a uniform sample; default 0: on all")
     command.add_argument("--target", type=float, metavar="A", help="accuracy to reach; default: what random ends with")
     command.add_argument("--no-full", dest="full", action="store_false", help="do not train on all labels as well")
     command.add_argument("--jobs", type=_natural, metavar="N", help="processes; default: one a core")

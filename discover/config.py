@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from discover import values
 from discover.embed.config import EncoderConfig
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
@@ -48,7 +49,7 @@ class Config(Strict):
     """A whole config file."""
 
     name: str = Field("", description="of the run folder; empty: the config file's name")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
     crawl: CrawlConfig | None = None
     pool: PoolConfig = PoolConfig()
     encoder: EncoderConfig = EncoderConfig()
@@ -76,7 +77,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         DiscoverError: the file is missing or not YAML, a key is unknown, or a value does not fit.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = values.parse(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise DiscoverError(f"a config file is needed, but {path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
@@ -105,7 +106,7 @@ def validate(model: type[Model], content: dict[str, Any], where: str) -> Model:
 
 def save_config(config: Config, path: Path) -> None:
     """Publish the resolved config, every default spelled out; one that has not changed is left alone."""
-    content = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    content = values.render(config.model_dump())
     if not path.is_file() or path.read_text(encoding="utf-8") != content:
         with publish(path) as scratch:
             scratch.write_text(content, encoding="utf-8")
@@ -121,7 +122,7 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise DiscoverError(f"--set {override!r}: {parent!r} is not a section")
     try:
-        content[last] = yaml.safe_load(value)
+        content[last] = values.parse(value)
     except yaml.YAMLError as error:
         raise DiscoverError(f"--set {override!r}: the value must be YAML") from error
 

@@ -5,11 +5,13 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from discover import values
 from discover.errors import DiscoverError
 
 
@@ -25,17 +27,22 @@ def split(word: str) -> tuple[str, dict[str, Any]]:
     Raises:
         DiscoverError: an option has no value, or one that is not YAML.
     """
-    name, *settings = word.split(",")
+    name, *settings = re.split(r",(?![^\[]*\])", word)  # not at the commas of a list
     options = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         try:
-            options[key.strip()] = yaml.safe_load(value)
+            options[key.strip()] = values.parse(value)
         except yaml.YAMLError:
             equals = ""
         if not equals:
             raise DiscoverError(f"{word!r}: name,key=value,… is expected, with YAML values, got {setting!r}")
     return name.strip(), options
+
+
+def name_of(word: str) -> str:
+    """What a word names, for people: of ``path/file.py:name`` the name."""
+    return word.rpartition(":")[2]
 
 
 def load(package: str, word: str) -> Any:

@@ -7,14 +7,14 @@ database, the audit sample (test labels are known), near-duplicates, growth of t
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from discover.embed.index import Index
 from discover.embed.vectors import Encodes, VectorStore, embed_new
@@ -22,12 +22,11 @@ from discover.evaluate import metrics
 from discover.learn.learner import Learner
 from discover.pool.labelled import Dataset
 from discover.query import candidates
-from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig
+from discover.query.strategy import Strategy
 from discover.query.view import PastRound, Progress, View
 from discover.strict import Strict
 
-Strategy = Callable[[View, int, np.random.Generator], Picks]
 Ids = NDArray[np.int64]
 
 
@@ -43,6 +42,12 @@ class SimulationConfig(Strict):
     floor: float = Field(0.0, ge=0, le=1, description="as in query.floor")
     candidates: CandidateConfig = CandidateConfig()
     test_limit: int = Field(0, ge=0, description="test documents, drawn uniformly, the same ones always; 0: all")
+
+    @model_validator(mode="after")
+    def _affordable(self) -> "SimulationConfig":
+        if self.budget < self.initial:
+            raise ValueError(f"budget counts the seed labels, so it must be at least initial, {self.initial}")
+        return self
 
 
 class Arena:
@@ -112,26 +117,30 @@ def play(
     Args:
         arena: the documents.
         learner: one that knows nothing yet, over the arena's row ids.
-        strategy: any function (view, n, rng) -> Picks.
+        strategy: as `load_strategy` finds it.
         config: the rules.
         seed: of all draws.
     """
-    answers = answers_of(arena.dataset, config.noise, seed)
+    answers = annotations(arena.dataset, config.noise, seed)
     tested = arena.dataset.test[: config.test_limit or None]
     budget = min(config.budget, arena.dataset.n)
     asked, uncertain, selecting = [seed_documents(arena, config, seed)], np.empty(0, np.int64), 0.0
+    past: list[PastRound] = []
     while True:
         learner.classifier.unlabelled = _unlabelled(arena, learner.classifier.looks_at, asked, seed)
         started = time.perf_counter()
         learner.teach(asked[-1], answers[asked[-1]])
         taught = time.perf_counter() - started
         spent = sum(map(len, asked))
+        past.append(
+            PastRound(len(past), cross_validated=learner.classifier.cross_validated, changed=learner.classifier.changed)
+        )
         yield Round(asked[-1], spent, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
         if spent >= budget:
             return
         started = time.perf_counter()
-        drawn = _candidates(arena, config, asked, uncertain, seed)
-        view = _view(arena, learner, config, drawn, asked, answers)
+        drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, uncertain, seed)
+        view = _view(arena, learner, config, drawn, asked, answers, past)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
         asked.append(view.ids[picks.indices])
@@ -153,7 +162,7 @@ def seed_documents(arena: Arena, config: SimulationConfig, seed: int) -> Ids:
     return order[np.argsort(turn, kind="stable")[:count]]
 
 
-def answers_of(dataset: Dataset, noise: float, seed: int) -> Ids:
+def annotations(dataset: Dataset, noise: float, seed: int) -> Ids:
     """(n,) what an annotator says of each document of the pool: with probability ``noise`` another class, uniformly.
 
     Decided for each document by a hash of seed and public id, so that asking twice, or in another arm, changes nothing.
@@ -169,12 +178,12 @@ def answers_of(dataset: Dataset, noise: float, seed: int) -> Ids:
 
 def _unlabelled(arena: Arena, count: int, asked: list[Ids], seed: int) -> Ids:
     """(u,) row ids of unanswered documents: mostly the same ones in every round."""
-    drawn = candidates.draw_uniformly(arena.index.store, (), count, candidates.seed_of(seed, 0, "unlabelled"))[0]
-    return drawn[~np.isin(drawn, np.concatenate(asked))]
+    draw = candidates.seed_of(seed, 0, "unlabelled")
+    return candidates.draw_uniformly(arena.index.store, np.concatenate(asked), count, draw)[0]
 
 
 def _candidates(
-    arena: Arena, config: SimulationConfig, asked: list[Ids], uncertain: Ids, seed: int
+    arena: Arena, shares: CandidateConfig, asked: list[Ids], uncertain: Ids, seed: int
 ) -> candidates.Candidates:
     labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
     return candidates.draw(
@@ -182,7 +191,7 @@ def _candidates(
         excluded=labelled,
         labelled=labelled,
         uncertain=uncertain,
-        config=config.candidates,
+        config=shares,
         seed=candidates.seed_of(seed, len(asked), "candidates"),
     )
 
@@ -194,10 +203,10 @@ def _view(
     drawn: candidates.Candidates,
     asked: list[Ids],
     answers: Ids,
+    past: Sequence[PastRound],
 ) -> View:
     """What the strategy sees, as `steps.choose` shows it; all documents were found before the first round."""
     labelled = np.concatenate(asked)
-    past = tuple(PastRound(number) for number in range(len(asked)))
     return View(
         ids=drawn.ids,
         generator=drawn.generator,
@@ -205,7 +214,7 @@ def _view(
         costs=np.ones(len(drawn)),
         temperature=config.temperature,
         floor=config.floor,
-        progress=Progress(len(labelled), min(config.budget, arena.dataset.n), past),
+        progress=Progress(len(labelled), min(config.budget, arena.dataset.n), tuple(past)),
         make_vectors=lambda: arena.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
         make_labelled_vectors=lambda: arena.vectors(labelled),

@@ -95,19 +95,26 @@ def test_neither_row_ids_nor_arrival_matter(make, encoder, method):
 
 
 @pytest.mark.parametrize("method", [*METHODS, "lora"])
-def test_saved_and_loaded_is_the_same(make, tmp_path, method):
+def test_saved_and_loaded_is_the_same(make, tmp_path, method, monkeypatch):
+    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 10)
     some = np.arange(0, len(TEXTS), 5)
-    classifier = make(method)
+    classifier = make(method, folds=2, steps=2)
+    classifier.unlabelled = ODD
     classifier.fit(column(some), TRUTH[some])
-    classifier.temperature = 1.3
+    assert classifier.cross_validated > 0.5 and classifier.temperature != 1
     registry.publish(tmp_path, "margin-0001", classifier)
-    again = registry.load(tmp_path / "margin-0001", make(method))
-    assert again.taught == classifier.taught and again.temperature == 1.3
+    again = registry.load(tmp_path / "margin-0001", make(method, folds=2, steps=2))
+    again.unlabelled = ODD
+    assert again.taught == classifier.taught and again.temperature == classifier.temperature
+    assert again.cross_validated == classifier.cross_validated
     everything = column(range(len(TEXTS)))
     assert np.array_equal(again.predict_proba(everything), classifier.predict_proba(everything))
     more = np.union1d(some, [1, 2, 3])
     for each in (classifier, again):
         each.fit(column(more), TRUTH[more])
+        each.calibrate(column([2]), TRUTH[[2]])
+    assert again.changed == classifier.changed and 0 <= again.changed < 0.5
+    assert again.temperature == classifier.temperature
     assert np.array_equal(again.predict_proba(everything), classifier.predict_proba(everything))
     assert all(torch.equal(tensor, again.state()[name]) for name, tensor in classifier.state().items())
 
@@ -131,6 +138,28 @@ def test_corrected_answers_win(make):
         classifier.fit(column(ODD[:-1]), TRUTH[ODD[:-1]])
         classifier.fit(column(ODD), TRUTH[ODD])
     assert (classifier.predict(column(sport)) == 0).mean() > 0.5 and set(classifier.taught) == set(ODD.tolist())
+
+
+@pytest.mark.parametrize("method", [*METHODS, "lora"])
+def test_an_answer_that_is_gone_leaves_no_trace(make, method):
+    classifier, never = make(method), make(method)
+    classifier.fit(column(ODD[:12]), TRUTH[ODD[:12]])
+    classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
+    never.fit(column(ODD[:9]), TRUTH[ODD[:9]])
+    assert np.array_equal(classifier.predict_proba(column(EVEN)), never.predict_proba(column(EVEN)))
+
+
+def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypatch):
+    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 20)
+    classifier, wrong = make("head", folds=3), TRUTH.copy()
+    classifier.unlabelled = EVEN
+    wrong[ODD[::3]] = (wrong[ODD[::3]] + 1) % 3
+    classifier.fit(column(ODD), wrong[ODD])
+    overconfident, right = classifier.temperature, classifier.cross_validated
+    classifier.fit(column(ODD), TRUTH[ODD])
+    classifier.calibrate(column([]), np.empty(0, np.int64))
+    assert classifier.temperature < overconfident and classifier.cross_validated > right
+    assert classifier._heads.right.sum() == 0
 
 
 def test_a_class_index_out_of_range_is_refused(make):

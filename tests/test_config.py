@@ -7,6 +7,7 @@ import yaml
 
 from discover.config import load_config, save_config
 from discover.errors import DiscoverError
+from discover.plugins import split
 
 MINIMAL = "label: {classes: [a, b]}\n"
 
@@ -29,6 +30,8 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {classes: [a, b], budget: 0}", "'label.budget'"),
         ("label: {classes: [only]}", "at least two classes are needed to learn anything, found 1"),
         ("seed: 1", "key 'label' is needed"),
+        (MINIMAL + "seed: -1", "'seed': Input should be greater than or equal to 0"),
+        (MINIMAL + "learn: {folds: 1}", "'learn.folds': a lone fold leaves nothing to learn from"),
         ("label: {budget: 3}", "key 'label.classes' is needed"),
         ("just a sentence", "must hold keys and values, found str"),
         ("a: [", "must be YAML"),
@@ -58,6 +61,14 @@ def test_overrides_replace_nested_values(tmp_path: Path) -> None:
         load_config(write(tmp_path, MINIMAL), ["query.batch"])
     with pytest.raises(DiscoverError, match="not a section"):
         load_config(write(tmp_path, MINIMAL + "seed: 1"), ["seed.x=1"])
+
+
+def test_a_number_may_have_an_exponent_alone_and_stays_one(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, MINIMAL + "query: {options: {power: 1e-3, word: '1e-3', other: -.5E+2}}"))
+    save_config(config, tmp_path / "config.yaml")
+    for read in (config, load_config(tmp_path / "config.yaml")):
+        assert read.query.options == {"power": 0.001, "word": "1e-3", "other": -50.0}
+    assert split("some,C=1e-3,layers=[1,2],name=x") == ("some", {"C": 0.001, "layers": [1, 2], "name": "x"})
 
 
 def test_the_saved_config_is_the_resolved_one(tmp_path: Path) -> None:

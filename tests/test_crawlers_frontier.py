@@ -72,6 +72,14 @@ def test_a_page_to_try_again_waits_for_its_time(frontier):
     assert 90 < frontier.waiting() <= 100
 
 
+def test_waiting_speaks_of_what_a_lease_would_give(frontier):
+    frontier.seed([page(1), page(2)])
+    first, second = frontier.lease(2)
+    frontier.record([Outcome(first, 200, links=[page(3)])])
+    frontier.record([Outcome(second, 503, reason="status 503", retry_after=100.0)])
+    assert frontier.lease(1) == [] and frontier.waiting() > 90, "level 1 is ready, but waits for level 0"
+
+
 @pytest.mark.parametrize(
     ("address", "expected"),
     [

@@ -97,10 +97,10 @@ def test_a_failed_export_leaves_the_old_file_and_nothing_else(kind: str, tmp_pat
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_rows_own_id_comes_along_for_joining(pool: Pool, tmp_path: Path):
-    path = tmp_path / "in.jsonl"
-    rows = [{"id": given, "text": f"a text that is long enough, {given}"} for given in ("ticket-7", 8, None)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_rows_own_id_comes_along_for_joining(kind: str, pool: Pool, tmp_path: Path):
+    path = tmp_path / f"in.{kind}"
+    export_rows([{"id": one, "text": f"a text that is long enough, {one}"} for one in ("ticket-7", "8", "")], path)
     assert [document.given_id for document in read(path)[0]] == ["ticket-7", "8", ""]
     import_files(pool, [path], [])
     pool.intake()

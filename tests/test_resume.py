@@ -64,13 +64,19 @@ def test_killed_at_every_named_step(begun: Path, server: Server) -> None:
     compare(begun, run)
 
 
-def test_killed_while_the_top_layers_are_trained(server: Server, tmp_path: Path) -> None:
-    config = write_inputs(tmp_path, documents=60, method="top")
-    smaller = [
-        word
-        for setting in ("label.budget=16", "loop.arms=[margin]", "learn.layers=1", "learn.epochs=1")
-        for word in ("--set", setting)
-    ]
+@pytest.mark.parametrize(
+    ("method", "documents", "settings"),
+    [
+        ("top", 60, ["label.budget=16", "learn.layers=1"]),
+        ("full", 170, ["label.budget=120", "label.seed=105", "query.batch=15", "learn.steps=0"]),  # cross-validated
+    ],
+)
+def test_killed_while_layers_are_trained(
+    method: str, documents: int, settings: list[str], server: Server, tmp_path: Path
+) -> None:
+    config = write_inputs(tmp_path, documents=documents, method=method)
+    settings = [*settings, "loop.arms=[margin]", "learn.epochs=1"]
+    smaller = [word for setting in settings for word in ("--set", setting)]
     imported = ["import", str(config), str(tmp_path / "documents.jsonl.gz"), "--run", str(tmp_path / "imported")]
     assert server.run([*imported, *smaller])["status"] == 0
     for name in ("unkilled", "run"):

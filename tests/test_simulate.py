@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 from discover.bench.learners import own_learner
+from discover.embed.config import EncoderConfig
+from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
+from discover.learn.classifier import TextClassifier
+from discover.learn.config import LearnConfig
+from discover.learn.learner import Learner
 from discover.pool.labelled import read_dataset
+from discover.query.candidates import draw
 from discover.query.config import CandidateConfig
-from discover.query.strategy import load_strategy
-from discover.simulate import Arena, SimulationConfig, answers_of, play, seed_documents
+from discover.query.strategy import Strategy, load_strategy
+from discover.simulate import Arena, SimulationConfig, annotations, play, seed_documents
 from tests.labelled_files import LEARNER, arena_of, rows, write, write_pair
 
 RULES = SimulationConfig(initial=10, batch=7, budget=31, candidates=CandidateConfig(count=60))
@@ -36,7 +42,7 @@ def word(tmp_path_factory):
 
 
 def rounds_of(arena, word, strategy="margin", rules=RULES, seed=3):
-    chosen = load_strategy(strategy) if isinstance(strategy, str) else strategy
+    chosen = load_strategy(strategy) if isinstance(strategy, str) else Strategy("looking", strategy)
     return list(play(arena, own_learner(word, arena.dataset, seed), chosen, rules, seed))
 
 
@@ -150,6 +156,29 @@ def test_a_strategy_sees_what_the_loop_would_show_it(arena, word):
     assert (view.age == 2).all()
 
 
+def test_the_control_draws_from_the_whole_pool(arena, word, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("discover.query.candidates.draw", lambda *a, **k: drawn.append(draw(*a, **k)) or drawn[-1])
+    rounds_of(arena, word, "random")
+    assert {one for found in drawn for one in found.generator.tolist()} == {"uniform"}
+
+
+def test_a_learner_looks_at_the_unanswered_and_tells_what_changed(arena):
+    classes, config = dict.fromkeys(arena.dataset.classes, ""), LearnConfig(method="head", unlabelled=50, folds=0)
+    learner = Learner(TextClassifier(Encoder(EncoderConfig()), arena.texts, classes, config, 3))
+    seen = []
+
+    def looking(view, n, rng):
+        seen.append((view.progress.rounds[-1], learner.classifier.unlabelled))
+        return load_strategy("random")(view, n, rng)
+
+    rounds = list(play(arena, learner, Strategy("looking", looking), RULES, 3))
+    assert [past.changed is None for past, _ in seen] == [True, False, False]
+    for number, (_, unlabelled) in enumerate(seen):
+        asked = np.concatenate([one.asked for one in rounds[: number + 1]])
+        assert len(unlabelled) == 50 and not set(unlabelled.tolist()) & set(asked.tolist())
+
+
 def test_the_pool_ends_before_the_budget(arena, word):
     n = arena.dataset.n
     rules = RULES.model_copy(update={"batch": 60, "budget": 10_000})
@@ -172,22 +201,22 @@ def test_balanced_seed_labels(arena):
 
 def test_noise_is_a_share_of_other_classes_and_the_same_for_all(arena, word):
     truth = arena.dataset.y[: arena.dataset.n]
-    drawn = np.stack([answers_of(arena.dataset, 0.2, seed) for seed in range(30)])
+    drawn = np.stack([annotations(arena.dataset, 0.2, seed) for seed in range(30)])
     wrong = drawn != truth
     assert wrong.mean() == pytest.approx(0.2, abs=0.02)
     assert wrong.any(axis=0).mean() > 0.9  # another draw for each seed
     others = np.bincount(((drawn - truth) % 4)[wrong])[1:] / wrong.sum()
     assert others == pytest.approx([1 / 3] * 3, abs=0.05)
-    assert np.array_equal(drawn[0], answers_of(arena.dataset, 0.2, 0))
-    assert np.array_equal(answers_of(arena.dataset, 0, 0), truth)
+    assert np.array_equal(drawn[0], annotations(arena.dataset, 0.2, 0))
+    assert np.array_equal(annotations(arena.dataset, 0, 0), truth)
     # A document's fate does not hang on how many there are: more noise adds errors and takes none back.
-    assert (answers_of(arena.dataset, 0.4, 0) != truth)[wrong[0]].all()
+    assert (annotations(arena.dataset, 0.4, 0) != truth)[wrong[0]].all()
     before = arena.dataset.y.copy()
     rules = RULES.model_copy(update={"noise": 0.3})
     learner = own_learner(word, arena.dataset, 0)
     list(play(arena, learner, load_strategy("margin"), rules, 0))
     taught = np.array(list(learner.classifier.taught))
-    assert np.array_equal(list(learner.classifier.taught.values()), answers_of(arena.dataset, 0.3, 0)[taught])
+    assert np.array_equal(list(learner.classifier.taught.values()), annotations(arena.dataset, 0.3, 0)[taught])
     assert np.array_equal(arena.dataset.y, before)
 
 

@@ -75,10 +75,16 @@ def test_gradients_of_parts_add_up(inputs, make):
     found = []
     for budget in (10_000, 20):
         network = make()
-        config = LearnConfig(epochs=1, steps=1, batch=100, batch_tokens=budget, contrast=0)
+        config = LearnConfig(epochs=1, steps=1, batch=100, batch_tokens=budget)
         training.train(network, examples(inputs), config, np.random.default_rng(5))
         found.append(network.trained())
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
+
+
+def test_a_part_keeps_to_the_budget_or_is_one_document():
+    parts = training._parts(np.array([0, 1, 2, 3]), np.array([6, 9, 4, 12]), 10)
+    assert [part.tolist() for part in parts] == [[0], [1], [2], [3]]
+    assert [len(part) for part in training._parts(np.arange(4), np.array([6, 4, 4, 6]), 10)] == [2, 2]
 
 
 def test_few_answers_are_seen_more_often(inputs):

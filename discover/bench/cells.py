@@ -14,10 +14,10 @@ from typing import Any
 import discover
 from discover import plugins
 from discover.bench import learners
-from discover.bench.config import FULL, PASSIVE, BenchConfig
+from discover.bench.config import FULL, BenchConfig
 from discover.errors import DiscoverError
 from discover.pool.labelled import Dataset
-from discover.query.strategy import Strategy, load_strategy
+from discover.query.strategy import CONTROL, Strategy, load_strategy
 from discover.run import RunFolder, publish
 from discover.simulate import Round, SimulationConfig
 
@@ -58,7 +58,7 @@ def plan(config: BenchConfig, datasets: Sequence[Dataset], encoder: str) -> list
     Raises:
         DiscoverError: a strategy or learner is unknown, or one of their options.
     """
-    strategies = list(dict.fromkeys([PASSIVE, *config.strategies, *([FULL] if config.full else [])]))
+    strategies = list(dict.fromkeys([CONTROL, *config.strategies, *([FULL] if config.full else [])]))
     for word in strategies:
         strategy_of(word)
     return [
@@ -76,7 +76,7 @@ def strategy_of(word: str) -> Strategy:
     Raises:
         DiscoverError: there is none, or an option is not its own.
     """
-    return load_strategy(PASSIVE) if word == FULL else load_strategy(*plugins.split(word))
+    return load_strategy(CONTROL) if word == FULL else load_strategy(*plugins.split(word))
 
 
 def write(cell: Cell, rounds: Sequence[Round], dataset: Dataset, threads: int) -> None:

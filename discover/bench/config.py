@@ -8,7 +8,6 @@ from discover.query.config import CandidateConfig
 from discover.simulate import SimulationConfig
 from discover.strict import Strict
 
-PASSIVE = "random"  # the arm that every other is compared with
 FULL = "full supervision"  # all labels of the pool at once
 
 
@@ -28,13 +27,11 @@ class BenchConfig(Strict):
     output: Path
 
     def rules_for(self, strategy: str, n: int) -> SimulationConfig:
-        """The rules of an arm on a pool of n documents; `PASSIVE` and `FULL` have candidates of their own."""
+        """The rules of an arm on a pool of n documents; `FULL` asks about all of them at once."""
         if strategy == FULL:
             kept = self.rules.model_dump(include={"noise", "test_limit"})
             return SimulationConfig(initial=n, budget=n, **kept)
-        if strategy == PASSIVE or self.whole_pool:
-            count = n if self.whole_pool else self.rules.candidates.count
-            # Drawn near what is labelled, or where the model is unsure, candidates would make random sampling biased.
-            uniform = CandidateConfig(count=count, uniform=1, neighbours=0, uncertain=0, newest=0)
-            return self.rules.model_copy(update={"candidates": uniform})
+        if self.whole_pool:
+            everything = CandidateConfig(count=n, uniform=1, neighbours=0, uncertain=0, newest=0)
+            return self.rules.model_copy(update={"candidates": everything})
         return self.rules

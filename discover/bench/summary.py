@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.bench.cells import Cell
-from discover.bench.config import FULL, PASSIVE
+from discover.bench.config import FULL
 from discover.evaluate import seeds
 from discover.evaluate.compare import aulc, labels_to_reach
+from discover.query.strategy import CONTROL
 
 MEASURES = ("aulc", "final_accuracy")
 FIELDS = ("labels", "accuracy", "macro_f1", "ece", "seconds", "select_seconds")
 Found = Sequence[tuple[Cell, dict[str, Any]]]
-Arm = tuple[str, str, str]
+Key = tuple[str, str, str]  # dataset, learner, strategy
 
 
 def summarise(found: Found, target: float | None) -> dict[str, Any]:
@@ -26,21 +27,21 @@ def summarise(found: Found, target: float | None) -> dict[str, Any]:
         found: cells and what their files hold.
         target: accuracy to reach; by default what random ends with, on each dataset and with each learner.
     """
-    curves: dict[Arm, list[dict[str, NDArray[np.float64]]]] = defaultdict(list)
+    curves: dict[Key, list[dict[str, NDArray[np.float64]]]] = defaultdict(list)
     for cell, content in found:
         curves[cell.dataset, cell.learner, cell.strategy].append(
             {name: np.array([row[name] for row in content["rounds"]]) for name in FIELDS}
         )
     arms = []
     for (dataset, learner, strategy), runs in curves.items():
-        passive = curves[dataset, learner, PASSIVE]
+        passive = curves[dataset, learner, CONTROL]
         aim = float(np.mean([run["accuracy"][-1] for run in passive])) if target is None else target
         arms.append({"dataset": dataset, "learner": learner, "strategy": strategy, **_arm(runs, aim)})
     rng = np.random.default_rng(0)
     differences = {
-        arm: _measures(runs) - _measures(curves[arm[0], arm[1], PASSIVE])
+        arm: _measures(runs) - _measures(curves[arm[0], arm[1], CONTROL])
         for arm, runs in curves.items()
-        if arm[2] not in (PASSIVE, FULL)
+        if arm[2] not in (CONTROL, FULL)
     }
     return {
         "arms": arms,
@@ -78,30 +79,25 @@ def _measures(runs: list[dict[str, NDArray[np.float64]]]) -> NDArray[np.float64]
     return np.array([[aulc(run["labels"], run["accuracy"]), run["accuracy"][-1]] for run in runs])
 
 
-def _comparisons(differences: dict[Arm, NDArray[np.float64]], rng: np.random.Generator) -> list[dict[str, Any]]:
+def _comparisons(differences: dict[Key, NDArray[np.float64]], rng: np.random.Generator) -> list[dict[str, Any]]:
     """Each arm against random; Holm's correction is over all comparisons of one measure."""
     rows: list[dict[str, Any]] = [
         {"dataset": arm[0], "learner": arm[1], "strategy": arm[2], "seeds": len(found)}
         for arm, found in differences.items()
     ]
     for column, measure in enumerate(MEASURES):
-        several = [found[:, column] for found in differences.values() if len(found) > 1]
-        raw = [seeds.sign_flip(found, rng) for found in several]
-        corrected = seeds.holm(raw)
-        for number, (row, found) in enumerate(zip(rows, differences.values(), strict=True)):
-            mean, half = float(found[:, column].mean()), float(seeds.half_width(found[:, column]))
-            tested = len(found) > 1
-            row[measure] = {
-                "mean": mean,
-                "low": mean - half if tested else None,
-                "high": mean + half if tested else None,
-                "p": raw[number] if tested else None,
-                "p_holm": corrected[number] if tested else None,
-            }
+        gains = [found[:, column] for found in differences.values()]
+        for row, gain in zip(rows, gains, strict=True):
+            row[measure] = {"mean": float(gain.mean()), **dict.fromkeys(("low", "high", "p", "p_holm"))}
+        several = [(row[measure], gain) for row, gain in zip(rows, gains, strict=True) if len(gain) > 1]
+        raw = [seeds.sign_flip(gain, rng) for _, gain in several]
+        for (found, gain), p, corrected in zip(several, raw, seeds.holm(raw), strict=True):
+            half = float(seeds.half_width(gain))
+            found |= {"low": found["mean"] - half, "high": found["mean"] + half, "p": p, "p_holm": corrected}
     return rows
 
 
-def _pooled(differences: dict[Arm, NDArray[np.float64]], rng: np.random.Generator) -> list[dict[str, Any]]:
+def _pooled(differences: dict[Key, NDArray[np.float64]], rng: np.random.Generator) -> list[dict[str, Any]]:
     """Each learner and strategy against random, over datasets that count alike."""
     rows = []
     for pair in dict.fromkeys(arm[1:] for arm in differences):

@@ -51,11 +51,6 @@ def _datasets(config: BenchConfig) -> list[Dataset]:
         raise DiscoverError(
             f"--train names {len(config.train)} files and --test {len(config.test)}: they go together in order"
         )
-    if config.rules.budget < config.rules.initial:
-        raise DiscoverError(
-            f"--budget counts the seed labels, so it must be at least --initial {config.rules.initial}, "
-            f"got {config.rules.budget}"
-        )
     datasets = [read_dataset(train, test) for train, test in zip(config.train, config.test, strict=True)]
     for dataset in datasets:
         left_out = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items())

@@ -59,11 +59,11 @@ class Encoder:
         nothing = [self._tokenizer.pad_token_id or 0]
         return [torch.tensor(ids or nothing, dtype=torch.int32) for ids in found["input_ids"]]
 
-    def encode(self, texts: Sequence[str], progress: bool = False) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, (n, d) float32: the mean of the last layer's tokens, or its first token."""
         tokens = self.tokenize(texts)
         vectors = np.empty((len(tokens), self.dimension), dtype=np.float32)
-        for members, hidden, mask in self._part(self.layers).run(tokens, "encode" if progress else ""):
+        for members, hidden, mask in self._part(self.layers).run(tokens):
             vectors[members] = torch.nn.functional.normalize(pool(hidden, mask, self.pooling), dim=-1).cpu().numpy()
         return vectors
 

@@ -66,7 +66,6 @@ class Comparison:
         area: difference of the areas under the learning curves over the labels that both arms cover.
         control_needs: labels at which the control first reached ``strategy_accuracy``; None if it never did.
         strategy_needs: labels from which the strategy stayed at or above ``control_accuracy``; None if it ended below.
-        start: labels at which both arms begin.
     """
 
     strategy: str
@@ -79,7 +78,6 @@ class Comparison:
     area: Difference
     control_needs: float | None
     strategy_needs: float | None
-    start: int
 
 
 def paired(correct_a: ArrayLike, correct_b: ArrayLike, level: float = 0.95) -> Difference:
@@ -188,7 +186,6 @@ def compare(strategy: Course, control: Course, rng: np.random.Generator, level: 
         area=area_difference(strategy, control, rng, level),
         control_needs=labels_to_reach(control.labels, control.accuracy, reached),
         strategy_needs=labels_to_reach(strategy.labels[upto], strategy.accuracy[upto], control_reached, lasting=True),
-        start=int(max(strategy.labels[0], control.labels[0])),
     )
 
 

@@ -15,9 +15,9 @@ from discover.errors import DiscoverError
 from discover.evaluate.compare import Comparison, Course, compare
 from discover.evaluate.metrics import confusion
 from discover.query.decisions import read_arrays
+from discover.query.strategy import CONTROL
 from discover.run import RunFolder
 
-CONTROL = "random"
 # The bootstrap of one run's report: a fixed stream, so that the same database gives the same page.
 BOOTSTRAP_SEED = 20
 

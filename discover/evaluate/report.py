@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from discover import __version__
+from discover import __version__, plugins, values
 from discover.db import Database
 from discover.evaluate import charts, curves, evidence
 from discover.evaluate.curves import Series
@@ -161,8 +160,7 @@ def _stages(arms: list[Arm]) -> list[str]:
 def _arm_order(settings: dict[str, Any], found: Sequence[Arm] = ()) -> list[str]:
     """The arms of the config, preceded by those that were measured, so that colours agree all over the page."""
     words = settings["loop"]["arms"] or [settings["query"]["strategy"]]
-    wanted = [word.rpartition(":")[2] for word in words]  # the arm of path/file.py:name is name
-    return list(dict.fromkeys([*(arm.name for arm in found), *wanted]))
+    return list(dict.fromkeys([*(arm.name for arm in found), *map(plugins.name_of, words)]))
 
 
 def _shown(settings: dict[str, Any]) -> str:
@@ -173,7 +171,7 @@ def _shown(settings: dict[str, Any]) -> str:
     except ArgumentError:
         address = "(not shown)"
     shown = {**settings, "pool": {**settings["pool"], "url": address}}
-    return str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=110))
+    return values.render(shown, width=110)
 
 
 def _excerpt(text: str, limit: int = EXCERPT) -> str:

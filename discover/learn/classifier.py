@@ -40,12 +40,15 @@ class TextClassifier:
         taught: row id to class index, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
+        changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
     """
 
     taught: dict[int, int]
     temperature: float
+    changed: float | None
     _heads: Heads
-    _held: tuple[NDArray[np.float64], NDArray[np.int64]]
+    _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
+    _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the classes predicted
     _network: network.Network | None
     _frozen: network.FrozenNetwork | None
 
@@ -78,11 +81,17 @@ class TextClassifier:
         """How many documents `unlabelled` should hold."""
         return self.config.unlabelled if self.config.propagate else 0
 
+    @property
+    def cross_validated(self) -> float | None:
+        """Accuracy of the last cross-validation, on the answers as they now stand; None before any."""
+        ids, logits = self._held
+        return float((logits.argmax(1) == self._answers(ids)).mean()) if len(ids) else None
+
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextClassifier":
         """Learn the answers as they now stand, starting from what is known.
 
         New and corrected answers are trained on, with a replay of the others; answers that are as they were taught
-        change nothing. Without any answer it is untaught again.
+        change nothing. An answer that is gone cannot be unlearned, so all others are then learned from scratch.
 
         Args:
             X: (m, 1) row ids, each once.
@@ -93,20 +102,22 @@ class TextClassifier:
             raise ValueError(f"fit takes each document once, with a class index under {len(self.classes)}")
         if answers == self.taught:
             return self
-        if not answers:
+        if not answers or self.taught.keys() - answers.keys():
             self._forget()
+        if not answers:
             return self
         ids = self._ordered(list(answers))
         fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
         classes = np.array([answers[row] for row in ids], dtype=np.int64)
+        new = np.array([row not in self.taught for row in ids])
         if self.taught:
-            self._heads.compare(self._vectors_of(np.array(ids)[fresh].tolist()), classes[fresh])
+            self._heads.compare(self._vectors_of(np.array(ids)[new].tolist()), classes[new])
         if self.config.method != "head":
             self._fine_tune(ids, classes, fresh)
         self._fit_heads(ids, classes)
-        if self.config.folds and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[1])):
-            self._cross_validate(ids, classes)
         self.taught = {row: answers[row] for row in ids}
+        if self.config.folds and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
+            self._cross_validate(ids, classes)
         return self
 
     def calibrate(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> None:
@@ -116,8 +127,9 @@ class TextClassifier:
             X: (k, 1) row ids of the others.
             y: (k,) their class indices.
         """
-        logits, classes = self._held
-        self.temperature = fit_temperature(np.concatenate([logits, self.logits(X)]), np.concatenate([classes, y]))
+        ids, logits = self._held
+        classes = np.concatenate([self._answers(ids), y])
+        self.temperature = fit_temperature(np.concatenate([logits, self.logits(X)]), classes)
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1); from the descriptions while nothing is taught."""
@@ -129,19 +141,18 @@ class TextClassifier:
 
     def logits(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Logits before the temperature, (n, c)."""
-        ids = [int(row) for row in np.asarray(X).ravel()]
-        chunks = [self._vectors_of(ids[start : start + CHUNK]) for start in range(0, len(ids), CHUNK)]
         weights, bias = self._heads.predicting or (self.prior.astype(np.float64), np.zeros(len(self.classes)))
-        found = [head.logits(chunk, weights, bias) for chunk in chunks]
-        return np.concatenate(found) if found else np.empty((0, len(self.classes)))
+        return head.logits(self._vectors_of([int(row) for row in np.asarray(X).ravel()]), weights, bias)
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
         arrays = {
             "taught.ids": np.array(list(self.taught), np.int64),
             "taught.classes": np.array(list(self.taught.values()), np.int64),
-            "held.logits": self._held[0],
-            "held.classes": self._held[1],
+            "held.ids": self._held[0],
+            "held.logits": self._held[1],
+            "seen.ids": self._seen[0],
+            "seen.classes": self._seen[1],
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
@@ -153,7 +164,8 @@ class TextClassifier:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
         self._forget()
         ids, classes = state["taught.ids"].tolist(), state["taught.classes"].tolist()
-        self._held = (state["held.logits"].numpy(), state["held.classes"].numpy())
+        self._held = (state["held.ids"].numpy(), state["held.logits"].numpy())
+        self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy())
         self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
         if trained := _under("network.", state):
             self._network = self._untrained()
@@ -163,8 +175,9 @@ class TextClassifier:
         self.temperature = temperature
 
     def _forget(self) -> None:
-        self.taught, self.temperature, self._heads = {}, 1.0, Heads()
-        self._held = (np.empty((0, len(self.classes))), np.empty(0, np.int64))
+        self.taught, self.temperature, self.changed, self._heads = {}, 1.0, None, Heads()
+        self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
+        self._seen = (np.empty(0, np.int64), np.empty(0, np.int64))
         self._network = self._frozen = None
 
     def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
@@ -182,8 +195,8 @@ class TextClassifier:
             other.unlabelled = self.unlabelled
             other.fit(column(rows[fold != number]), classes[fold != number])
             found[fold == number] = other.logits(column(rows[fold == number]))
-        self._held = (found, classes)
-        self.temperature = fit_temperature(found, classes)
+        self._held = (rows, found)
+        self.calibrate(column([]), np.empty(0, np.int64))
 
     def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
         trained = self._network or self._untrained()
@@ -200,10 +213,16 @@ class TextClassifier:
         self._network, self._frozen = trained, self._freeze(trained)
 
     def _fit_heads(self, ids: list[int], classes: NDArray[np.int64]) -> None:
-        vectors = self._vectors_of(ids)
-        self._heads.plain = self._network.trained_head() if self._network else self._fitted(vectors, classes)
+        self._heads.plain = self._network.trained_head() if self._network else self._fitted(self.vectors(ids), classes)
+        # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
+        some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
-        self._heads.spread(vectors, classes, self._vectors_of(around.tolist()), self.prior, self.config.head_penalty)
+        answered, unanswered = (self._vectors_of(rows.tolist()) for rows in (np.array(ids)[some], around))
+        self._heads.spread(answered, classes[some], unanswered, self.prior, self.config.head_penalty)
+        predicted = self._heads.predict(unanswered)
+        _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
+        self.changed = float((predicted[now] != self._seen[1][before]).mean()) if len(now) else None
+        self._seen = (around, predicted)
 
     def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
         weights = head.class_weights(classes, len(self.classes))
@@ -219,7 +238,11 @@ class TextClassifier:
 
     def _vectors_of(self, ids: list[int]) -> NDArray[np.float32]:
         """(k, d) what the head sees of documents: under the fine-tuned encoder, or as they are stored."""
-        return self._frozen.vectors(self._inputs(ids)) if self._frozen else self.vectors(ids)
+        if not self._frozen:
+            return self.vectors(ids)
+        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]  # bounds what is held at a time
+        found = [self._frozen.vectors(self._inputs(chunk)) for chunk in chunks]
+        return np.concatenate(found) if found else np.empty((0, self.prior.shape[1]), np.float32)
 
     def _freeze(self, trained: network.Network) -> network.FrozenNetwork:
         return network.FrozenNetwork(trained, self.encoder.dtype, self.encoder.limit)
@@ -252,6 +275,9 @@ class TextClassifier:
 
         kept = self.cache.get((self.encoder.version, "vector"), list(ids), compute)
         return torch.stack(kept).numpy() if kept else np.empty((0, self.encoder.dimension), np.float32)
+
+    def _answers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.array([self.taught[row] for row in ids.tolist()], np.int64)
 
     def _ordered(self, ids: list[int]) -> list[int]:
         """By public id, which is a hash of the text: neither row ids nor arrival may change a result."""

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from discover.strict import Strict
 
@@ -33,9 +33,16 @@ class LearnConfig(Strict):
     warm_up: float = Field(0.1, ge=0, le=1, description="share of the steps in which the learning rates rise")
     clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
     batch: int = Field(32, ge=1, description="documents a step")
-    batch_tokens: int = Field(8192, ge=1, description="computed at a time; of longer batches gradients are accumulated")
+    batch_tokens: int = Field(8192, ge=1, description="computed at a time; a larger batch is computed in parts")
     head_penalty: float = Field(0.2, gt=0, description="pull of the head's weights towards the descriptions'")
-    cache_megabytes: int = Field(1024, ge=0, description="limit of cached lower-layer activations")
+    cache_megabytes: int = Field(1024, ge=0, description="of lower-layer activations that are kept between rounds")
+
+    @field_validator("folds")
+    @classmethod
+    def _several(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("a lone fold leaves nothing to learn from, so it must be 0, or 2 and more")
+        return value
 
     @property
     def rate(self) -> float:

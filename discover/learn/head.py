@@ -1,9 +1,9 @@
 """The frozen-head mode: multinomial logistic regression over the encoder's vectors.
 
 The weights are ``trust * prior + shift``: the prior are the vectors of the classes' descriptions, how far to trust them
-is learned, and the shift pays ``penalty / m`` times its square. So descriptions that say something decide while answers
-are few, and those that say nothing do no harm. The objective is convex, so the result does not depend on the start;
-L-BFGS runs until it has converged.
+is learned, and the shift, bias included, pays ``penalty * SCALE / m`` times its square. So descriptions that say
+something decide while answers are few, and those that say nothing do no harm. The objective is convex, so the result
+does not depend on the start; L-BFGS runs until it has converged.
 """
 
 import numpy as np

@@ -35,6 +35,11 @@ class Heads:
         harm, total = self.right[0] - self.right[1], self.right.sum()
         return self.plain if self.propagated is None or harm > PATIENCE * np.sqrt(total) else self.propagated
 
+    def predict(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        """The most probable class (k,) of each of (k, d) vectors, once there are heads."""
+        assert self.predicting is not None
+        return head.logits(vectors, *self.predicting).argmax(1)
+
     def compare(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
         """Learn which head is right about (k, d) vectors of new answers, whose classes (k,) neither has learned."""
         if self.plain and self.propagated and len(classes):

@@ -36,10 +36,16 @@ class Estimator(Protocol):
         taught: row id to class index, as last trained on.
         unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
         looks_at: how many of these it wants.
+        changed: share of predictions for `unlabelled` that the last `fit` changed; None where that is not known.
     """
 
     taught: dict[int, int]
     unlabelled: NDArray[np.int64]
+    changed: float | None
+
+    @property
+    def cross_validated(self) -> float | None:
+        """Accuracy of its last cross-validation, on answers as they now stand; None before any."""
 
     @property
     def looks_at(self) -> int:

@@ -114,6 +114,6 @@ class FrozenNetwork:
     def vectors(self, inputs: Sequence[torch.Tensor]) -> NDArray[np.float32]:
         """The unit vectors under the head, (n, d), bit for bit the same in any company."""
         found = np.empty((len(inputs), self._dimension), dtype=np.float32)
-        for members, hidden, mask in self._transformer.run(inputs):
+        for members, hidden, mask in self._transformer.run(inputs, "encode"):
             found[members] = nn.functional.normalize(pool(hidden, mask, self._pooling), dim=-1).cpu().numpy()
         return found

@@ -16,7 +16,7 @@ from discover import run
 from discover.errors import DiscoverError
 from discover.learn.classifier import TextClassifier
 
-FORMAT = "discover-model-1"
+FORMAT = "discover-model-2"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 
@@ -58,7 +58,9 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     try:
         classifier.restore(load_file(weights), float(card["temperature"]))
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise DiscoverError(f"the model {folder} cannot be read ({str(error).splitlines()[0]})") from error
+        raise DiscoverError(
+            f"the model {folder} cannot be read ({str(error).splitlines()[0]}): publish it again"
+        ) from error
     return classifier
 
 

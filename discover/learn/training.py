@@ -1,8 +1,8 @@
 """Incremental fine-tuning with replay: AdamW with warm-up and linear decay over new answers and a share of the old.
 
-Each pass sees every new answer and another draw of old ones, so an increment costs what the new answers cost, however
-many have been taught. Rehearsal against forgetting: Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal",
-1995. Similar lengths share a batch; one of many tokens is computed in parts whose gradients add up.
+Each pass sees every new answer and another draw of old ones, so the passes cost what the new answers cost, however many
+have been taught. Rehearsal against forgetting: Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", 1995.
+Similar lengths share a batch; one of many tokens is computed in parts, and its gradient is the same.
 """
 
 import itertools
@@ -58,6 +58,7 @@ def train(
         return
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(_groups(network, config), fused=True)
+    weights = torch.from_numpy(head.class_weights(examples.classes, network.head.out_features)).float()
     warm = max(1, round(config.warm_up * len(steps)))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, (len(steps) - step) / max(1, len(steps) - warm))
@@ -66,8 +67,7 @@ def train(
     with _seeded(int(rng.integers(2**31)), network.device):
         for members in progress(steps, len(steps), "train"):
             optimizer.zero_grad(set_to_none=True)
-            for part in _parts(members, examples.lengths, config.batch_tokens):
-                (_loss(network, examples, part, config, dtype) * len(part) / len(members)).backward()
+            _backward(network, examples, members, weights.to(network.device), config, dtype)
             torch.nn.utils.clip_grad_norm_(trained, config.clip)
             optimizer.step()
             schedule.step()
@@ -93,17 +93,47 @@ def contrast(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return -(likely / alike.sum(1).clamp(min=1)).mean()
 
 
-def _loss(
-    network: Network, examples: Examples, members: NDArray[np.int64], config: LearnConfig, dtype: torch.dtype
-) -> torch.Tensor:
-    """Mean cross-entropy over some examples, each weighted by its class; and the contrast between classes."""
-    weights = head.class_weights(examples.classes, network.head.out_features)[examples.classes[members]]
-    with autocast(network.device, dtype):
-        vectors = network.embed(forward.gather([examples.inputs[member] for member in members], network.device))
-    targets = torch.from_numpy(examples.classes[members]).to(network.device)
-    losses = torch.nn.functional.cross_entropy(network.classify(vectors), targets, reduction="none")
-    loss = (losses * torch.from_numpy(weights).float().to(network.device)).mean()
-    return loss + config.contrast * contrast(vectors, targets) if config.contrast else loss
+def _backward(
+    network: Network,
+    examples: Examples,
+    members: NDArray[np.int64],
+    weights: torch.Tensor,
+    config: LearnConfig,
+    dtype: torch.dtype,
+) -> None:
+    """Add the gradient of one step's loss to the parameters.
+
+    Of a batch in parts the vectors are computed first, and each part once more when its share of the gradient is known:
+    so memory is bounded, and a document still meets the whole batch in the contrast. Gao et al., "Scaling deep
+    contrastive learning batch size under memory limited setup", 2021, https://arxiv.org/abs/2101.06983.
+    """
+
+    def embed(part: NDArray[np.int64]) -> torch.Tensor:
+        with autocast(network.device, dtype):
+            return network.embed(forward.gather([examples.inputs[member] for member in part], network.device))
+
+    def loss(vectors: torch.Tensor) -> torch.Tensor:
+        targets = torch.from_numpy(examples.classes[members]).to(network.device)
+        losses = torch.nn.functional.cross_entropy(network.classify(vectors), targets, reduction="none")
+        mean = (losses * weights[targets]).mean()
+        return mean + config.contrast * contrast(vectors, targets) if config.contrast else mean
+
+    parts = _parts(members, examples.lengths, config.batch_tokens)
+    if len(parts) == 1:
+        loss(embed(members)).backward()
+        return
+    seeds = torch.randint(2**31, (len(parts),)).tolist()  # of the same dropout both times
+    with torch.no_grad():
+        found = []
+        for part, seed in zip(parts, seeds, strict=True):
+            with _seeded(seed, network.device):
+                found.append(embed(part))
+        vectors = torch.cat(found)
+    loss(vectors.requires_grad_()).backward()
+    assert vectors.grad is not None
+    for part, seed, gradient in zip(parts, seeds, vectors.grad.split([len(part) for part in parts]), strict=True):
+        with _seeded(seed, network.device):
+            embed(part).backward(gradient)
 
 
 def _plan(examples: Examples, config: LearnConfig, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -125,11 +155,17 @@ def _plan(examples: Examples, config: LearnConfig, rng: np.random.Generator) -> 
             yield groups[at]
 
 
-def _parts(members: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+def _parts(members: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
     """Split a step's documents into consecutive parts of at most so many tokens, or of one document."""
-    part = np.cumsum(lengths[members]) // budget
-    for number in np.unique(part):
-        yield members[part == number]
+    parts: list[list[int]] = [[]]
+    room = budget
+    for member in members.tolist():
+        if parts[-1] and lengths[member] > room:
+            parts.append([])
+            room = budget
+        parts[-1].append(member)
+        room -= int(lengths[member])
+    return [np.array(part, np.int64) for part in parts]
 
 
 def _groups(network: Network, config: LearnConfig) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from discover.errors import DiscoverError
 
 LINE_BYTES = 1 << 26  # a longer line is skipped, so that memory stays bounded
 BATCH = 1000
-COLUMNS = ("text", "label", "url", "split", "title", "language", "date")  # what an import looks at
+COLUMNS = ("text", "label", "id", "url", "split", "title", "language", "date")  # what is looked at
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what Python makes of bytes that are not UTF-8
 
@@ -94,7 +94,7 @@ def _csv_rows(reader: Any, on_bad: OnBad) -> Rows:
 
 
 def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
-    """Row groups one after the other; only the columns that an import looks at."""
+    """Row groups one after the other; only the columns that are looked at."""
     import pyarrow
     from pyarrow import parquet
 

@@ -17,9 +17,11 @@ from discover import plugins
 from discover.errors import DiscoverError
 from discover.query import stock
 from discover.query.acquire import Picks
+from discover.query.config import CandidateConfig
 from discover.query.view import View
 
 PACKAGE = "discover.query.strategies"
+CONTROL = "random"  # what every other strategy is measured against; it also draws the seed labels
 
 ModalStrategy = Callable[..., tuple[NDArray[np.int64], NDArray[np.float64]]]
 
@@ -37,6 +39,15 @@ class Strategy:
     word: str
     function: Callable[..., Picks]
     options: dict[str, Any] = field(default_factory=dict)
+
+    def candidates_from(self, shares: CandidateConfig) -> CandidateConfig:
+        """Where its candidates come from: those of the control from the whole pool, evenly.
+
+        Random picks among candidates that were drawn near labels, or where the model is unsure, are no random sample.
+        """
+        if self.word != CONTROL:
+            return shares
+        return CandidateConfig(count=shares.count, uniform=1, neighbours=0, uncertain=0, newest=0)
 
     def __call__(self, view: View, n: int, rng: np.random.Generator) -> Picks:
         """Pick n candidates, or all of them when there are fewer.

@@ -8,12 +8,10 @@ from discover.campaign import Campaign
 from discover.evaluate import audit
 from discover.learn.learner import Learner
 from discover.query import candidates, decisions
-from discover.query.config import CandidateConfig, QueryConfig
-from discover.query.strategy import Strategy, load_strategy
+from discover.query.config import QueryConfig
+from discover.query.strategy import CONTROL, Strategy, load_strategy
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
-
-SEED_STRATEGY = "random"  # of round 0: the same uniform draw in every arm
 
 
 def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
@@ -26,10 +24,11 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     asked = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
     drawn = candidates.draw_uniformly(campaign.store, asked, n_audit, _seed(campaign, round_, "audit"))
     audited = decisions.Audit(*drawn)
-    view = _view(campaign, arm, round_, learner, asked.union(audited.ids.tolist()))
+    # Round 0 asks for seed labels: the same uniform draw in every arm.
+    strategy = strategy_of(campaign.config.query, campaign.strategies[arm] if round_ else CONTROL)
+    view = _view(campaign, arm, round_, learner, strategy, asked.union(audited.ids.tolist()))
     if n == 0 or len(view) == 0:
         return Finished({"asked": 0, "audited": 0, "suggestions": {}})
-    strategy = strategy_of(campaign.config.query, campaign.strategies[arm] if round_ else SEED_STRATEGY)
     seed = _seed(campaign, round_, arm if round_ else "")
     picks = learner.query(view.ids, strategy(view, n - len(audited.ids), np.random.default_rng(seed)))
     row = {
@@ -73,19 +72,17 @@ def affordable(campaign: Campaign, arm: str, round_: int) -> int:
 
 def _audits_due(campaign: Campaign, arm: str, round_: int, n: int) -> int:
     """How many of n questions are audit ones, so that their share holds over all rounds, however small a batch is."""
-    past = [campaign.output(arm, number, "query") or {} for number in range(1, round_)]
-    asked, audited = sum(one["asked"] for one in past), sum(one["audited"] for one in past)
+    past = campaign.outputs(arm, "query", "asked", "audited")[1:round_]
+    asked, audited = (sum(counts) for counts in zip(*past, strict=True)) if past else (0, 0)
     due = round(campaign.config.label.audit * (asked + n)) - audited if round_ else 0
     return max(0, min(due, campaign.unasked(arm, n + 1) - 1))  # a last document is the strategy's
 
 
-def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, excluded: set[int]) -> View:
+def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy: Strategy, excluded: set[int]) -> View:
     settings = campaign.config.query
     standing = [row for row in campaign.queue.labels(arm) if row.kind != "audit"]
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
-    shares = settings.candidates
-    if round_ == 0 or campaign.strategies[arm] == SEED_STRATEGY:  # seed labels and the control: the whole pool, evenly
-        shares = CandidateConfig(count=shares.count, uniform=1, neighbours=0, uncertain=0, newest=0)
+    shares = strategy.candidates_from(settings.candidates)
     drawn = candidates.draw(
         campaign.index,
         excluded=excluded,
@@ -118,10 +115,11 @@ def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.
 
 
 def _progress(campaign: Campaign, arm: str, round_: int) -> Progress:
-    past = [campaign.output(arm, number, "evaluate") or {} for number in range(round_)]
+    taught = campaign.outputs(arm, "teach", "cross_validated", "changed")
+    decided = campaign.outputs(arm, "evaluate", "decide")
     rounds = tuple(
-        PastRound(number, found["decide"]["accuracy"], found["decide"]["low"], found["decide"]["high"])
-        for number, found in enumerate(past)
+        PastRound(number, found["accuracy"], found["low"], found["high"], *learned)
+        for number, ((found,), learned) in enumerate(zip(decided[:round_], taught[:round_], strict=True))
     )
     return Progress(campaign.queue.spent(arm), campaign.config.label.budget, rounds)
 

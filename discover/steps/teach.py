@@ -1,6 +1,7 @@
 """Step 4: the answers become a model, by incremental fine-tuning with replay."""
 
 import sys
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, update
@@ -54,11 +55,12 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
 def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassifier]) -> Finished:
     """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
-    output = {"labels": len(labelled)}
+    output: dict[str, Any] = {"labels": len(labelled)}
     digest = (campaign.output(arm, round_, "collect") or {})["digest"]
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
+    output |= {"cross_validated": learner.classifier.cross_validated, "changed": learner.classifier.changed}
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 

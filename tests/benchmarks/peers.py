@@ -1,0 +1,208 @@
+"""Accuracy from the same labels against SetFit 1.2 and small-text 1.4.1 with the same encoder.
+
+Peers need environments of their own and hours, so their figures are kept as cells, one of a set, label count, seed and
+learner, under `cells/`. `python -m tests.benchmarks.peers` plays those that are missing; `measure` reads them.
+Labels are a random draw, of banking77 the same number of each class; the test documents are 1,000 of the set's own.
+small-text is given the better of its learning rate and of 1e-4, judged on the test documents.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from discover.embed.config import EncoderConfig
+from discover.embed.encoder import Encoder
+from discover.evaluate.metrics import calibration_error
+from discover.learn.classifier import TextClassifier, column
+from discover.learn.config import LearnConfig
+from tests.benchmarks.__main__ import machine
+from tests.benchmarks._data import labelled
+
+FOLDER, CELLS = Path(__file__).parent, Path(__file__).parent / "cells"
+COUNTS = {
+    "trec6": [128, 500],
+    "banking77": [616],
+    "sst2": [128, 500],
+    "ag_news_desc": [128, 500],
+    "20newsgroups_stripped": [128, 500],
+}
+TESTED, SEEDS, ECE = 1000, 3, 0.05
+OURS = "discover"
+LEARNERS: dict[str, dict[str, Any]] = {  # a peer's script, and what its job says besides
+    OURS: {},
+    "setfit": {"script": "setfit"},
+    "small-text": {"script": "small_text", "learning_rate": 2e-5},
+    "small-text, 1e-4": {"script": "small_text", "learning_rate": 1e-4},
+}
+PACKAGES = {
+    "setfit": ["torch==2.13.0", "setfit==1.2.0"],
+    "small_text": ["torch==2.13.0", "small-text==1.4.1", "transformers<5", "setuptools<81"],
+}
+
+
+class Cell(NamedTuple):
+    """One training."""
+
+    learner: str
+    name: str
+    count: int
+    seed: int
+
+    @property
+    def file(self) -> Path:
+        """Where its figures are kept."""
+        learner = self.learner.replace(", ", "-")
+        return CELLS / self.name / f"{self.count}-{learner}-{self.seed}.json"
+
+    def figures(self) -> dict[str, Any] | None:
+        """What was measured; None where that was not, or by a learner of ours that is not today's."""
+        found = json.loads(self.file.read_text()) if self.file.exists() else None
+        return found if self.learner != OURS or (found and found["code"] == _code()) else None
+
+
+def measure() -> list[dict[str, Any]]:
+    """For each set and number of labels a row against each peer, of mean accuracy, and one of our calibration error."""
+    rows = []
+    for name, counts in COUNTS.items():
+        for count in counts:
+            mine = _cells(OURS, name, count)
+            if not mine:
+                continue
+            ours = float(np.mean([cell["accuracy"] for cell in mine]))
+            error = float(np.mean([cell["ece"] for cell in mine]))
+            best: dict[str, float] = {}
+            for learner in LEARNERS:
+                found = _cells(learner, name, count) if learner != OURS else []
+                if found:
+                    package = learner.partition(",")[0]
+                    best[package] = max(best.get(package, 0.0), float(np.mean([cell["accuracy"] for cell in found])))
+            rows += [
+                {"name": f"{name}, {count} labels", "value": round(ours, 4), "unit": "accuracy", "peer": package}
+                | {"peer_value": round(theirs, 4), "ratio": round(ours - theirs, 4), "goal": 0.0}
+                | {"holds": ours >= theirs}
+                for package, theirs in best.items()
+            ]
+            if count >= 500:
+                rows.append(
+                    {"name": f"{name}, {count} labels", "value": round(error, 4), "unit": "ece", "peer": None}
+                    | {"peer_value": None, "ratio": None, "goal": ECE, "holds": error <= ECE}
+                )
+    return rows
+
+
+def play(cell: Cell) -> None:
+    """Train, test, and keep the figures."""
+    job = _job(cell)
+    found = _theirs(job, LEARNERS[cell.learner], cell.seed) if cell.learner != OURS else _ours(job, cell.seed)
+    right = np.array(found.pop("classes")) == job["truth"]
+    figures = {**cell._asdict(), "accuracy": round(float(right.mean()), 4), **found, "tested": len(right)}
+    figures |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": machine()["cpu"], "threads": _threads()}
+    cell.file.parent.mkdir(parents=True, exist_ok=True)
+    cell.file.write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"{cell.name} {cell.count} {cell.learner} {cell.seed}: {figures['accuracy']:.4f}", flush=True)
+
+
+def _cells(learner: str, name: str, count: int) -> list[dict[str, Any]]:
+    found = [Cell(learner, name, count, seed).figures() for seed in range(SEEDS)]
+    return [one for one in found if one]
+
+
+def _job(cell: Cell) -> dict[str, Any]:
+    """Texts and class indices that are learned, those that are tested, and the pool's rest."""
+    texts, y, classes = labelled(cell.name, "train")
+    tested, truth, _ = labelled(cell.name, "test")
+    rng = np.random.default_rng(cell.seed)
+    order, chosen = rng.permutation(len(texts)), rng.permutation(len(tested))[:TESTED]
+    if cell.name == "banking77":
+        each = cell.count // len(classes)
+        order = np.concatenate([[at for at in order if y[at] == one][:each] for one in range(len(classes))])
+    learned = order[: cell.count]
+    rest = np.setdiff1d(np.arange(len(texts)), learned)
+    return {
+        "texts": [texts[at] for at in learned],
+        "y": y[learned].tolist(),
+        "tested": [tested[at] for at in chosen],
+        "truth": truth[chosen],
+        "rest": [texts[at] for at in rng.permutation(rest)],
+        "names": classes,
+    }
+
+
+def _ours(job: dict[str, Any], seed: int) -> dict[str, Any]:
+    config = LearnConfig()
+    rest = job["rest"][: config.unlabelled]
+    every = job["texts"] + job["tested"] + rest
+    learned, tested = len(job["texts"]), len(job["tested"])
+    classifier = TextClassifier(
+        Encoder(EncoderConfig()), lambda ids: [every[i] for i in ids], dict.fromkeys(job["names"], ""), config, seed
+    )
+    classifier.unlabelled = np.arange(learned + tested, len(every))
+    started = time.perf_counter()
+    classifier.fit(column(range(learned)), np.array(job["y"]))
+    seconds = time.perf_counter() - started
+    found = classifier.predict_proba(column(range(learned, learned + tested)))
+    error = calibration_error(found, job["truth"])
+    figures = {"ece": round(error, 4), "seconds": round(seconds, 1), "versions": machine()["versions"]}
+    return {"classes": found.argmax(1), "code": _code(), **figures}
+
+
+def _theirs(job: dict[str, Any], peer: dict[str, Any], seed: int) -> dict[str, Any]:
+    told = {name: job[name] for name in ("texts", "y", "tested")} | {"classes": len(job["names"]), "seed": seed}
+    told |= {"encoder": str(Encoder(EncoderConfig()).folder), "learning_rate": peer.get("learning_rate")}
+    script = FOLDER / f"_peer_{peer['script']}.py"
+    ended = subprocess.run(
+        [_environment(peer["script"]), script], input=json.dumps(told), capture_output=True, text=True
+    )
+    if ended.returncode:
+        raise RuntimeError(f"{script.name} must exit with 0, but: {ended.stderr[-2000:]}")
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def _environment(name: str) -> Path:
+    """The Python of a peer's own environment, made on first use."""
+    python = Path(".venv") / "peers" / name / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True)
+    return python
+
+
+def _code() -> str:
+    """Which learner of ours it is: a digest of the code that decides the figures."""
+    files = sorted(file for room in ("learn", "embed") for file in (FOLDER.parents[1] / "discover" / room).glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+
+
+def _threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+
+
+def main() -> None:
+    """Play the cells that are missing."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__.splitlines()[0])
+    parser.add_argument("--learner", action="append", choices=list(LEARNERS), help="all unless named")
+    parser.add_argument("--set", action="append", choices=list(COUNTS), help="all unless named")
+    parser.add_argument("--seed", action="append", type=int, choices=range(SEEDS), help="all unless named")
+    given = parser.parse_args()
+    for seed in given.seed or range(SEEDS):
+        for name in given.set or COUNTS:
+            for count in COUNTS[name]:
+                for learner in given.learner or LEARNERS:
+                    cell = Cell(learner, name, count, seed)
+                    if cell.figures() is None:
+                        play(cell)
+    for row in measure():
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()
