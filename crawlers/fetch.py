@@ -28,7 +28,7 @@ def extract_from(place: str, allow_private: list[str]) -> Extracted:
     """
     extractor = Extractor(workers=1)
     try:
-        if place.startswith(("http://", "https://")):
+        if "://" in place:
             return _from_address(place, allow_private, extractor)
         return _from_file(Path(place), extractor)
     finally:

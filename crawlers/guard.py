@@ -63,7 +63,8 @@ class Guard:
         if self.knows(host, port):
             return ""
         if port not in PORTS:
-            return f"port {port} is neither 80 nor 443: to allow it, name {host}:{port} in crawl.allow_private"
+            advice = f"name {host}:{port} in crawl.allow_private, or as --allow-private of `extract`"
+            return f"port {port} is neither 80 nor 443: to allow it, {advice}"
         return ""
 
     def refuses(self, host: str, port: int, ip: str) -> bool:

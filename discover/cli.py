@@ -88,7 +88,8 @@ def _crawl(options: argparse.Namespace) -> None:
 
 def _extract(options: argparse.Namespace) -> None:
     # The crawler's own program, in this process's place: Scrapy and its guard stay out of this package.
-    os.execv(sys.executable, [sys.executable, "-m", "crawlers", "extract", options.page])
+    allowed = [word for pair in options.allow_private for word in ("--allow-private", pair)]
+    os.execv(sys.executable, [sys.executable, "-m", "crawlers", "extract", options.page, *allowed])
 
 
 def _init(options: argparse.Namespace) -> None:
@@ -139,7 +140,9 @@ def _status(options: argparse.Namespace) -> None:
         print(json.dumps(status))
         return
     pool = status["pool"]
-    print(f"{status['run']}: " + ", ".join(f"{value} {key}" for key, value in pool.items() if isinstance(value, int)))
+    counts = {"found": "found and not yet taken in", "duplicate": "near-duplicates", "aside": "set aside"}
+    states = [f"{value} {counts.get(key, key)}" for key, value in pool.items() if isinstance(value, int)]
+    print(f"{status['run']}: {', '.join(states)}")
     for arm, state in status["arms"].items():
         last = state["last"]
         score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
@@ -173,7 +176,7 @@ def _bench(options: argparse.Namespace) -> None:
     rules = {name: given[name] for name in given.keys() & SimulationConfig.model_fields.keys() - {"candidates"}}
     if options.candidates:
         rules["candidates"] = {"count": options.candidates}
-    settings |= {"rules": rules, "whole_pool": options.candidates == 0}
+    settings |= {"rules": validate(SimulationConfig, rules, "discover bench"), "whole_pool": options.candidates == 0}
     bench(validate(BenchConfig, settings, "discover bench"), options.json)
 
 
@@ -222,6 +225,13 @@ def _parser() -> argparse.ArgumentParser:
     add("crawl", _crawl, "only the crawl, into the run's pool", config=True)
     command = add("extract", _extract, "what the crawler would keep of one page, as JSON")
     command.add_argument("page", metavar="FILE_OR_ADDRESS")
+    command.add_argument(
+        "--allow-private",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="let a host on a private network through",
+    )
     command = add("init", _init, "ask a few questions and write a commented config")
     command.add_argument("folder", type=Path, metavar="FOLDER")
     command = add("import", _import, "JSONL, CSV or Parquet into the pool", config=True)

@@ -1,6 +1,7 @@
 """The config file: the stages' own settings, composed, checked and saved with the run."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,14 @@ class CrawlConfig(Strict):
     allow_private: list[str] = Field([], description="host:port pairs on private networks that the guard lets through")
     contact: str = Field("", description="an address for site owners, sent with every request")
     background: bool = Field(False, description="crawl while the loop runs; otherwise before it")
+
+    @field_validator("allow_private")
+    @classmethod
+    def _pairs(cls, value: list[str]) -> list[str]:
+        for pair in value:
+            if not re.fullmatch(r"[^\s/]+:\d{1,5}", pair):
+                raise ValueError(f"host:port is expected, like 127.0.0.1:8000, found {pair!r}")
+        return value
 
 
 class LoopConfig(Strict):
@@ -137,7 +146,7 @@ def _explain(problem: Any, root: type[Strict]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "missing":
         return f"key {where!r} is needed"
-    return f"{where!r}: {message}, got {problem['input']!r:.80}"
+    return f"{where!r}: {message}, got {problem['input']!r:.80}" if where else message
 
 
 def _known_keys(location: tuple[Any, ...], root: type[Strict]) -> list[str]:

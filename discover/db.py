@@ -42,7 +42,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, Oper
 
 from discover.errors import DiscoverError
 
-SCHEMA = 2
+SCHEMA = 3
 CHECKPOINT_BYTES = 8 << 20
 BUSY_SECONDS = 30
 SNAPSHOT = "REPEATABLE READ"
@@ -83,6 +83,7 @@ source = Table(
     metadata,
     Column("document_id", ForeignKey("document.id"), primary_key=True),
     Column("address", Text, primary_key=True),
+    Column("given_id", Text, nullable=False, default=""),  # what an imported row calls it
     sqlite_with_rowid=False,
 )
 band = Table(  # MinHash bands, written with the document; the scheme names hash family and shape

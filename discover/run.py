@@ -40,21 +40,21 @@ class RunFolder:
         self.results = self.root / "results.jsonl"
         self.summary = self.root / "summary.json"
 
-    def create(self) -> None:
-        """Make the folder and check that it can be written to.
+    def create(self, *parts: Path) -> None:
+        """Make the folder, and parts of it (none given: those of a campaign), and check that it can be written to.
 
         Raises:
             DiscoverError: the folder cannot be made or is read-only.
         """
         try:
-            for folder in (self.root, self.decision_arrays, self.models, self.vectors):
+            for folder in (self.root, *(parts or (self.decision_arrays, self.models, self.vectors))):
                 folder.mkdir(parents=True, exist_ok=True)
             probe = _aside(self.root / "probe")
             probe.write_bytes(b"")
             probe.unlink()
         except OSError as error:
             raise DiscoverError(
-                f"the run folder {self.root} must be writable, but {error.strerror or error}: choose another with --run"
+                f"the run folder {self.root} must be writable, but {error.strerror or error}: choose another folder"
             ) from error
 
     @contextmanager

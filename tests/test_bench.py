@@ -182,8 +182,9 @@ def test_arms_that_start_otherwise_are_refused(files, tmp_path, capsys):
         (["--train", "more.jsonl"], "--train names 2 files and --test 1"),
         (["--train", "{train}", "--test", "{test}"], "two training files are called 'words'"),
         (["--initial", "400", "--budget", "500"], "--initial asks for 400 seed labels, words has 150 texts"),
-        (["--budget", "5"], "must be at least --initial 10, got 5"),
-        (["--noise", "1"], "'rules.noise': Input should be less than 1"),
+        (["--budget", "5"], "discover bench: budget counts the seed labels, so it must be at least initial, 10"),
+        (["--noise", "1"], "'noise': Input should be less than 1"),
+        (["--output", "{mine}"], "mine.py must be writable, but File exists: choose another folder"),
         (["--seeds", "0"], "'seeds': Input should be greater than or equal to 1"),
     ],
 )

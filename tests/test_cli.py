@@ -105,9 +105,13 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     for what, name in [("labels", "l.csv"), ("pool", "p.parquet"), ("decisions", "d.jsonl"), ("model", "m")]:
         assert run("export", what, "--run", folder, "--to", finished / name).returncode == 0
     assert (finished / "m" / "card.json").is_file()
+    weights = finished / "m" / "model.safetensors"
+    assert weights.stat().st_mode == (finished / "m" / "card.json").stat().st_mode, "whoever reads one reads both"
     assert_one_line(
         run("predict", "--run", folder, "--input", finished / "no.jsonl", "--output", finished / "o.jsonl"), "no.jsonl"
     )
+    onto_itself = run("predict", "--run", folder, "--input", finished / "in.jsonl", "--output", finished / "in.jsonl")
+    assert_one_line(onto_itself, "--output must not be --input")
 
 
 def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:
@@ -136,6 +140,8 @@ def test_a_model_folder_without_its_files(finished: Path) -> None:
             "predict", "--run", finished / "run", "--input", finished / "in.jsonl", "--output", finished / "o.jsonl"
         )
         assert_one_line(broken, newest.name)
+        assert "`discover run` learns it anew" in broken.stderr
+        assert_one_line(run("export", "model", "--run", finished / "run", "--to", finished / "bad"), newest.name)
     finally:
         moved.write_text(card)
 
@@ -178,7 +184,7 @@ def test_a_model_that_is_gone_is_learned_anew_though_the_run_is_over(finished: P
     shutil.copytree(finished / "run", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "models")
     done = run("run", finished / "kills.yaml", "--run", tmp_path / "run", "--rounds", 0)
-    assert done.returncode == 0 and "learned anew" in done.stderr
+    assert done.returncode == 0 and "learns it anew from the answers, and does so now" in done.stderr
     before, after = ({path.name for path in (folder / "run/models").iterdir()} for folder in (finished, tmp_path))
     assert after and after <= before
 

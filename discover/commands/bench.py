@@ -30,8 +30,7 @@ def bench(config: BenchConfig, as_json: bool = False) -> None:
             learners.make(word, seed=0)
     cells.plan(config, datasets, "")
     folder = RunFolder(config.output)
-    for part in (folder.cells, folder.curves):
-        part.mkdir(parents=True, exist_ok=True)
+    folder.create(folder.cells, folder.curves)
     with folder.lock():
         folder.sweep()
         encoder = Encoder(EncoderConfig())

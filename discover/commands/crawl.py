@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from sqlalchemy import delete, select
 
@@ -27,9 +28,9 @@ def crawl(campaign: Campaign) -> None:
         raise DiscoverError("the config needs a section `crawl` with `start` addresses: see configs/site.yaml")
     if _finished(campaign):
         return
-    with _child(campaign) as child:
+    with _child(campaign) as (child, said):
         child.wait()
-    _conclude(campaign, child.returncode)
+        _conclude(campaign, child.returncode, said)
 
 
 @contextmanager
@@ -48,26 +49,30 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
             crawl(campaign)
         yield lambda: False
         return
-    with _child(campaign) as child:
+    with _child(campaign) as (child, said):
         try:
             yield lambda: child.poll() is None
         except DiscoverError as error:
             if child.poll():  # why there is nothing to learn from, say
-                raise _failure(child.returncode) from error
+                raise _failure(child.returncode, said) from error
             raise
-        status = child.poll()
-    if status is not None:  # else it was stopped by us, and goes on next time
-        _conclude(campaign, status)
+        if child.poll() is not None:  # else it is stopped by us now, and goes on next time
+            _conclude(campaign, child.returncode, said)
 
 
 @contextmanager
-def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
+def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], IO[str]]]:
+    """The process, and where it says in one line why it failed."""
     command = [sys.executable, "-m", "crawlers", "crawl", str(campaign.folder.root)]
-    environment = {**os.environ, "DISCOVER_PARENT": str(os.getpid())}  # it ends with us, also when we are killed
+    reading, writing = os.pipe()
+    # It ends with us, also when we are killed.
+    environment = {**os.environ, "DISCOVER_PARENT": str(os.getpid()), "DISCOVER_FAILURE": str(writing)}
     # In a session of its own: a Ctrl-C in the terminal reaches it through us, once.
-    child = subprocess.Popen(command, start_new_session=True, env=environment)
+    child = subprocess.Popen(command, start_new_session=True, env=environment, pass_fds=(writing,))
+    os.close(writing)
     try:
-        yield child
+        with os.fdopen(reading, encoding="utf-8", errors="replace") as said:
+            yield child, said
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
@@ -78,19 +83,19 @@ def _child(campaign: Campaign) -> Iterator[subprocess.Popen[bytes]]:
                 child.wait()
 
 
-def _conclude(campaign: Campaign, status: int) -> None:
+def _conclude(campaign: Campaign, status: int, said: IO[str]) -> None:
     """Note that a crawl ended by itself, so that it is not repeated."""
     if status:
-        raise _failure(status)
+        raise _failure(status, said)
     with campaign.database.write() as connection:
         connection.execute(delete(meta).where(meta.c.key == "crawl"))
         connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
 
 
-def _failure(status: int) -> DiscoverError:
-    return DiscoverError(
-        f"the crawl ended with status {status}: its last line above says why; the same command goes on"
-    )
+def _failure(status: int, said: IO[str]) -> DiscoverError:
+    """Why the crawl failed; to be asked once it has ended."""
+    reason = said.read() or f"it ended with status {status} and without a word: see crawl.log; the same command goes on"
+    return DiscoverError(f"the crawl failed: {reason}")
 
 
 def _finished(campaign: Campaign) -> bool:

@@ -37,6 +37,7 @@ def _labels(campaign: Campaign) -> Iterator[dict[str, Any]]:
         for answer, document in zip(labelled, found, strict=True):
             yield {
                 "id": document.public_id,
+                "given_id": document.given_id,
                 "text": document.text,
                 "label": answer.label,
                 "url": document.sources[0] if document.sources else "",
@@ -50,6 +51,7 @@ def _pool(campaign: Campaign) -> Iterator[dict[str, Any]]:
     for document in campaign.documents(split=None):
         yield {
             "id": document.public_id,
+            "given_id": document.given_id,
             "text": document.text,
             "title": document.title,
             "language": document.language,
@@ -60,12 +62,15 @@ def _pool(campaign: Campaign) -> Iterator[dict[str, Any]]:
 
 
 def _model(campaign: Campaign, to: Path) -> None:
+    from discover.learn import registry
+
     to = to.resolve()
     if to.exists() and not (to / "card.json").is_file():
         raise DiscoverError(f"{to} exists and is no model folder, which could be replaced: choose another --to")
     version = campaign.latest_model(campaign.arms[0])
     if version is None:
         raise DiscoverError(f"{campaign.folder.root} has no model yet: run `discover run` on it first")
+    registry.check(campaign.folder.models / version)
     try:
         with publish(to) as scratch:
             shutil.copytree(campaign.folder.models / version, scratch)

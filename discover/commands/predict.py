@@ -28,6 +28,8 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
     Raises:
         DiscoverError: a file cannot be read or written, or the run has no model.
     """
+    if to.resolve() == source.resolve():
+        raise DiscoverError(f"--output must not be --input, {source}, which would be lost: name another file")
     bad: list[str] = []
     documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}")))
     if not documents:

@@ -30,7 +30,9 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        raise DiscoverError(f"{host}:{port} cannot be served on ({error.strerror}): choose another --port") from error
+        raise DiscoverError(
+            f"{host}:{port} cannot be served on ({error.strerror}): choose another --host or --port"
+        ) from error
     shown = f"[{host}]" if ":" in host else host
     print(f"label at http://{shown}:{port}/{f'?token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
     # Not `uvicorn.run`, which swallows the signal that ended it: how a command was stopped shows in its status.

@@ -25,9 +25,13 @@ class LabelConfig(Strict):
     @field_validator("classes", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        for name in value if isinstance(value, list | dict) else []:
-            if isinstance(name, bool):
-                raise ValueError(f"YAML reads an unquoted yes or no as {name}: write the class in quotes")
+        names = list(value) if isinstance(value, list | dict) else []
+        for name in names:
+            if not isinstance(name, str | int | float) or isinstance(name, bool):
+                raise ValueError(f"a class needs a name, and YAML reads this one as {name!r}: write it in quotes")
+        twice = next((name for name in names if [str(one) for one in names].count(str(name)) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the class {twice!r} is listed twice: remove one")
         return {str(name): "" for name in value} if isinstance(value, list) else value
 
     @field_validator("classes")

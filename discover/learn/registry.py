@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from discover import run
 from discover.errors import DiscoverError
@@ -19,6 +19,7 @@ from discover.learn.classifier import TextClassifier
 FORMAT = "discover-model-2"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+ADVICE = "`discover run` learns it anew from the answers"
 
 
 def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
@@ -43,31 +44,24 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     Raises:
         DiscoverError: it is missing, damaged, or was made for something else.
     """
-    card = read_card(folder)
+    card = check(folder)
     for key, expected in _made_for(classifier).items():
         if card.get(key) != expected:
             raise DiscoverError(
                 f"the model {folder} was made with {key} {_short(card.get(key))}, here it is {_short(expected)}: "
                 "use the config it was trained with, or start a new run"
             )
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise DiscoverError(f"the model {folder} must hold {WEIGHTS}, which is missing: publish it again")
-    if _checksum(weights) != card.get("sha256"):
-        raise DiscoverError(f"the model {folder} is damaged: {WEIGHTS} is not what {CARD} says; publish it again")
     try:
-        classifier.restore(load_file(weights), float(card["temperature"]))
+        classifier.restore(load_file(folder / WEIGHTS), float(card["temperature"]))
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        raise DiscoverError(
-            f"the model {folder} cannot be read ({str(error).splitlines()[0]}): publish it again"
-        ) from error
+        raise DiscoverError(f"the model {folder} cannot be read ({str(error).splitlines()[0]}): {ADVICE}") from error
     return classifier
 
 
 def _write(folder: Path, classifier: TextClassifier) -> str:
     """Write weights and card into a folder; returns the checksum of the weights."""
     folder.mkdir(parents=True)
-    save_file(classifier.state(), folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes(save(classifier.state()))  # safetensors' own would let nobody else read it
     checksum = _checksum(folder / WEIGHTS)
     card = {
         "format": FORMAT,
@@ -81,20 +75,25 @@ def _write(folder: Path, classifier: TextClassifier) -> str:
     return checksum
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a model folder.
+def check(folder: Path) -> dict[str, Any]:
+    """The card of a model folder whose weights are what it says.
 
     Raises:
-        DiscoverError: there is none, or it is not ours.
+        DiscoverError: a part is missing or damaged, or it is not ours.
     """
     if not folder.is_dir():
-        raise DiscoverError(f"there is no model folder {folder}")
+        raise DiscoverError(f"there is no model folder {folder}: {ADVICE}")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DiscoverError(f"the model {folder} must hold a readable {CARD}: publish it again") from error
+        raise DiscoverError(f"the model {folder} must hold a readable {CARD}, and does not: {ADVICE}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise DiscoverError(f"{folder / CARD} must be of format {FORMAT}: this folder was not made by Discover")
+        raise DiscoverError(f"{folder / CARD} must be of format {FORMAT}: another version made it, or none; {ADVICE}")
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise DiscoverError(f"the model {folder} must hold {WEIGHTS}, which is missing: {ADVICE}")
+    if _checksum(weights) != card.get("sha256"):
+        raise DiscoverError(f"the model {folder} is damaged: {WEIGHTS} is not what {CARD} says; {ADVICE}")
     return card
 
 

@@ -27,7 +27,7 @@ class Copies:
     date: str = ""
     split: str = "train"
     labels: set[str] = field(default_factory=set)
-    addresses: set[str] = field(default_factory=set)
+    addresses: dict[str, str] = field(default_factory=dict)  # each with the id that its row gives
 
     def fold(self, found: Document) -> None:
         """Take one more copy in; of several titles, languages or dates the smallest stays."""
@@ -38,7 +38,7 @@ class Copies:
         if found.label is not None and clean(found.label):
             self.labels.add(clean(found.label))
         if found.address:
-            self.addresses.add(clean_address(found.address))
+            self.addresses[clean_address(found.address)] = clean(found.given_id)[:200]
 
     def row(self, known: Any = None) -> dict[str, Any]:
         """What the document's row should hold, given the row that it has."""
@@ -105,7 +105,11 @@ def write(connection: Connection, batch: Batch) -> Counter[str]:
     ids = {key: row.id for key, row in (known | _rows(connection, new)).items()}
     batch.sign(new)  # those that were not signed before
     write_bands(connection, {ids[key]: batch.bands[key] for key in new})
-    places = [{"document_id": ids[key], "address": place} for key in copies for place in copies[key].addresses]
+    places = [
+        {"document_id": ids[key], "address": place, "given_id": given}
+        for key in copies
+        for place, given in copies[key].addresses.items()
+    ]
     insert_new(connection, source, places)
     insert_new(connection, rejection, batch.refused)
     return +counts

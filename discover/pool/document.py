@@ -29,7 +29,7 @@ class Document:
         split: ``train`` or ``test``.
         sources: every address that held the same text, sorted; filled when read from the pool.
         id: the row id in the database; filled when read from the pool, and never written to a file.
-        given_id: what a file's row calls it, so that predictions can be joined to the file; not kept in the pool.
+        given_id: what a file's row calls it, so that exports can be joined to it; of several rows the first one's.
     """
 
     text: str

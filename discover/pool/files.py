@@ -1,6 +1,6 @@
 """Files in and out: what a row must hold to be a document, what is skipped, and how an export is published.
 
-A row's own ``id`` is handed on as ``given_id`` and not kept: a document's public id is a hash of its text.
+A row's own ``id`` is kept as ``given_id``, for joining: a document's public id is a hash of its text.
 """
 
 import zlib

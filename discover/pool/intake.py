@@ -43,19 +43,22 @@ def take_in(connection: Connection, threshold: float, aside: list[int]) -> Count
 def fetch(connection: Connection, ids: list[int]) -> dict[int, Document]:
     """Documents by row id, their sources filled."""
     sources: dict[int, list[str]] = defaultdict(list)
-    for row in connection.execute(select(source).where(source.c.document_id.in_(ids))):
+    given: dict[int, list[str]] = defaultdict(list)
+    for row in connection.execute(select(source).where(source.c.document_id.in_(ids)).order_by(source.c.address)):
         sources[row.document_id].append(row.address)
+        given[row.document_id] += [row.given_id] if row.given_id else []
     return {
         row.id: Document(
             text=row.text,
-            address=min(sources[row.id], default=""),
+            address=next(iter(sources[row.id]), ""),
             title=row.title,
             language=row.language,
             date=row.date,
             label=row.label,
             split=row.split,
-            sources=sorted(sources[row.id]),
+            sources=sources[row.id],
             id=row.id,
+            given_id=next(iter(given[row.id]), ""),
         )
         for row in connection.execute(select(document).where(document.c.id.in_(ids)))
     }

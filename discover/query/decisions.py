@@ -15,7 +15,7 @@ import numpy as np
 from modAL.uncertainty import classifier_entropy, classifier_margin, classifier_uncertainty
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from sqlalchemy import Connection, select
 
 from discover.db import Database, document, insert_new, pick, query, slot
@@ -162,7 +162,8 @@ def _write_arrays(path: Path, row: dict[str, Any], view: View, picks: Picks, pub
     }
     try:
         with publish(path) as scratch:
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, scratch, metadata)
+            # Not `save_file`, whose files nobody else can read.
+            scratch.write_bytes(save({name: np.ascontiguousarray(one) for name, one in arrays.items()}, metadata))
     except (OSError, SafetensorError) as error:
         raise DiscoverError(
             f"the decision log {path} cannot be written ({error}): make room there, then give the same command again"

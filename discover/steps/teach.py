@@ -43,7 +43,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
     try:
         return Learner(registry.load(campaign.folder.models / version, untaught()))
     except DiscoverError as error:
-        print(f"discover: {error}. It is learned anew from all answers.", file=sys.stderr)
+        print(f"discover: {error}, and does so now", file=sys.stderr)
     learner = Learner(untaught())
     _learn(campaign, arm, campaign.queue.labels(arm), learner)
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
