@@ -156,10 +156,11 @@ def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypa
     wrong[ODD[::3]] = (wrong[ODD[::3]] + 1) % 3
     classifier.fit(column(ODD), wrong[ODD])
     overconfident, right = classifier.temperature, classifier.cross_validated
+    evidence = classifier._heads.right
     classifier.fit(column(ODD), TRUTH[ODD])
     classifier.calibrate(column([]), np.empty(0, np.int64))
     assert classifier.temperature < overconfident and classifier.cross_validated > right
-    assert classifier._heads.right.sum() == 0
+    assert np.array_equal(classifier._heads.right, evidence)
 
 
 def test_a_class_index_out_of_range_is_refused(make):
@@ -221,17 +222,34 @@ def test_neighbours_of_answers_are_learned_from(make, method):
     assert (helped.predict(column(ODD)) == TRUTH[ODD]).mean() > 0.8
 
 
-def test_propagation_is_left_while_new_answers_speak_against_it(make):
+def test_both_heads_predict_until_one_is_clearly_worse(make):
     classifier = make("head")
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
-    weights, bias = classifier._heads.propagated
-    classifier._heads.propagated = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport
-    harmed = (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean()
-    classifier._heads.compare(classifier._vectors_of(ODD[9:].tolist()), TRUTH[ODD[9:]])
-    plain, propagated = classifier._heads.right
-    assert plain > propagated
-    assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > harmed + 0.5
+    heads, few, everything = classifier._heads, column(EVEN), classifier._vectors_of(EVEN.tolist())
+    both = [softmax(one) for one in heads.each(everything)]
+    assert np.allclose(classifier.predict_proba(few), (both[0] + both[1]) / 2)
+    weights, bias = heads.propagated
+    heads.propagated = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport
+    heads.compare(heads.each(classifier._vectors_of(ODD[9:].tolist())), TRUTH[ODD[9:]])
+    assert heads.right[0] > heads.right[1]
+    assert np.allclose(classifier.predict_proba(few), both[0])
+    heads.right = heads.right[::-1].copy()
+    assert np.allclose(classifier.predict_proba(few), np.roll(both[1], 1, axis=1))
+
+
+def test_a_cross_validation_judges_the_heads(make, monkeypatch):
+    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 20)
+
+    def mislead(vectors, beliefs):
+        return np.eye(3)[np.zeros(len(vectors), int)]
+
+    monkeypatch.setattr("discover.learn.heads.propagate", mislead)
+    classifier = make("head", folds=3)
+    classifier.unlabelled = EVEN
+    classifier.fit(column(ODD), TRUTH[ODD])
+    assert classifier._heads.right[0] > 10 * classifier._heads.right[1]
+    assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > 0.9
 
 
 def test_answers_calibrate_the_probabilities_by_cross_validation(make, monkeypatch):

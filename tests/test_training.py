@@ -4,8 +4,9 @@ import torch
 
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
-from discover.learn import adapters, forward, training
+from discover.learn import adapters, forward, gradient, training
 from discover.learn.config import LearnConfig
+from discover.learn.dropout import Dropout, seeded
 from discover.learn.network import FrozenNetwork, Network
 
 TEXTS = ["the goalkeeper saved a penalty", "stir the soup", "a loan with a fee from the bank in the town", "bread"] * 6
@@ -31,8 +32,8 @@ def make(encoder):
     return made
 
 
-def examples(inputs, fresh=None) -> training.Examples:
-    return training.Examples(inputs, CLASSES, np.ones(len(inputs), bool) if fresh is None else fresh)
+def examples(inputs, fresh=None) -> gradient.Examples:
+    return gradient.Examples(inputs, CLASSES, np.ones(len(inputs), bool) if fresh is None else fresh)
 
 
 def test_tokens_one_below_the_other_give_what_padded_ones_do(encoder, inputs, make):
@@ -81,10 +82,35 @@ def test_gradients_of_parts_add_up(inputs, make):
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
 
 
+def test_halves_give_the_gradient_of_the_whole_and_the_same_bits_each_time(inputs, make, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    config, found = LearnConfig(epochs=1, steps=1, batch=100), {}
+    for worth, dropout in [(10_000, 0.0), (1, 0.0), (1, 0.2), (1, 0.2)]:
+        monkeypatch.setattr(gradient, "WORTH_HALVING", worth)
+        network = make(dropout=dropout)
+        training.train(network, examples(inputs), config, np.random.default_rng(5))
+        found.setdefault((worth, dropout), []).append(network.trained())
+    whole, (halves,), (once, again) = found[10_000, 0.0][0], found[1, 0.0], found[1, 0.2]
+    assert all(torch.allclose(whole[name], halves[name], atol=1e-5) for name in whole)
+    assert all(torch.equal(once[name], again[name]) for name in once)
+    assert not all(torch.equal(once[name], halves[name]) for name in once)
+
+
+def test_dropout_drops_its_share_by_its_own_seed():
+    layer, values = Dropout(0.2), torch.ones(10_000)
+    drawn = []
+    for seed in (1, 1, 2):
+        with seeded(seed, torch.device("cpu")):
+            drawn.append(layer(values))
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert 0.17 < (drawn[0] == 0).float().mean() < 0.23 and drawn[0].mean() == pytest.approx(1, abs=0.05)
+    assert torch.equal(layer.eval()(values), values)
+
+
 def test_a_part_keeps_to_the_budget_or_is_one_document():
-    parts = training._parts(np.array([0, 1, 2, 3]), np.array([6, 9, 4, 12]), 10)
+    parts = gradient.split(np.array([0, 1, 2, 3]), np.array([6, 9, 4, 12]), 10)
     assert [part.tolist() for part in parts] == [[0], [1], [2], [3]]
-    assert [len(part) for part in training._parts(np.arange(4), np.array([6, 4, 4, 6]), 10)] == [2, 2]
+    assert [len(part) for part in gradient.split(np.arange(4), np.array([6, 4, 4, 6]), 10)] == [2, 2]
 
 
 def test_few_answers_are_seen_more_often(inputs):
@@ -106,12 +132,12 @@ def test_only_new_answers_are_a_reason_to_train(inputs, make):
 def test_contrast_is_the_formula_and_likes_classes_apart():
     vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2], [1.0, 0.0], [0.0, 1.0]]), dim=1)
     targets = torch.tensor([0, 0, 1])
-    similar = vectors @ vectors.T / training.TAU
+    similar = vectors @ vectors.T / gradient.TAU
     first = similar[0, 1] - torch.logsumexp(similar[0, [1, 2]], 0)
     second = similar[1, 0] - torch.logsumexp(similar[1, [0, 2]], 0)
-    assert training.contrast(vectors, targets) == pytest.approx(-(first + second).item() / 3, rel=1e-5)
-    assert training.contrast(vectors, torch.tensor([0, 1, 0])) > training.contrast(vectors, targets)
-    assert training.contrast(vectors, torch.tensor([0, 1, 2])) == 0
+    assert gradient.contrast(vectors, targets) == pytest.approx(-(first + second).item() / 3, rel=1e-5)
+    assert gradient.contrast(vectors, torch.tensor([0, 1, 0])) > gradient.contrast(vectors, targets)
+    assert gradient.contrast(vectors, torch.tensor([0, 1, 2])) == 0
 
 
 @pytest.mark.parametrize("kind", adapters.CONFIGS)

@@ -13,6 +13,7 @@ from discover.learn import head, network, training
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
+from discover.learn.gradient import Examples
 from discover.learn.heads import Head, Heads, softmax
 from discover.pool.document import Document
 
@@ -111,7 +112,7 @@ class TextClassifier:
         classes = np.array([answers[row] for row in ids], dtype=np.int64)
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
-            self._heads.compare(self._vectors_of(np.array(ids)[new].tolist()), classes[new])
+            self._heads.compare(self._heads.each(self._vectors_of(np.array(ids)[new].tolist())), classes[new])
         if self.config.method != "head":
             self._fine_tune(ids, classes, fresh)
         self._fit_heads(ids, classes)
@@ -141,8 +142,10 @@ class TextClassifier:
 
     def logits(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Logits before the temperature, (n, c)."""
-        weights, bias = self._heads.predicting or (self.prior.astype(np.float64), np.zeros(len(self.classes)))
-        return head.logits(self._vectors_of([int(row) for row in np.asarray(X).ravel()]), weights, bias)
+        vectors = self._vectors_of([int(row) for row in np.asarray(X).ravel()])
+        if not self.taught:
+            return head.logits(vectors, self.prior.astype(np.float64), np.zeros(len(self.classes)))
+        return self._heads.combined(self._heads.each(vectors))
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
@@ -181,12 +184,12 @@ class TextClassifier:
         self._network = self._frozen = None
 
     def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
-        """Keep what models that learned some of the answers say of the others, and calibrate by it.
+        """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.
 
         They learn from scratch, so this costs more than an increment: it is done when the answers have doubled.
         """
         fold, rows = folds_of(classes, self.config.folds), np.array(ids)
-        found = np.empty((len(ids), len(self.classes)))
+        each = np.empty((2, len(ids), len(self.classes)))
         for number in range(self.config.folds):
             settings = self.config.model_copy(update={"folds": 0})
             other = TextClassifier(
@@ -194,14 +197,16 @@ class TextClassifier:
             )
             other.unlabelled = self.unlabelled
             other.fit(column(rows[fold != number]), classes[fold != number])
-            found[fold == number] = other.logits(column(rows[fold == number]))
-        self._held = (rows, found)
+            each[:, fold == number] = other._heads.each(other._vectors_of(rows[fold == number].tolist()))
+        self._heads.right = np.zeros(2, np.int64)  # what was known so far is of the same answers
+        self._heads.compare(each, classes)
+        self._held = (rows, self._heads.combined(each))
         self.calibrate(column([]), np.empty(0, np.int64))
 
     def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
         trained = self._network or self._untrained()
         rng = np.random.default_rng([self.seed, len(ids)])
-        examples = training.Examples(self._inputs(ids), classes, fresh)
+        examples = Examples(self._inputs(ids), classes, fresh)
         if self._network is None:
             self._fit_first_head(trained, examples)
         training.train(trained, examples, self.config, rng, self.encoder.dtype)
@@ -219,7 +224,7 @@ class TextClassifier:
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
         answered, unanswered = (self._vectors_of(rows.tolist()) for rows in (np.array(ids)[some], around))
         self._heads.spread(answered, classes[some], unanswered, self.prior, self.config.head_penalty)
-        predicted = self._heads.predict(unanswered)
+        predicted = self._heads.combined(self._heads.each(unanswered)).argmax(1)
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
         self.changed = float((predicted[now] != self._seen[1][before]).mean()) if len(now) else None
         self._seen = (around, predicted)
@@ -228,7 +233,7 @@ class TextClassifier:
         weights = head.class_weights(classes, len(self.classes))
         return head.fit(vectors, classes, self.prior, self.config.head_penalty, weights)
 
-    def _fit_first_head(self, trained: network.Network, examples: training.Examples) -> None:
+    def _fit_first_head(self, trained: network.Network, examples: Examples) -> None:
         """Fit the head before the layers move for the first time, so that they are not moved by a head that is off.
 
         Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022,

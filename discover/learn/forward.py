@@ -13,6 +13,7 @@ from torch import nn
 
 from discover.embed.transformer import first_position
 from discover.embed.unpadded import ARCHITECTURES
+from discover.learn.dropout import Dropout
 
 
 class Tokens(NamedTuple):
@@ -50,6 +51,11 @@ def gather(inputs: Sequence[torch.Tensor], device: torch.device) -> Tokens:
     return Tokens(values.to(device), torch.tensor([len(one) for one in inputs], device=device))
 
 
+def is_unpadded(transformer: Any) -> bool:
+    """Whether a transformer is of the kind that goes without padding."""
+    return type(transformer).__name__ in ARCHITECTURES and not transformer.config.is_decoder
+
+
 def run(transformer: Any, tokens: Tokens) -> torch.Tensor:
     """Hidden states after the last block, (t, d).
 
@@ -60,7 +66,7 @@ def run(transformer: Any, tokens: Tokens) -> torch.Tensor:
     length = int(tokens.lengths.max())
     rows = tokens.documents * length + tokens.positions
     mask = torch.arange(length, device=rows.device) < tokens.lengths[:, None]
-    if type(transformer).__name__ not in ARCHITECTURES or transformer.config.is_decoder:
+    if not is_unpadded(transformer):
         return _padded(transformer, tokens, rows, mask)
     hidden = tokens.values
     if hidden.dim() == 1:
@@ -101,7 +107,7 @@ def _block(block: Any, hidden: torch.Tensor, rows: torch.Tensor, mask: torch.Ten
 
 
 def _attend(
-    projected: Sequence[torch.Tensor], rows: torch.Tensor, mask: torch.Tensor, heads: int, dropout: nn.Dropout
+    projected: Sequence[torch.Tensor], rows: torch.Tensor, mask: torch.Tensor, heads: int, dropout: Dropout
 ) -> torch.Tensor:
     """Scaled dot-product attention, (t, d), of queries, keys and values (t, d) each."""
     documents, length = mask.shape

@@ -1,7 +1,8 @@
 """The two heads under an encoder: of the answers alone, and of what they say of unanswered neighbours as well.
 
-Which of them predicts is settled by evidence that costs nothing: each new answer, before it is learned, tells which was
-right about it (prequential evaluation: Dawid 1984). The propagated head predicts while it is not clearly the worse.
+Predictions are the mean of both, which is steadier than either. Where one is clearly the worse, the other predicts
+alone. That is settled by answers before they are learned: by each new one (prequential evaluation: Dawid 1984), and in
+a cross-validation by all of them.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from discover.learn import head
 from discover.learn.propagation import propagate
 
-PATIENCE = 1.64  # standard errors by which the propagated head must be worse before it is left
+PATIENCE = 1.64  # standard errors by which a head must be worse before it is left
 
 Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -29,22 +30,22 @@ class Heads:
         self.propagated: Head | None = None
         self.right = np.zeros(2, np.int64)
 
-    @property
-    def predicting(self) -> Head | None:
-        """The head to predict with; None before any answer."""
-        harm, total = self.right[0] - self.right[1], self.right.sum()
-        return self.plain if self.propagated is None or harm > PATIENCE * np.sqrt(total) else self.propagated
+    def each(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits of the plain head and of the propagated one, (2, n, c), of (n, d) vectors, once there are heads."""
+        assert self.plain is not None
+        return np.stack([head.logits(vectors, *one) for one in (self.plain, self.propagated or self.plain)])
 
-    def predict(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The most probable class (k,) of each of (k, d) vectors, once there are heads."""
-        assert self.predicting is not None
-        return head.logits(vectors, *self.predicting).argmax(1)
+    def combined(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logits to predict with, (n, c), of those of both heads (2, n, c)."""
+        lead, total = self.right[0] - self.right[1], self.right.sum()
+        if abs(lead) > PATIENCE * np.sqrt(total):
+            return each[0 if lead > 0 else 1]
+        return np.log(np.maximum(softmax(each[0]) + softmax(each[1]), 1e-300) / 2)
 
-    def compare(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
-        """Learn which head is right about (k, d) vectors of new answers, whose classes (k,) neither has learned."""
-        if self.plain and self.propagated and len(classes):
-            plain, spread = (head.logits(vectors, *one).argmax(1) == classes for one in (self.plain, self.propagated))
-            self.right = self.right + np.array([(plain & ~spread).sum(), (spread & ~plain).sum()])
+    def compare(self, each: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
+        """Learn which head is right about new answers: its logits (2, k, c), and their classes (k,)."""
+        plain, spread = (one.argmax(1) == classes for one in each)
+        self.right = self.right + np.array([(plain & ~spread).sum(), (spread & ~plain).sum()])
 
     def spread(
         self,

@@ -16,6 +16,7 @@ from torch import nn
 from discover.embed.frozen import freeze, pool
 from discover.learn import adapters, forward, head
 from discover.learn.config import Adapter
+from discover.learn.dropout import install
 
 
 class Network(nn.Module):
@@ -42,10 +43,9 @@ class Network(nn.Module):
     ):
         super().__init__()
         for module in transformer.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = dropout
             if isinstance(module, nn.Embedding):
                 module.requires_grad_(False)
+        install(transformer, dropout)
         self.transformer = adapters.insert(transformer, *adapter) if adapter else transformer
         self.adapted = adapter is not None
         self.head = nn.Linear(weights.shape[1], weights.shape[0])

@@ -1,0 +1,155 @@
+"""The gradient of one step: cross-entropy and supervised contrast, in parts where memory or cores want it."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discover.embed.device import autocast
+from discover.learn import forward, head
+from discover.learn.config import LearnConfig
+from discover.learn.dropout import seeded
+from discover.learn.network import Network
+
+TAU = 0.3  # temperature of the contrast
+WORTH_HALVING = 600  # tokens of a batch from which two threads are faster on halves of it than together (runs/LOG.md)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What a training sees, in an order that depends on the documents alone.
+
+    Attributes:
+        inputs: token ids (t,) or hidden states (t, d) of each of the m documents.
+        classes: (m,) class indices.
+        fresh: (m,) whether the answer is new or was corrected; the rest is replayed.
+    """
+
+    inputs: Sequence[torch.Tensor]
+    classes: NDArray[np.int64]
+    fresh: NDArray[np.bool_]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(m,) tokens of each document."""
+        return np.array([len(one) for one in self.inputs], np.int64)
+
+
+class Gradient:
+    """Adds gradients of steps to a network's parameters.
+
+    A batch over the token budget is computed in parts: the vectors first, then each part once more when its share of
+    the gradient is known. So memory is bounded, and a document still meets the whole batch in the contrast. Gao et
+    al., "Scaling deep contrastive learning batch size under memory limited setup", 2021,
+    https://arxiv.org/abs/2101.06983. On a CPU with several cores a batch is halved likewise, and both halves are
+    computed at a time: small operations, a third of a step, gain nothing from a second thread.
+
+    Args:
+        network: whose parameters get it.
+        examples: what is learned.
+        config: the weight of the contrast, and the token budget.
+        dtype: to compute in.
+    """
+
+    def __init__(self, network: Network, examples: Examples, config: LearnConfig, dtype: torch.dtype):
+        self._network, self._examples, self._config, self._dtype = network, examples, config, dtype
+        self._trained = [one for one in network.transformer.parameters() if one.requires_grad]
+        weights = torch.from_numpy(head.class_weights(examples.classes, network.head.out_features))
+        self._weights = weights.float().to(network.device)
+        self._threads = torch.get_num_threads()
+        halving = network.device.type == "cpu" and self._threads > 1 and forward.is_unpadded(network.transformer)
+        self._halves = ThreadPoolExecutor(2) if halving else None
+
+    def add(self, members: NDArray[np.int64]) -> None:
+        """Add the gradient of the mean loss over some examples."""
+        parts = split(members, self._examples.lengths, self._config.batch_tokens)
+        tokens = int(self._examples.lengths[members].sum())
+        if len(parts) > 1:
+            self._add_parts(members, parts)
+        elif self._halves and tokens >= WORTH_HALVING and len(members) > 1:
+            half = int(np.searchsorted(self._examples.lengths[members].cumsum(), tokens / 2))
+            self._add_halves(members, np.split(members, [min(max(1, half), len(members) - 1)]))
+        else:
+            self._loss(self._embed(members, _seed()), members).backward()
+
+    def _add_parts(self, members: NDArray[np.int64], parts: Sequence[NDArray[np.int64]]) -> None:
+        seeds = [_seed() for _ in parts]  # of the same dropout both times
+        with torch.no_grad():
+            found = [self._embed(part, seed) for part, seed in zip(parts, seeds, strict=True)]
+        for part, seed, wanted in zip(parts, seeds, self._wanted(found, members), strict=True):
+            self._embed(part, seed).backward(wanted)
+
+    def _add_halves(self, members: NDArray[np.int64], halves: Sequence[NDArray[np.int64]]) -> None:
+        assert self._halves is not None
+        torch.set_num_threads(self._threads // 2)
+        try:
+            found = list(self._halves.map(self._embed, halves, [_seed() for _ in halves]))
+            wanted = self._wanted([one.detach() for one in found], members)
+            first, second = self._halves.map(self._grown, found, wanted)
+        finally:
+            torch.set_num_threads(self._threads)
+        for parameter, one, other in zip(self._trained, first, second, strict=True):
+            if one is not None and other is not None:
+                parameter.grad = one.add_(other)
+
+    def _grown(self, vectors: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        return torch.autograd.grad(vectors, self._trained, wanted, allow_unused=True)
+
+    def _embed(self, part: NDArray[np.int64], seed: int) -> torch.Tensor:
+        inputs = [self._examples.inputs[member] for member in part]
+        with seeded(seed, self._network.device), autocast(self._network.device, self._dtype):
+            return self._network.embed(forward.gather(inputs, self._network.device))
+
+    def _wanted(self, found: Sequence[torch.Tensor], members: NDArray[np.int64]) -> Sequence[torch.Tensor]:
+        """The loss's gradient at the vectors of each part; that of the head goes where it belongs."""
+        vectors = torch.cat(list(found)).requires_grad_()
+        self._loss(vectors, members).backward()
+        assert vectors.grad is not None
+        return vectors.grad.split([len(one) for one in found])
+
+    def _loss(self, vectors: torch.Tensor, members: NDArray[np.int64]) -> torch.Tensor:
+        """Mean cross-entropy, each document weighted by its class; and the contrast between classes."""
+        targets = torch.from_numpy(self._examples.classes[members]).to(vectors.device)
+        losses = torch.nn.functional.cross_entropy(self._network.classify(vectors), targets, reduction="none")
+        mean = (losses * self._weights[targets]).mean()
+        return mean + self._config.contrast * contrast(vectors, targets) if self._config.contrast else mean
+
+
+def split(members: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
+    """Split a step's documents into consecutive parts of at most so many tokens, or of one document."""
+    parts: list[list[int]] = [[]]
+    room = budget
+    for member in members.tolist():
+        if parts[-1] and lengths[member] > room:
+            parts.append([])
+            room = budget
+        parts[-1].append(member)
+        room -= int(lengths[member])
+    return [np.array(part, np.int64) for part in parts]
+
+
+def contrast(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Supervised contrastive loss: documents of one class attract each other, more than others do.
+
+    The mean over documents i, and over those others j that share the class of i, of
+    -log(exp(v_i v_j / TAU) / sum over k != i of exp(v_i v_k / TAU)); 0 for an i that is alone in its class. Khosla et
+    al., "Supervised contrastive learning", 2020, https://arxiv.org/abs/2004.11362; beside cross-entropy for few labels:
+    Gunel et al. 2021, https://arxiv.org/abs/2011.01403.
+
+    Args:
+        vectors: (b, d) unit vectors.
+        targets: (b,) classes.
+    """
+    itself = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
+    alike = (targets[:, None] == targets) & ~itself
+    similar = (vectors @ vectors.T / TAU).masked_fill(itself, -torch.inf)
+    likely = torch.where(alike, similar - similar.logsumexp(1, keepdim=True), 0.0).sum(1)
+    return -(likely / alike.sum(1).clamp(min=1)).mean()
+
+
+def _seed() -> int:
+    return int(torch.randint(2**31, ()))
