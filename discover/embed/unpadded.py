@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from discover.embed.cores import each_on_a_core
 from discover.embed.packing import PackedLinear
 from discover.embed.transformer import first_position
 from discover.progress import progress
@@ -101,19 +102,20 @@ class UnpaddedBert:
         self._layers = [_Layer(layer, model.config.num_attention_heads, self._rows) for layer in model.encoder.layer]
         self.layout = f"unpadded {self._rows}"
 
-    @torch.inference_mode()
     def run(
         self, inputs: Sequence[torch.Tensor], title: str = ""
     ) -> Iterator[tuple[list[int], torch.Tensor, torch.Tensor]]:
         """See `discover.embed.frozen.Frozen`."""
         matrices = plan([len(one) for one in inputs], self._rows)
-        for matrix in progress(matrices, len(matrices), title) if title else matrices:
-            hidden = self._hidden(inputs, matrix)
+        found = each_on_a_core(lambda matrix: self._hidden(inputs, matrix), matrices)
+        found = progress(found, len(matrices), title) if title else found
+        for matrix, hidden in zip(matrices, found, strict=True):
             for stretch in matrix:
                 shape = (len(stretch.members), stretch.length)
-                found = hidden[stretch.start : stretch.stop].view(*shape, -1)
-                yield stretch.members, found, torch.ones(shape, dtype=torch.int64)
+                states = hidden[stretch.start : stretch.stop].view(*shape, -1)
+                yield stretch.members, states, torch.ones(shape, dtype=torch.int64)
 
+    @torch.inference_mode()
     def _hidden(self, inputs: Sequence[torch.Tensor], matrix: list[Stretch]) -> torch.Tensor:
         """Hidden states, (rows, d); the rows after the last stretch mean nothing."""
         given = torch.cat([inputs[member] for stretch in matrix for member in stretch.members])
