@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO
 
 from sqlalchemy import delete, select
 
@@ -61,8 +60,8 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], IO[str]]]:
-    """The process, and where it says in one line why it failed."""
+def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """The process, and the end of a pipe at which it says in one line why it failed."""
     command = [sys.executable, "-m", "crawlers", "crawl", str(campaign.folder.root)]
     reading, writing = os.pipe()
     # It ends with us, also when we are killed.
@@ -71,8 +70,7 @@ def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], IO[str
     child = subprocess.Popen(command, start_new_session=True, env=environment, pass_fds=(writing,))
     os.close(writing)
     try:
-        with os.fdopen(reading, encoding="utf-8", errors="replace") as said:
-            yield child, said
+        yield child, reading
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
@@ -81,9 +79,10 @@ def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], IO[str
             except subprocess.TimeoutExpired:
                 child.kill()  # the frontier is made for this
                 child.wait()
+        os.close(reading)
 
 
-def _conclude(campaign: Campaign, status: int, said: IO[str]) -> None:
+def _conclude(campaign: Campaign, status: int, said: int) -> None:
     """Note that a crawl ended by itself, so that it is not repeated."""
     if status:
         raise _failure(status, said)
@@ -92,9 +91,14 @@ def _conclude(campaign: Campaign, status: int, said: IO[str]) -> None:
         connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
 
 
-def _failure(status: int, said: IO[str]) -> DiscoverError:
+def _failure(status: int, said: int) -> DiscoverError:
     """Why the crawl failed; to be asked once it has ended."""
-    reason = said.read() or f"it ended with status {status} and without a word: see crawl.log; the same command goes on"
+    os.set_blocking(said, False)  # a process that the crawl began may still hold the other end
+    try:
+        reason = os.read(said, 1 << 16).decode(errors="replace")
+    except BlockingIOError:
+        reason = ""
+    reason = reason or f"it ended with status {status} and without a word: see crawl.log; the same command goes on"
     return DiscoverError(f"the crawl failed: {reason}")
 
 

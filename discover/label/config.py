@@ -1,5 +1,6 @@
 """Settings of the labels and of who gives them."""
 
+from collections import Counter
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -29,7 +30,8 @@ class LabelConfig(Strict):
         for name in names:
             if not isinstance(name, str | int | float) or isinstance(name, bool):
                 raise ValueError(f"a class needs a name, and YAML reads this one as {name!r}: write it in quotes")
-        twice = next((name for name in names if [str(one) for one in names].count(str(name)) > 1), None)
+        written = Counter(map(str, names))
+        twice = next((name for name, times in written.items() if times > 1), None)
         if twice is not None:
             raise ValueError(f"the class {twice!r} is listed twice: remove one")
         return {str(name): "" for name in value} if isinstance(value, list) else value

@@ -44,7 +44,8 @@ def fetch(connection: Connection, ids: list[int]) -> dict[int, Document]:
     """Documents by row id, their sources filled."""
     sources: dict[int, list[str]] = defaultdict(list)
     given: dict[int, list[str]] = defaultdict(list)
-    for row in connection.execute(select(source).where(source.c.document_id.in_(ids)).order_by(source.c.address)):
+    rows = connection.execute(select(source).where(source.c.document_id.in_(ids)))
+    for row in sorted(rows, key=lambda row: row.address):  # not in SQL, where the order is each database's own
         sources[row.document_id].append(row.address)
         given[row.document_id] += [row.given_id] if row.given_id else []
     return {
