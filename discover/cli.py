@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
+    sys.unraisablehook = _unheard
     try:
         options = _parser().parse_args(arguments)
         options.command(options)  # what takes long to import is imported in there, where a Ctrl-C is caught
@@ -52,11 +53,24 @@ def _failed(error: OSError) -> str:
 def _stop(number: int, frame: FrameType | None) -> None:
     """End by KeyboardInterrupt; while modules are imported, after that: half a torch may crash instead."""
     if _importing(frame):
-        signal.signal(signal.SIGALRM, lambda _, then: _stop(number, then))
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        _stop_soon(number)
         return
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt(*(["SIGTERM"] if number == signal.SIGTERM else []))
+
+
+def _stop_soon(number: int) -> None:
+    signal.signal(signal.SIGALRM, lambda _, frame: _stop(number, frame))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+
+def _unheard(unraisable: "sys.UnraisableHookArgs") -> None:
+    """What is raised in a finaliser goes no further than that; a stop that fell into one is raised once more."""
+    stop = unraisable.exc_value
+    if isinstance(stop, KeyboardInterrupt):
+        _stop_soon(signal.SIGTERM if stop.args else signal.SIGINT)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _importing(frame: FrameType | None) -> bool:

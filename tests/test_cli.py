@@ -306,3 +306,27 @@ def test_serve_says_how_it_was_stopped(finished: Path, number: int, status: int)
         serving.send_signal(number)
         assert serving.wait(10) == status
         assert "Traceback" not in serving.stderr.read()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_in_a_finaliser_is_not_lost(number: int, status: int) -> None:
+    program = f"""
+import os, sys, time
+from discover import cli
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.01)
+
+def command(options):
+    Finalised()
+    time.sleep(20)
+
+cli._doctor = command
+sys.exit(cli.main(["doctor"]))
+"""
+    started = time.monotonic()
+    stopped = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert (stopped.returncode, stopped.stderr.count("\n")) == (status, 1), stopped.stderr
+    assert time.monotonic() - started < 15
