@@ -29,7 +29,7 @@ from discover.pool.pool import Pool
 from discover.run import RunFolder
 
 PEOPLE = "people"  # the oracle that is not simulated
-# What a run cannot change after its first step: vectors, arms and draws would no longer be comparable.
+# What a run cannot change after its first step: the learner's vectors, arms and draws would no longer be comparable.
 FIXED = ("seed", "encoder.model", "encoder.max_tokens", "encoder.dtype", "loop.test", "label.seed")
 
 
@@ -151,6 +151,12 @@ class Campaign:
         self._texts = list(texts)
         return self._predicting[1].predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
 
+    def retrieve_by(self, model: str) -> None:
+        """Let another model's vectors fill the index from now on."""
+        for part in ("retriever", "store", "index"):
+            self.__dict__.pop(part, None)
+        self.retriever = self._encoder(model)
+
     def _load(self, version: str) -> Any:
         """A model for texts outside the pool: their row ids are positions in ``_texts``, and nothing is kept."""
         from discover.learn import registry
@@ -221,6 +227,23 @@ class Campaign:
         with self.database.read() as connection:
             return [tuple(row) for row in connection.execute(wanted.order_by(step.c.round))]
 
+    def last_intake(self) -> dict[str, Any] | None:
+        """What the newest finished intake left."""
+        newest = select(step.c.output).where(step.c.step == "intake").order_by(step.c.round.desc()).limit(1)
+        with self.database.read() as connection:
+            return connection.execute(newest).scalar()
+
+    @property
+    def retrieval(self) -> str:
+        """The model whose vectors the index holds: that of the last intake, until another has taken over."""
+        last = self.last_intake()
+        return last.get("retrieval", self.config.encoder.model) if last else self.config.encoder.retriever
+
+    def renewed(self) -> str | None:
+        """The model with which the pool was last embedded in the background, to the end."""
+        found: str | None = self.database.noted("renewed")
+        return found
+
     def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
         """What the model thought of documents (row ids) when it chose them: label and probability."""
         rounds = select(slot.c.round).where(slot.c.arm == self.arms[0], slot.c.document_id.in_(list(documents)))
@@ -239,17 +262,20 @@ class Campaign:
 
     @functools.cached_property
     def encoder(self) -> Any:
-        """The transformer that turns texts into vectors."""
-        from discover.embed.encoder import Encoder
+        """The transformer that the learner fine-tunes."""
+        return self._encoder(self.config.encoder.model)
 
-        return Encoder(self.config.encoder)
+    @functools.cached_property
+    def retriever(self) -> Any:
+        """The transformer whose vectors the index holds."""
+        return self._encoder(self.retrieval)
 
     @functools.cached_property
     def store(self) -> Any:
-        """The memory-mapped vectors of this encoder version."""
+        """The memory-mapped vectors of this version of the retriever."""
         from discover.embed.vectors import VectorStore
 
-        return VectorStore(self.folder.vectors, self.encoder.version, self.encoder.dimension)
+        return VectorStore(self.folder.vectors, self.retriever.version, self.retriever.dimension)
 
     @functools.cached_property
     def activations(self) -> Any:
@@ -264,6 +290,13 @@ class Campaign:
         from discover.embed.index import Index
 
         return Index(self.store, self.folder.vectors)
+
+    def _encoder(self, model: str) -> Any:
+        from discover.embed.encoder import Encoder
+
+        known = [self.__dict__[part] for part in ("encoder", "retriever") if part in self.__dict__]
+        same = [one for one in known if one.config.model == model]
+        return same[0] if same else Encoder(self.config.encoder.model_copy(update={"model": model}))
 
 
 def oracle_of(config: Config) -> Any:

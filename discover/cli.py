@@ -83,14 +83,14 @@ def _importing(frame: FrameType | None) -> bool:
 
 def _run(options: argparse.Namespace) -> None:
     from discover.campaign import start_run
-    from discover.commands.crawl import alongside
+    from discover.commands import crawl, renew
     from discover.config import load_config
     from discover.loop import check, run_rounds
 
     config = load_config(options.config, options.set)
     check(config)
     campaign = start_run(config, options.run)
-    with alongside(campaign) as crawling:
+    with crawl.alongside(campaign) as crawling, renew.alongside(campaign):
         run_rounds(campaign, options.rounds, crawling)
 
 

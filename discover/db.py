@@ -31,6 +31,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     create_engine,
+    delete,
     event,
     func,
     inspect,
@@ -275,6 +276,17 @@ class Database:
                 yield connection
         finally:
             self._writing.now = False
+
+    def noted(self, key: str) -> Any:
+        """The value of a note, such as which crawl has ended; None before there is one."""
+        with self.read() as connection:
+            return connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+
+    def note(self, key: str, value: Any) -> None:
+        """Put a note, in place of the one before."""
+        with self.write() as connection:
+            connection.execute(delete(meta).where(meta.c.key == key))
+            connection.execute(meta.insert().values(key=key, value=value))
 
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""

@@ -76,7 +76,10 @@ def check(config: Config) -> None:
 
 def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawling: Callable[[], bool]) -> None:
     """One round of every arm."""
+    retriever = campaign.store.version
     _step(campaign, "", round_, "intake", lambda: intake(campaign, round_, crawling))
+    if campaign.store.version != retriever:
+        learners.clear()  # they are opened again: the store is another one
     for arm in campaign.arms:
         if arm not in learners:
             learners[arm] = open_learner(campaign, arm)

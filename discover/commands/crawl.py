@@ -8,10 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import delete, select
-
 from discover.campaign import Campaign
-from discover.db import meta
 from discover.errors import DiscoverError
 
 GRACE_SECONDS = 8
@@ -86,9 +83,7 @@ def _conclude(campaign: Campaign, status: int, said: int) -> None:
     """Note that a crawl ended by itself, so that it is not repeated."""
     if status:
         raise _failure(status, said)
-    with campaign.database.write() as connection:
-        connection.execute(delete(meta).where(meta.c.key == "crawl"))
-        connection.execute(meta.insert().values(key="crawl", value=_digest(campaign)))
+    campaign.database.note("crawl", _digest(campaign))
 
 
 def _failure(status: int, said: int) -> DiscoverError:
@@ -103,8 +98,7 @@ def _failure(status: int, said: int) -> DiscoverError:
 
 
 def _finished(campaign: Campaign) -> bool:
-    with campaign.database.read() as connection:
-        return connection.execute(select(meta.c.value).where(meta.c.key == "crawl")).scalar() == _digest(campaign)
+    return bool(campaign.database.noted("crawl") == _digest(campaign))
 
 
 def _digest(campaign: Campaign) -> str:

@@ -36,7 +36,7 @@ def find(model: str) -> Path:
     elif Path(model).is_dir():
         folder = Path(model)
     elif model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise DiscoverError(f"encoder.model must be {PACKAGED}, a folder or a hub id like owner/name, got {model!r}")
+        raise DiscoverError(f"an encoder must be {PACKAGED}, a folder or a hub id like owner/name, got {model!r}")
     else:
         folder = _fetch(model)
     _check_files(folder)

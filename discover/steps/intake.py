@@ -2,12 +2,11 @@
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from discover.campaign import Campaign
-from discover.db import step
 from discover.embed.vectors import embed_new
 from discover.errors import DiscoverError
 from discover.run import crashpoint
@@ -36,10 +35,15 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:
         campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
+    wanted = campaign.config.encoder.retriever
+    if wanted != campaign.retrieval and campaign.renewed() == wanted:
+        campaign.retrieve_by(wanted)
+        embed_rounds(campaign, lasts, campaign.pool.texts)
+        print(f"the index now holds vectors of {wanted}", flush=True)
     crashpoint("embed")
     known = max(lasts, default=0)
     ids, public_ids = campaign.pool.ids(split=None, after=known)
-    embed_new(campaign.encoder, campaign.store, ids, public_ids, campaign.pool.texts)
+    embed_new(campaign.retriever, campaign.store, ids, public_ids, campaign.pool.texts)
     campaign.index.update()
     if not len(campaign.store):
         raise DiscoverError(
@@ -53,22 +57,27 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
                 campaign.queue.seed_imported(arm, connection, campaign.classes)
 
     output = {"counts": dict(counts), "stored": len(campaign.store), "lasts": [*lasts, int(max(ids, default=known))]}
+    output |= {"retrieval": campaign.retriever.config.model, "version": campaign.retriever.version}
     return Finished(output, commit)
 
 
 def restore(campaign: Campaign) -> None:
-    """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's.
+    """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's."""
+    last = campaign.last_intake()
+    if last is not None and len(campaign.store) < last["stored"]:
+        embed_rounds(campaign, last["lasts"], campaign.pool.texts)
+        campaign.index.update()
 
-    Round by round, as they came: what is newest, and the index, are then as they were.
+
+def embed_rounds(campaign: Campaign, lasts: Sequence[int], texts: Callable[[Sequence[int]], list[str]]) -> None:
+    """Embed what the store lacks, round by round, as it came: what is newest, and the index, are then as they were.
+
+    Args:
+        campaign: whose pool and store.
+        lasts: the last row id of each round.
+        texts: gives the texts of row ids.
     """
-    taken_in = select(step.c.output).where(step.c.step == "intake").order_by(step.c.round.desc()).limit(1)
-    with campaign.database.read() as connection:
-        last = connection.execute(taken_in).scalar()
-    if last is None or len(campaign.store) >= last["stored"]:
-        return
-    for low, high in itertools.pairwise([0, *last["lasts"]]):
+    for low, high in itertools.pairwise([0, *lasts]):
         ids, public_ids = campaign.pool.ids(split=None, after=low)
         mine = ids <= high
-        kept = list(itertools.compress(public_ids, mine))
-        embed_new(campaign.encoder, campaign.store, ids[mine], kept, campaign.pool.texts)
-    campaign.index.update()
+        embed_new(campaign.retriever, campaign.store, ids[mine], list(itertools.compress(public_ids, mine)), texts)

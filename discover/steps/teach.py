@@ -34,7 +34,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
             settings.learn,
             settings.seed,
             campaign.activations,
-            campaign.store.vectors,
+            campaign.store.vectors if campaign.store.version == campaign.encoder.version else None,
         )
 
     version = campaign.latest_model(arm)

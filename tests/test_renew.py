@@ -1,0 +1,141 @@
+"""Another retrieval encoder embeds the pool in the background, and takes over between two rounds."""
+
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from transformers import AutoTokenizer, BertConfig, BertModel
+
+import discover
+from discover.campaign import start_run
+from discover.config import load_config
+from discover.embed.transformer import PACKAGED, find
+from tests.kills import Server, decisions_of, metrics_without_times, write_inputs
+from tests.test_people import answer, until
+
+DIMENSION = 32
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer of its own dimension, with random weights and the default's tokenizer."""
+    folder = tmp_path_factory.mktemp("small")
+    config = BertConfig(hidden_size=DIMENSION, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    BertModel(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(find(PACKAGED)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def begun(server: Server, tmp_path: Path) -> Path:
+    """A config, and beside it a run of two rounds."""
+    config = write_inputs(tmp_path)
+    run = ["--run", str(tmp_path / "run")]
+    assert server.run(["import", str(config), str(tmp_path / "documents.jsonl.gz"), *run])["status"] == 0
+    assert server.run(["run", str(config), *run, "--rounds", "2"])["status"] == 0
+    return config
+
+
+def in_background(run: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "discover.commands.renew", run]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+def retrievers(run: Path) -> list[str]:
+    """The model whose vectors each round used."""
+    campaign = discover.open(run)
+    found = [model for (model,) in campaign.outputs("", "intake", "retrieval")]
+    campaign.close()
+    return found
+
+
+def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, server: Server, small: Path) -> None:
+    run = begun.parent / "run"
+    setting = f"encoder.retrieval={small}"
+    start_run(load_config(begun, [setting]), run).close()
+    ended = in_background(run)
+    assert ended.returncode == 0, ended.stderr
+    command = ["run", str(begun), "--set", setting, "--run", str(run)]
+    killed = begun.parent / "killed"
+    shutil.copytree(run, killed)
+    assert server.run(command)["status"] == 0
+    used = retrievers(run)
+    assert used[:2] == [PACKAGED] * 2 and set(used[2:]) == {str(small)} and len(used) > 3, used
+    campaign = discover.open(run)
+    assert campaign.index.store.dimension == DIMENSION and len(campaign.index) == 260
+    assert campaign.predict(["rain and wind"]).shape == (1, 4)  # with the encoder that the learner has had all along
+    campaign.close()
+
+    command[-1] = str(killed)
+    for point in ("embed", "within_intake", "after_intake", "during_query"):
+        assert server.run(command, crash_at=point)["status"] == -signal.SIGKILL, point
+    shutil.rmtree(killed / "vectors")  # a cache: what has taken over is embedded anew
+    assert server.run(command)["status"] == 0
+    assert retrievers(killed) == used
+    assert decisions_of(killed) == decisions_of(run)
+    assert metrics_without_times(killed) == metrics_without_times(run)
+
+
+def test_a_loop_that_waits_for_people_has_the_pool_embedded(begun: Path, small: Path) -> None:
+    run = begun.parent / "asked"
+    settings = json.loads(begun.read_text())
+    settings["label"] |= {"oracle": "people", "seed": 0, "budget": 30}
+    settings["loop"] = {}
+    begun.write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "discover.cli"]
+    unlabelled = begun.parent / "unlabelled.jsonl"
+    with gzip.open(begun.parent / "documents.jsonl.gz", "rt") as lines:
+        unlabelled.write_text("\n".join(json.dumps({"text": json.loads(line)["text"]}) for line in lines))
+    subprocess.run(
+        [*command, "import", begun, unlabelled, "--run", run], check=True, env=ENVIRONMENT, capture_output=True
+    )
+    subprocess.run([*command, "run", begun, "--run", run, "--rounds", "1"], check=True, env=ENVIRONMENT)
+    loop = subprocess.Popen(
+        [*command, "run", begun, "--run", run, "--set", f"encoder.retrieval={small}"], env=ENVIRONMENT
+    )
+    campaign = discover.open(run)
+    try:
+        until(lambda: campaign.queue.waiting("margin"))
+        until(lambda: campaign.renewed() == str(small))
+        answer(campaign, 24)  # its next round finds the vectors ready
+        until(lambda: str(small) in retrievers(run))
+        assert loop.poll() is None
+    finally:
+        campaign.close()
+        loop.terminate()
+        loop.wait(20)
+
+
+def test_a_model_that_is_not_there_is_told_at_once(begun: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "discover.cli", "run", begun, "--run", tmp_path / "run"]
+    refused = subprocess.run(
+        [*command, "--set", "encoder.retrieval=./nowhere"], env=ENVIRONMENT, capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert "./nowhere" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_a_damaged_model_leaves_the_index_as_it_is(begun: Path, server: Server, small: Path, tmp_path: Path) -> None:
+    run, damaged = tmp_path / "run", tmp_path / "damaged"
+    shutil.copytree(small, damaged)
+    os.truncate(damaged / "model.safetensors", 1000)
+    command = ["run", str(begun), "--set", f"encoder.retrieval={damaged}", "--run", str(run), "--rounds", "1"]
+    assert server.run(command)["status"] == 0
+    ended = in_background(run)
+    assert ended.returncode == 1 and ended.stderr.startswith("discover: ") and ended.stderr.count("\n") == 1
+    assert server.run(command)["status"] == 0
+    assert retrievers(run) == [PACKAGED] * 4
