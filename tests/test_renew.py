@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 import discover
 from discover.campaign import start_run
+from discover.commands import renew
 from discover.config import load_config
 from discover.embed.transformer import PACKAGED, find
 from tests.kills import Server, decisions_of, metrics_without_times, write_inputs
@@ -129,13 +131,21 @@ def test_a_model_that_is_not_there_is_told_at_once(begun: Path, tmp_path: Path) 
     assert "./nowhere" in refused.stderr and refused.stderr.count("\n") == 1
 
 
-def test_a_damaged_model_leaves_the_index_as_it_is(begun: Path, server: Server, small: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_leaves_the_index_as_it_is(
+    begun: Path, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     run, damaged = tmp_path / "run", tmp_path / "damaged"
     shutil.copytree(small, damaged)
     os.truncate(damaged / "model.safetensors", 1000)
-    command = ["run", str(begun), "--set", f"encoder.retrieval={damaged}", "--run", str(run), "--rounds", "1"]
-    assert server.run(command)["status"] == 0
-    ended = in_background(run)
-    assert ended.returncode == 1 and ended.stderr.startswith("discover: ") and ended.stderr.count("\n") == 1
-    assert server.run(command)["status"] == 0
-    assert retrievers(run) == [PACKAGED] * 4
+    campaign = start_run(load_config(begun, [f"encoder.retrieval={damaged}"]), run)
+    said = ""
+    with renew.alongside(campaign):
+        deadline = time.monotonic() + 60
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.1)
+            said = capfd.readouterr().err
+    campaign.close()
+    assert str(damaged) in said and f"the index keeps those of {PACKAGED}" in said and said.count("\n") == 1
+    log = (run / "renewal.log").read_text()
+    assert log.startswith("discover: ") and log.count("\n") == 1
+    assert set(retrievers(run)) == {PACKAGED}

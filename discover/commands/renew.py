@@ -8,6 +8,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -39,6 +40,11 @@ def alongside(campaign: Campaign) -> Iterator[None]:
     with log.open("wb") as said:
         command = [sys.executable, "-m", "discover.commands.renew", str(campaign.folder.root)]
         child = subprocess.Popen(command, start_new_session=True, stdout=said, stderr=said)
+    trouble = (
+        f"discover: the vectors of {wanted} could not be made (see {log}): the index keeps those of "
+        f"{campaign.retrieval}, and the next start tries again"
+    )
+    threading.Thread(target=_tell_failure, args=(child, trouble), daemon=True).start()
     try:
         yield
     finally:
@@ -48,12 +54,12 @@ def alongside(campaign: Campaign) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             child.kill()  # the store is made for this
             child.wait()
-        if child.returncode > 0:
-            print(
-                f"discover: the vectors of {wanted} could not be made (see {log}): the index still holds those of "
-                f"{campaign.retrieval}, and the same command tries again",
-                file=sys.stderr,
-            )
+
+
+def _tell_failure(child: subprocess.Popen[bytes], trouble: str) -> None:
+    """Say so when it happens: the loop may go on for months."""
+    if child.wait() > 0:
+        print(trouble, file=sys.stderr, flush=True)
 
 
 def renew(campaign: Campaign) -> None:
