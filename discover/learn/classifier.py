@@ -18,12 +18,14 @@ from discover.learn.heads import Head, Heads, softmax
 from discover.pool.document import Document
 
 CHUNK = 4096
-VALIDATED_FROM, GROWTH = 100, 2  # answers from which, and growth by which, they are cross-validated
+VALIDATED_FROM = 100  # answers from which on they are cross-validated
+GROWTH = 2  # of the answers, after which they are cross-validated, and learned from scratch, again
 
 
 class TextClassifier:
     """Class probabilities of documents, from answers and, before there are any, from the classes' descriptions.
 
+    Increments lose something against training from scratch (runs/LOG.md), which is done when the answers have doubled.
     Training is a function of the answers' texts and classes, the weights before, and the seed: neither row ids nor the
     order of arrival matter.
 
@@ -50,6 +52,7 @@ class TextClassifier:
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the classes predicted
+    _whole: int  # answers when they were last learned from scratch
     _network: network.Network | None
     _frozen: network.FrozenNetwork | None
 
@@ -92,7 +95,8 @@ class TextClassifier:
         """Learn the answers as they now stand, starting from what is known.
 
         New and corrected answers are trained on, with a replay of the others; answers that are as they were taught
-        change nothing. An answer that is gone cannot be unlearned, so all others are then learned from scratch.
+        change nothing. All are learned from scratch when they have doubled, and when one is gone, which cannot be
+        unlearned.
 
         Args:
             X: (m, 1) row ids, each once.
@@ -113,6 +117,8 @@ class TextClassifier:
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self._vectors_of(np.array(ids)[new].tolist())), classes[new])
+        if len(ids) >= GROWTH * self._whole:
+            self._whole, self._network, fresh = len(ids), None, np.ones(len(ids), bool)
         if self.config.method != "head":
             self._fine_tune(ids, classes, fresh)
         self._fit_heads(ids, classes)
@@ -156,6 +162,7 @@ class TextClassifier:
             "held.logits": self._held[1],
             "seen.ids": self._seen[0],
             "seen.classes": self._seen[1],
+            "whole": np.array(self._whole),
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
@@ -169,6 +176,7 @@ class TextClassifier:
         ids, classes = state["taught.ids"].tolist(), state["taught.classes"].tolist()
         self._held = (state["held.ids"].numpy(), state["held.logits"].numpy())
         self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy())
+        self._whole = int(state["whole"])
         self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
         if trained := _under("network.", state):
             self._network = self._untrained()
@@ -181,7 +189,7 @@ class TextClassifier:
         self.taught, self.temperature, self.changed, self._heads = {}, 1.0, None, Heads()
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), np.empty(0, np.int64))
-        self._network = self._frozen = None
+        self._whole, self._network, self._frozen = 0, None, None
 
     def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
         """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.

@@ -2,7 +2,6 @@
 
 import json
 import os
-import statistics
 import time
 from typing import Any
 
@@ -27,7 +26,7 @@ def measure() -> list[dict[str, Any]]:
     for name in SETS:
         played = [_play(encoder, name, seed) for seed in range(SEEDS)]
         right, scratch_right, seconds, scratch_seconds = (np.array(column) for column in zip(*played, strict=True))
-        loss, share = float((scratch_right - right).mean()), statistics.median(seconds / scratch_seconds)
+        loss, share = float((scratch_right - right).mean()), float(np.median(seconds / scratch_seconds))
         rows += [
             {"name": f"increments {name}, accuracy", "value": round(float(right.mean()), 4), "unit": "share"}
             | {"peer": "from scratch", "peer_value": round(float(scratch_right.mean()), 4), "ratio": round(loss, 4)}
