@@ -75,13 +75,13 @@ def renew(campaign: Campaign) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)  # one that a killed loop left behind ends soon
         if campaign.renewed() == wanted:
             return
-        taken_in = campaign.last_intake()
-        assert taken_in is not None, "only a run that has begun is renewed"
         campaign.retrieve_by(wanted)
-        if campaign.retriever.version != taken_in["version"]:  # else the loop writes there
-            while len(campaign.store) < taken_in["stored"]:
-                embed_rounds(campaign, taken_in["lasts"], texts)
-                taken_in = campaign.last_intake() or taken_in
+        embedded = -1
+        while (taken_in := campaign.last_intake()) and taken_in["lasts"][-1] > embedded:
+            if taken_in["version"] == campaign.retriever.version:
+                break  # the same model under another name: the loop writes there
+            embed_rounds(campaign, taken_in["lasts"], texts)
+            embedded = taken_in["lasts"][-1]
             campaign.index.update()
         campaign.database.note("renewed", wanted)
 

@@ -113,11 +113,15 @@ class Pool:
                 texts.update((row_id, text) for row_id, text in connection.execute(query))
         return [texts[row_id] for row_id in wanted]
 
-    def ids(self, split: str | None = "train", after: int = 0) -> tuple[NDArray[np.int64], list[str]]:
-        """Row ids (n,) and public ids of the pool, by public id; only row ids greater than `after`."""
+    def ids(
+        self, split: str | None = "train", after: int = 0, until: int | None = None
+    ) -> tuple[NDArray[np.int64], list[str]]:
+        """Row ids (n,) and public ids of the pool, by public id; only row ids above `after` and up to `until`."""
         rules: list[ColumnElement[bool]] = [document.c.state == "pool"]
         if after:
             rules.append(document.c.id > after)
+        if until is not None:
+            rules.append(document.c.id <= until)
         if split is not None:
             rules.append(document.c.split == split)
         query = select(document.c.public_id, document.c.id).where(*rules)

@@ -78,6 +78,5 @@ def embed_rounds(campaign: Campaign, lasts: Sequence[int], texts: Callable[[Sequ
         texts: gives the texts of row ids.
     """
     for low, high in itertools.pairwise([0, *lasts]):
-        ids, public_ids = campaign.pool.ids(split=None, after=low)
-        mine = ids <= high
-        embed_new(campaign.retriever, campaign.store, ids[mine], list(itertools.compress(public_ids, mine)), texts)
+        ids, public_ids = campaign.pool.ids(split=None, after=low, until=high)
+        embed_new(campaign.retriever, campaign.store, ids, public_ids, texts)
