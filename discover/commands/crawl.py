@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -69,14 +68,18 @@ def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     try:
         yield child, reading
     finally:
-        if child.poll() is None:
-            child.send_signal(signal.SIGTERM)
-            try:
-                child.wait(GRACE_SECONDS)
-            except subprocess.TimeoutExpired:
-                child.kill()  # the frontier is made for this
-                child.wait()
+        end(child)
         os.close(reading)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Stop a process that still runs; what it has done so far must bear to be killed."""
+    child.terminate()
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _conclude(campaign: Campaign, status: int, said: int) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from discover.campaign import Campaign, open_run
+from discover.commands.crawl import end
 from discover.errors import DiscoverError
 from discover.steps.intake import embed_rounds
 
-GRACE_SECONDS = 8
 PATIENCE = 10  # added to the niceness: the loop comes first
 
 
@@ -48,12 +48,7 @@ def alongside(campaign: Campaign) -> Iterator[None]:
     try:
         yield
     finally:
-        child.terminate()
-        try:
-            child.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()  # the store is made for this
-            child.wait()
+        end(child)
 
 
 def _tell_failure(child: subprocess.Popen[bytes], trouble: str) -> None:
