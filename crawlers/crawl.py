@@ -17,11 +17,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from crawlers.addresses import canonical, host
 from crawlers.frontier import Frontier
 from crawlers.frontier_spider import FrontierSpider, Task
-from crawlers.parent import end_with_parent
 from crawlers.progress import Progress, summary
 from crawlers.served import Served, served
 from crawlers.settings import crawl_settings
 from discover import plugins
+from discover.child import end_with_parent
 from discover.config import Config, CrawlConfig, load_config
 from discover.db import Database
 from discover.errors import DiscoverError

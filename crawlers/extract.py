@@ -23,7 +23,7 @@ from crawlers.settings import MAX_BYTES
 from discover.errors import DiscoverError
 
 DEADLINE = 5.0  # seconds for one page, of processor time: a busy machine rejects no page that a quiet one takes
-PATIENCE = 12  # times the deadline on the clock, for a child that does not even compute
+IDLE_FACTOR = 12  # times the deadline on the clock, for a child that does not even compute
 STARTING = 60.0  # seconds for a child to import what it needs
 RECYCLE = 1000  # pages
 
@@ -144,7 +144,7 @@ class _Child:
             write_frame(self._pipe(self._process.stdin), {**question, "seconds": deadline})
         except OSError as error:
             raise _Lost("crash") from error
-        return self._read(PATIENCE * max(1.0, deadline))
+        return self._read(IDLE_FACTOR * max(1.0, deadline))
 
     def kill(self) -> None:
         self._process.kill()

@@ -17,10 +17,11 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, update
 
 from crawlers.addresses import canonical, host
-from discover.db import Database, document, insert_new, now, url
+from discover.db import Database, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
 from discover.run import crashpoint
+from discover.tables import document, url
 
 LEASE_SECONDS = 15 * 60  # longer than any fetch, pauses included
 REMEMBERED = 200_000  # addresses that need no second insert; a matter of speed alone

@@ -23,7 +23,7 @@ from discover.pool.document import Document
 ATTEMPTS = 3
 GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
-PATIENCE = 300.0  # a longer Retry-After is a no
+LONGEST_PAUSE = 300.0  # a longer Retry-After is a no
 
 
 @dataclass
@@ -183,7 +183,7 @@ class FrontierSpider(Spider, ABC):
         outcome = Outcome(page, response.status, reason=f"status {response.status}")
         if response.status in (408, 429) or response.status >= 500:
             pause = retry_after(response.headers)
-            if page.attempts + 1 < ATTEMPTS and (pause or 0) <= PATIENCE:
+            if page.attempts + 1 < ATTEMPTS and (pause or 0) <= LONGEST_PAUSE:
                 outcome.retry_after = _backoff(page) if pause is None else pause
         return outcome
 

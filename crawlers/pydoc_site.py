@@ -23,7 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from crawlers.parent import end_with_parent
+from discover.child import end_with_parent
 from discover.config import load_config
 from discover.errors import DiscoverError
 

@@ -20,17 +20,16 @@ import numpy as np
 from sqlalchemy import select
 
 from discover import plugins
-from discover.config import Config, load_config, save_config
-from discover.db import Database, meta, metric, model, slot, step
+from discover.config import Config, load_config
+from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Question, Queue
 from discover.pool.document import Document
 from discover.pool.pool import Pool
 from discover.run import RunFolder
+from discover.tables import metric, model, slot, step
 
 PEOPLE = "people"  # the oracle that is not simulated
-# What a run cannot change after its first step: the learner's vectors, arms and draws would no longer be comparable.
-FIXED = ("seed", "encoder.model", "encoder.max_tokens", "encoder.dtype", "loop.test", "label.seed")
 
 
 def open_run(root: Path | str) -> "Campaign":
@@ -47,41 +46,8 @@ def open_run(root: Path | str) -> "Campaign":
     return Campaign(folder, load_config(folder.config))
 
 
-def start_run(config: Config, root: Path | str | None = None) -> "Campaign":
-    """Open a run folder for a config, making it where it does not exist; a changed config is checked and saved.
-
-    Args:
-        config: the settings to go on with.
-        root: the folder; by default ``runs/<name>``.
-
-    Raises:
-        DiscoverError: the folder cannot be written to, the config contradicts what the run has done, or it is changed
-            while the loop runs.
-    """
-    folder = RunFolder(root or Path("runs") / config.name)
-    folder.create()
-    old = load_config(folder.config) if folder.config.is_file() else config
-    if old.pool.url != config.pool.url:
-        raise DiscoverError(
-            f"{folder.root} keeps its documents at pool.url={old.pool.url!r}: set it back, or use another --run"
-        )
-    campaign = Campaign(folder, config)
-    try:
-        if campaign.begun():
-            _check_change(old, config, folder)
-        if config.pool.url:
-            _check_owner(campaign)
-        if config != old or not folder.config.is_file():
-            with folder.lock():  # a loop that runs goes on with the settings that it began with
-                save_config(config, folder.config)
-    except BaseException:
-        campaign.close()
-        raise
-    return campaign
-
-
 class Campaign:
-    """The parts of one run. Those that need torch (encoder, store, index) are opened on first use.
+    """The parts of one run. Those that need torch (encoder, retriever) are opened on first use.
 
     Attributes:
         folder: where the run keeps its files.
@@ -152,10 +118,8 @@ class Campaign:
         return self._predicting[1].predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
 
     def retrieve_by(self, model: str) -> None:
-        """Let another model's vectors fill the index from now on."""
-        for part in ("retriever", "store", "index"):
-            self.__dict__.pop(part, None)
-        self.retriever = self._encoder(model)
+        """Let the vectors of another model find documents from now on."""
+        self.retriever = self._retriever(model)
 
     def _load(self, version: str) -> Any:
         """A model for texts outside the pool: their row ids are positions in ``_texts``, and nothing is kept."""
@@ -234,14 +198,14 @@ class Campaign:
             return connection.execute(newest).scalar()
 
     @property
-    def retrieval(self) -> str:
-        """The model whose vectors the index holds: that of the last intake, until another has taken over."""
+    def retrieval_model(self) -> str:
+        """The model whose vectors the index held at the last intake; before any, the one that the config names."""
         last = self.last_intake()
         return last.get("retrieval", self.config.encoder.model) if last else self.config.encoder.retriever
 
-    def renewed(self) -> str | None:
+    def embedded_by(self) -> str | None:
         """The model with which the pool was last embedded in the background, to the end."""
-        found: str | None = self.database.noted("renewed")
+        found: str | None = self.database.noted("embedded_by")
         return found
 
     def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
@@ -263,19 +227,14 @@ class Campaign:
     @functools.cached_property
     def encoder(self) -> Any:
         """The transformer that the learner fine-tunes."""
-        return self._encoder(self.config.encoder.model)
+        from discover.embed.encoder import Encoder
+
+        return Encoder(self.config.encoder)
 
     @functools.cached_property
     def retriever(self) -> Any:
-        """The transformer whose vectors the index holds."""
-        return self._encoder(self.retrieval)
-
-    @functools.cached_property
-    def store(self) -> Any:
-        """The memory-mapped vectors of this version of the retriever."""
-        from discover.embed.vectors import VectorStore
-
-        return VectorStore(self.folder.vectors, self.retriever.version, self.retriever.dimension)
+        """What finds documents by meaning: a frozen encoder, its vectors of the pool, and the index over them."""
+        return self._retriever(self.retrieval_model)
 
     @functools.cached_property
     def activations(self) -> Any:
@@ -284,19 +243,14 @@ class Campaign:
 
         return ActivationCache(self.config.learn.cache_megabytes)
 
-    @functools.cached_property
-    def index(self) -> Any:
-        """The FAISS index over the store."""
-        from discover.embed.index import Index
-
-        return Index(self.store, self.folder.vectors)
-
-    def _encoder(self, model: str) -> Any:
+    def _retriever(self, model: str) -> Any:
         from discover.embed.encoder import Encoder
+        from discover.embed.retriever import Retriever
 
-        known = [self.__dict__[part] for part in ("encoder", "retriever") if part in self.__dict__]
-        same = [one for one in known if one.config.model == model]
-        return same[0] if same else Encoder(self.config.encoder.model_copy(update={"model": model}))
+        settings = self.config.encoder
+        same = model == settings.model
+        encoder = self.encoder if same else Encoder(settings.model_copy(update={"model": model}))
+        return Retriever(encoder, self.folder.vectors)
 
 
 def oracle_of(config: Config) -> Any:
@@ -330,42 +284,5 @@ def strategies_of(config: Config) -> dict[str, str]:
     return arms
 
 
-def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
-    pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
-    for key, before, after in [*pairs, ("arms", list(strategies_of(old)), list(strategies_of(new)))]:
-        if before != after:
-            raise DiscoverError(
-                f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "
-                "set it back, or start a new run with --run"
-            )
-    before, after = list(old.label.classes), list(new.label.classes)
-    if after[: len(before)] != before:
-        raise DiscoverError(
-            f"{folder.root} was begun with the classes {', '.join(before)}, the config now lists {', '.join(after)}: "
-            "classes may be added at the end, not taken away or moved"
-        )
-
-
-def _check_owner(campaign: Campaign) -> None:
-    """A database of its own for each campaign: in one, two would take each other's questions for their own."""
-    key = meta.c.key == "campaign"
-    with campaign.database.write() as connection:
-        owner = connection.execute(select(meta.c.value).where(key)).scalar()
-        if owner is None:
-            connection.execute(meta.insert().values(key="campaign", value=campaign.config.name))
-    if owner not in (None, campaign.config.name):
-        raise DiscoverError(
-            f"the database at pool.url holds the campaign {owner!r}, this config is called {campaign.config.name!r}: "
-            "give it a database of its own, or the same name to go on with that campaign"
-        )
-
-
 def _holds(file: Path) -> bool:
     return file.is_file() and file.stat().st_size > 0
-
-
-def _value(config: Config, key: str) -> Any:
-    value: Any = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value

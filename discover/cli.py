@@ -82,15 +82,15 @@ def _importing(frame: FrameType | None) -> bool:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from discover.campaign import start_run
-    from discover.commands import crawl, renew
+    from discover.commands import crawl, reembed
     from discover.config import load_config
     from discover.loop import check, run_rounds
+    from discover.start import start_run
 
     config = load_config(options.config, options.set)
     check(config)
     campaign = start_run(config, options.run)
-    with crawl.alongside(campaign) as crawling, renew.alongside(campaign):
+    with crawl.alongside(campaign) as crawling, reembed.alongside(campaign):
         run_rounds(campaign, options.rounds, crawling)
 
 
@@ -210,8 +210,8 @@ def _open(root: Path) -> "Campaign":
 
 
 def _start(options: argparse.Namespace) -> "Campaign":
-    from discover.campaign import start_run
     from discover.config import load_config
+    from discover.start import start_run
 
     return start_run(load_config(options.config, options.set), options.run)
 

@@ -5,7 +5,8 @@ A round
 2. draws candidates from the index, lets the strategy choose a batch, logs each pick with the probability that it had,
    and puts the picks and a small blind uniform audit sample on the labeling queue;
 3. collects the answers;
-4. teaches the learner, by incremental fine-tuning with replay, and publishes the model;
+4. teaches the learner, by incremental fine-tuning with replay, from scratch when the answers have doubled, and
+   publishes the model;
 5. measures, on the test set in a simulation and on the audit sample with people, and writes the run's files.
 
 Every step is committed together with its row in the table ``step``. A killed run finds there where it was: a finished
@@ -23,7 +24,7 @@ from sqlalchemy import func, select
 
 from discover.campaign import Campaign, strategies_of
 from discover.config import Config
-from discover.db import step
+from discover.embed.transformer import find
 from discover.evaluate import report
 from discover.learn.learner import Learner
 from discover.query import decisions
@@ -34,6 +35,7 @@ from discover.steps.collect import answers_of, collect
 from discover.steps.intake import intake, restore
 from discover.steps.judge import judge
 from discover.steps.teach import open_learner, teach
+from discover.tables import step
 
 
 def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable[[], bool] = lambda: False) -> None:
@@ -67,8 +69,10 @@ def check(config: Config) -> None:
     """Refuse a config that cannot work, before a run folder is made for it.
 
     Raises:
-        DiscoverError: a strategy, an oracle or an option is unknown, or settings contradict each other.
+        DiscoverError: a strategy, an oracle, an option or an encoder is unknown, or settings contradict each other.
     """
+    for model in {config.encoder.model, config.encoder.retriever}:
+        find(model)
     for word in {config.query.strategy, *strategies_of(config).values()}:
         strategy_of(config.query, word)
     simulation.check(config)
@@ -76,10 +80,10 @@ def check(config: Config) -> None:
 
 def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawling: Callable[[], bool]) -> None:
     """One round of every arm."""
-    retriever = campaign.store.version
+    retriever = campaign.retriever
     _step(campaign, "", round_, "intake", lambda: intake(campaign, round_, crawling))
-    if campaign.store.version != retriever:
-        learners.clear()  # they are opened again: the store is another one
+    if campaign.retriever is not retriever:
+        learners.clear()  # they are opened again, with the vectors of the one that has taken over
     for arm in campaign.arms:
         if arm not in learners:
             learners[arm] = open_learner(campaign, arm)

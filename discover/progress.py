@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 
-PATIENCE = 2.0
+DELAY_SECONDS = 2.0
 INTERVAL = 10.0
 
 
@@ -22,7 +22,7 @@ def progress(iterable: Iterable[Item], total: int | None, title: str) -> Iterato
         title: what is being done, in a word or two.
     """
     if sys.stderr.isatty():
-        yield from tqdm(iterable, total=total, desc=title, delay=PATIENCE, leave=False)
+        yield from tqdm(iterable, total=total, desc=title, delay=DELAY_SECONDS, leave=False)
         return
     begun = last = time.monotonic()
     done = 0
@@ -33,5 +33,5 @@ def progress(iterable: Iterable[Item], total: int | None, title: str) -> Iterato
         if moment - last >= INTERVAL:
             last = moment
             print(f"{title}: {done}{f' of {total}' if total else ''}, {moment - begun:.0f} s", file=sys.stderr)
-    if time.monotonic() - begun >= PATIENCE:
+    if time.monotonic() - begun >= DELAY_SECONDS:
         print(f"{title}: {done} done in {time.monotonic() - begun:.0f} s", file=sys.stderr)

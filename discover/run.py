@@ -35,7 +35,7 @@ class RunFolder:
         self.learning_curve = self.root / "learning_curve.png"
         self.models = self.root / "models"
         self.vectors = self.root / "vectors"
-        self.renewal_log = self.root / "renewal.log"
+        self.reembedding_log = self.root / "reembedding.log"
         self.cells = self.root / "cells"  # this and the rest: of a bench
         self.curves = self.root / "curves"
         self.results = self.root / "results.jsonl"

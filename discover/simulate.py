@@ -64,7 +64,7 @@ class Arena:
         self.dataset = dataset
         self._pool = VectorStore(folder / dataset.digest / "pool", version, dimension)
         self._test = VectorStore(folder / dataset.digest / "test", version, dimension)
-        self.index = Index(self._pool, folder / dataset.digest / "pool")
+        self.index = Index(self._pool, self._pool.folder)
 
     def embed(self, encoder: Encodes) -> None:
         """Encode the documents that have no vector yet."""

@@ -2,7 +2,7 @@
 
 from sqlalchemy import insert
 
-from discover import db
+from discover import tables
 from discover.db import Database
 from discover.label.queue import Queue
 from discover.pool.document import Document
@@ -17,9 +17,9 @@ def add_documents(database: Database, n: int, **columns: object) -> list[int]:
         for i in range(n):
             document = Document(text=f"text {i} {columns}")
             row = {"public_id": document.public_id, "text": document.text, "state": "pool", "found": 0.0, **columns}
-            ids.append(connection.execute(insert(db.document).values(**row)).inserted_primary_key[0])
+            ids.append(connection.execute(insert(tables.document).values(**row)).inserted_primary_key[0])
             source = {"document_id": ids[-1], "address": f"http://site/{i}.html"}
-            connection.execute(insert(db.source).values(**source))
+            connection.execute(insert(tables.source).values(**source))
     return ids
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import psycopg
 
 NOBODY = 65534
-PATIENCE = 60
+START_SECONDS = 60
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def server() -> Iterator[str]:
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + START_SECONDS
     while True:
         try:
             psycopg.connect(address).close()

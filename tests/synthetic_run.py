@@ -11,9 +11,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from discover.config import Config
-from discover.db import Database, document, metric, pick, query, rejection, slot, source, step, url
+from discover.db import Database
 from discover.evaluate import audit, metrics, report
 from discover.run import RunFolder
+from discover.tables import document, metric, pick, query, rejection, slot, source, step, url
 
 CLASSES = {
     "Text Processing Services": "strings, regular expressions, diffs, wrapping",

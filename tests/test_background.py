@@ -57,7 +57,7 @@ def test_the_loop_learns_while_the_crawl_goes_on(tmp_path: Path):
         assert rows[0]["pool"] < rows[-1]["pool"], "the pool grew between the rounds"
         assert rows[-1]["labels"] == 60 and campaign.queue.spent("margin") == 60
         ids, _ = campaign.pool.ids(split=None)
-        assert sorted(campaign.store.ids.tolist()) == sorted(ids.tolist()), "each document is embedded once"
+        assert sorted(campaign.retriever.store.ids.tolist()) == sorted(ids.tolist()), "each document is embedded once"
         campaign.close()
 
 

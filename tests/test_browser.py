@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from sqlalchemy import select, update
 
-from discover import db
+from discover import tables
 from discover.db import Database
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
@@ -105,7 +105,7 @@ def page(chromium, site: Site):
 
 def saved(database: Database) -> list[tuple[str, str | None]]:
     with database.read() as connection:
-        wanted = select(db.answer.c.action, db.answer.c.label).order_by(db.answer.c.id)
+        wanted = select(tables.answer.c.action, tables.answer.c.label).order_by(tables.answer.c.id)
         return [tuple(row) for row in connection.execute(wanted)]
 
 
@@ -241,7 +241,7 @@ def test_a_hostile_text_is_shown_and_does_nothing(database: Database, page) -> N
     queue = Queue(database, 30)
     ids = [*add_documents(database, 2, title=evil)]
     with database.write() as connection:
-        connection.execute(update(db.document).values(text=db.document.c.text + evil))
+        connection.execute(update(tables.document).values(text=tables.document.c.text + evil))
         queue.put(connection, "margin", 1, [{"document_id": i, "kind": "policy", "position": i} for i in ids])
     page.reload()
     assert evil in page.locator("#text").text_content() and page.locator("#title").text_content() == evil

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from discover.db import Database, document, rejection, source, url
+from discover.db import Database
+from discover.tables import document, rejection, source, url
 from tests.crawl_site import SPIDER, TREE, Site, run, run_folder, start, wait_until
 
 UNREACHABLE = "http://127.0.0.1:9/"  # the discard port: nobody listens

@@ -6,10 +6,11 @@ from sqlalchemy import select
 
 from crawlers.addresses import canonical
 from crawlers.frontier import Frontier, Outcome
-from discover.db import Database, document, source, url
+from discover.db import Database
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
 from discover.pool.pool import Pool
+from discover.tables import document, source, url
 from tests.crawl_site import SPIDER, TREE, Site, run, run_folder, start, wait_until
 
 

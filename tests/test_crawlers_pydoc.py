@@ -10,8 +10,9 @@ from sqlalchemy import select
 
 from crawlers.pydoc_entries import MASK, entries, mask
 from crawlers.pydoc_site import load_modules, module_names, page
-from discover.db import Database, document, source
+from discover.db import Database
 from discover.pool.document import clean
+from discover.tables import document, source
 from tests.crawl_site import run, run_folder, start
 
 MODULES = (

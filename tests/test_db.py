@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select, text, update
 
-from discover.campaign import start_run
 from discover.config import Config
-from discover.db import CHECKPOINT_BYTES, SCHEMA, Database, document, insert_new, meta, metric, url
+from discover.db import CHECKPOINT_BYTES, Database, insert_new
 from discover.errors import DiscoverError
+from discover.start import start_run
+from discover.tables import SCHEMA, document, meta, metric, url
 
 PROCESSES = 4
 WRITES = 40
 WRITER = """
 import sys
 from sqlalchemy import insert, select, update
-from discover.db import Database, meta, url
+from discover.db import Database
+from discover.tables import meta, url
 database = Database(sys.argv[1])
 for n in range(int(sys.argv[3])):
     with database.write() as connection:
@@ -251,7 +253,8 @@ def test_a_killed_writer_leaves_no_lock_and_no_half_transaction(tmp_path: Path):
     program = f"""
 import os, signal
 from sqlalchemy import insert
-from discover.db import Database, meta
+from discover.db import Database
+from discover.tables import meta
 database = Database({address!r})
 with database.write() as connection:
     connection.execute(insert(meta), {{"key": "whole", "value": 1}})
@@ -286,7 +289,8 @@ def test_a_slow_reader_in_another_process_holds_up_no_writer(tmp_path: Path):
     program = f"""
 import sys
 from sqlalchemy import func, select
-from discover.db import Database, url
+from discover.db import Database
+from discover.tables import url
 with Database({address!r}).read() as connection:
     count = select(func.count()).select_from(url)
     first = connection.execute(count).scalar()

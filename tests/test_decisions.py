@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
-from discover.db import document, now, pick, query, slot
+from discover.db import now
 from discover.errors import DiscoverError
 from discover.pool.document import Document
 from discover.query.acquire import log_probabilities
@@ -21,6 +21,7 @@ from discover.query.propensity import ordered_log_propensities, set_log_propensi
 from discover.query.strategy import load_strategy
 from discover.query.view import View
 from discover.run import RunFolder
+from discover.tables import document, pick, query, slot
 from tests.conftest import room_for
 
 N, C = 40, 5
@@ -181,7 +182,8 @@ def test_a_kill_between_file_and_commit_leaves_nothing_that_a_second_attempt_doe
         sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
         from pathlib import Path
         from sqlalchemy import select
-        from discover.db import Database, document
+        from discover.db import Database
+        from discover.tables import document
         from discover.pool.document import Document
         from discover.run import RunFolder
         from tests import test_decisions as t

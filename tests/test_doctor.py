@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from discover import doctor
-from discover.campaign import start_run
 from discover.config import Config
+from discover.start import start_run
 
 
 def lookup(**changed):

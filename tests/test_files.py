@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from discover.db import Database, rejection
+from discover.db import Database
 from discover.errors import DiscoverError
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
 from discover.pool.files import export_rows, import_files, read_documents
 from discover.pool.pool import Pool
+from discover.tables import rejection
 
 DATA = Path(os.environ.get("DISCOVER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 KINDS = ["jsonl", "jsonl.gz", "csv", "csv.gz", "parquet"]

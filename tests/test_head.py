@@ -1,8 +1,10 @@
-"""The head's optimum, held against scikit-learn's."""
+"""The head's optimum, held against scikit-learn's and torch's."""
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from discover.learn import head
 
@@ -25,7 +27,61 @@ def test_without_descriptions_it_is_penalised_logistic_regression(documents: int
     np.testing.assert_allclose(np.column_stack([found, bias]), theirs, atol=2e-3 * np.abs(theirs).max())
 
 
-def test_descriptions_alone_decide_where_they_say_enough() -> None:
-    prior = np.eye(3, 8, dtype=np.float32)
-    weights, bias = head.fit(prior, np.arange(3), prior, 1.0, np.ones(3))
-    assert head.logits(prior, weights, bias).argmax(1).tolist() == [0, 1, 2]
+def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    found = rng.normal(size=shape).astype(np.float32)
+    return found / np.linalg.norm(found, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("noise", [0.5, 3.0])
+def test_with_descriptions_it_is_the_optimum_over_shift_and_trust(noise: float) -> None:
+    rng, documents, classes, d, penalty = np.random.default_rng(1), 80, 5, 16, 0.2
+    prior, y = unit(rng, classes, d), rng.integers(classes, size=documents)
+    vectors = prior[y] + noise * rng.normal(size=(documents, d)).astype(np.float32) / 4
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    weights = head.class_weights(y, classes)
+    found, bias = head.fit(vectors, y, prior, penalty, weights)
+
+    inputs, known = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
+    shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones((), dtype=torch.double)
+    solver = torch.optim.LBFGS([shift.requires_grad_(), trust.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
+
+    def loss() -> torch.Tensor:
+        solver.zero_grad()
+        logits = (inputs @ (trust * known + shift[:, :-1]).T + shift[:, -1]) * head.SCALE
+        each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), torch.from_numpy(weights))
+        total = each + penalty * head.SCALE / documents * shift.square().sum()
+        total.backward()
+        return total
+
+    for _ in range(5):
+        solver.step(loss)
+    wanted = (trust * known + shift[:, :-1]).detach().numpy()
+    np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
+    np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
+
+
+def test_descriptions_help_where_answers_are_few_and_do_no_harm_where_they_mislead() -> None:
+    rng = np.random.default_rng(0)
+    prior, y, truth = unit(rng, 4, 32), np.arange(4), rng.integers(4, size=400)
+
+    def drawn(classes: np.ndarray) -> np.ndarray:
+        noisy = prior[classes] + rng.normal(size=(len(classes), 32)).astype(np.float32) / 4
+        return noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
+
+    def right(descriptions: np.ndarray, answered: np.ndarray) -> float:
+        weights, bias = head.fit(drawn(answered), answered, descriptions, 0.2, np.ones(4))
+        return float((head.logits(tested, weights, bias).argmax(1) == truth).mean())
+
+    tested, none = drawn(truth), np.zeros_like(prior)
+    assert right(prior, y) > right(none, y) + 0.1
+    many = np.tile(y, 25)
+    assert right(np.roll(prior, 1, axis=0), many) > right(none, many) - 0.05
+
+
+def test_its_bits_do_not_depend_on_the_number_of_threads() -> None:
+    rng, y = np.random.default_rng(0), np.arange(600) % 20
+    vectors, prior, found = unit(rng, 600, 384), unit(rng, 20, 384), []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(head.fit(vectors, y, prior, 0.2, np.ones(20)))
+    assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))

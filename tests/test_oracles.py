@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from discover import db
+from discover import tables
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.oracles.file_labels import file_labels
@@ -77,8 +77,8 @@ def fill(database: Database, n: int) -> Queue:
     with database.write() as connection:
         for document in [*labelled(n - 1), Document(text="no label")]:
             row = {"text": document.text, "label": document.label, "state": "pool", "found": 0.0}
-            connection.execute(insert(db.document).values(public_id=document.public_id, **row))
-        ids = list(connection.scalars(select(db.document.c.id).order_by(db.document.c.public_id)))
+            connection.execute(insert(tables.document).values(public_id=document.public_id, **row))
+        ids = list(connection.scalars(select(tables.document.c.id).order_by(tables.document.c.public_id)))
         rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]
         queue.put(connection, "margin", 1, rows)
         queue.put(connection, "random", 1, rows)
@@ -92,7 +92,10 @@ def test_all_open_questions_of_the_arm_are_answered(database: Database) -> None:
     assert (queue.waiting("margin"), queue.waiting("random"), queue.spent("margin")) == (0, 130, 129.0)
     with database.read() as connection:
         wrong = (
-            select(func.count()).select_from(db.slot).join(db.document).where(db.slot.c.label != db.document.c.label)
+            select(func.count())
+            .select_from(tables.slot)
+            .join(tables.document)
+            .where(tables.slot.c.label != tables.document.c.label)
         )
         assert connection.execute(wrong).scalar() == 0
 
@@ -129,6 +132,6 @@ def test_a_killed_simulation_goes_on(database: Database, tmp_path: Path) -> None
     assert queue.waiting("margin") > 30
     answer_open(queue, "margin", file_labels())
     with database.read() as connection:
-        twice = select(db.answer.c.slot_id).group_by(db.answer.c.slot_id).having(func.count() > 1)
+        twice = select(tables.answer.c.slot_id).group_by(tables.answer.c.slot_id).having(func.count() > 1)
         assert connection.execute(twice).all() == []
     assert (queue.waiting("margin"), queue.spent("margin")) == (0, 39.0)

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 import discover
 from discover.campaign import Campaign
-from discover.db import slot, step
+from discover.tables import slot, step
 from tests.kills import WORDS, write_inputs
 
 BATCH = 6

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event, func, insert, select, update
 
-from discover.db import Database, band, document, meta, rejection, slot
+from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Queue
 from discover.pool import intake, minhash
@@ -18,6 +18,7 @@ from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
 from discover.pool.minhash import jaccard, shingles
 from discover.pool.pool import Pool
+from discover.tables import band, document, meta, rejection, slot
 
 TEXT = "a text that is clearly long enough to keep"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from discover import db
+from discover import tables
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Labelled, Past, Queue, Tally
@@ -32,9 +32,9 @@ def opened(address: str):
 
 
 def events(database: Database) -> list[tuple[int, str, str, str | None]]:
-    columns = (db.answer.c.slot_id, db.answer.c.annotator, db.answer.c.action, db.answer.c.label)
+    columns = (tables.answer.c.slot_id, tables.answer.c.annotator, tables.answer.c.action, tables.answer.c.label)
     with database.read() as connection:
-        return [tuple(row) for row in connection.execute(select(*columns).order_by(db.answer.c.id))]
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(tables.answer.c.id))]
 
 
 def test_questions_come_in_order_and_answers_are_kept(opened: Database) -> None:
@@ -57,7 +57,7 @@ def test_questions_come_in_order_and_answers_are_kept(opened: Database) -> None:
 
 def public_id(database: Database, document_id: int) -> str:
     with database.read() as connection:
-        wanted = select(db.document.c.public_id).where(db.document.c.id == document_id)
+        wanted = select(tables.document.c.public_id).where(tables.document.c.id == document_id)
         return str(connection.execute(wanted).scalar())
 
 
@@ -83,7 +83,7 @@ def test_a_claim_passes_by_what_another_is_claiming_right_now(postgres_address: 
     database = Database(postgres_address)
     queue, _ = filled(database, 2)
     with database.engine.begin() as connection:
-        connection.execute(select(db.slot.c.id).where(db.slot.c.id == 1).with_for_update())
+        connection.execute(select(tables.slot.c.id).where(tables.slot.c.id == 1).with_for_update())
         assert [question.slot for question in queue.claim("margin", "bob")] == [2]
     database.close()
 
@@ -210,7 +210,9 @@ def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -
     }
     assert (queue.spent("margin"), queue.waiting("margin"), queue.tallies("margin")) == (0.0, 0, [])
     with opened.read() as connection:
-        ordered = select(db.document.c.public_id, db.slot.c.id).join(db.slot).order_by(db.slot.c.position)
+        ordered = (
+            select(tables.document.c.public_id, tables.slot.c.id).join(tables.slot).order_by(tables.slot.c.position)
+        )
         slots = connection.execute(ordered).all()
     assert [row.public_id for row in slots] == sorted(row.public_id for row in slots)
     queue.correct(slots[0].id, "ada", "storm")

@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from discover.config import Config
-from discover.db import metric, step
 from discover.evaluate import charts, evidence, report
 from discover.evaluate.curves import Series, draw
 from discover.run import RunFolder
+from discover.tables import metric, step
 from tests.synthetic_run import CLASSES, make
 
 SICK = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{7*7}}\"'&$x^2$"

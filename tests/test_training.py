@@ -153,3 +153,19 @@ def test_adapters_learn_and_merge(inputs, make, encoder, kind):
     assert (vectors * merged).sum(1).min() > 0.99999
     size = sum(tensor.numel() for tensor in network.trained().values())
     assert size < 0.2 * sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_rare_classes_get_more_say_by_loss_or_by_draws(inputs, make):
+    skewed = gradient.Examples(inputs, np.array([0] * 20 + [1] * 4), np.ones(24, bool))
+    assert np.allclose(skewed.weights[[0, 23]], 24 / (20**0.5 + 4**0.5) * np.array([20**-0.5, 4**-0.5]))
+
+    def rare(balance: str) -> float:
+        config = LearnConfig(epochs=200, steps=0, balance=balance)
+        seen = np.concatenate(list(training._plan(skewed, config, np.random.default_rng(0))))
+        return float((skewed.classes[seen] == 1).mean())
+
+    assert rare("loss") == pytest.approx(4 / 24)
+    assert rare("sampling") == pytest.approx(2 / (20**0.5 + 2), abs=0.02)
+    for balance, unweighted in [("loss", False), ("sampling", True)]:
+        step = gradient.Gradient(make(), skewed, LearnConfig(balance=balance), torch.float32)
+        assert (step._weights == 1).all() == unweighted

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from discover import db
+from discover import tables
 from discover.db import Database
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
@@ -48,9 +48,9 @@ def fields(page: str) -> dict[str, str]:
 
 
 def answers(database: Database) -> list[tuple[str, str, str | None]]:
-    columns = (db.answer.c.annotator, db.answer.c.action, db.answer.c.label)
+    columns = (tables.answer.c.annotator, tables.answer.c.action, tables.answer.c.label)
     with database.read() as connection:
-        return [tuple(row) for row in connection.execute(select(*columns).order_by(db.answer.c.id))]
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(tables.answer.c.id))]
 
 
 def test_a_visitor_says_a_name_and_is_asked(database: Database) -> None:
@@ -369,9 +369,9 @@ def test_it_runs_under_uvicorn_and_two_dozen_people_label_at_once(database: Data
         for person in people:
             person.join()
     with database.read() as connection:
-        stored = select(db.slot.c.id, db.slot.c.label).where(db.slot.c.state == "answered")
+        stored = select(tables.slot.c.id, tables.slot.c.label).where(tables.slot.c.state == "answered")
         assert sorted(tuple(row) for row in connection.execute(stored)) == sorted(acknowledged)
-        assert connection.execute(select(func.count()).select_from(db.answer)).scalar() == 48
+        assert connection.execute(select(func.count()).select_from(tables.answer)).scalar() == 48
 
 
 def test_the_state_is_plain_json(database: Database) -> None:

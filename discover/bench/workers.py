@@ -5,7 +5,6 @@ import functools
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ import torch
 from discover.bench import cells, learners
 from discover.bench.cells import Cell
 from discover.bench.config import FULL
+from discover.child import end_with_parent
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
@@ -95,7 +95,7 @@ def play_all(stage: Stage, wanted: Sequence[Cell], jobs: int | None, done: Calla
             done(stage.play(cell))
         return
     spawn = multiprocessing.get_context("spawn")  # torch does not survive a fork
-    with ProcessPoolExecutor(min(jobs, len(ordered)), spawn, initializer=_begin, initargs=(stage,)) as pool:
+    with ProcessPoolExecutor(min(jobs, len(ordered)), spawn, initializer=_begin, initargs=(stage, os.getpid())) as pool:
         try:
             with _inherited(max(1, cores // jobs)):
                 running = [pool.submit(_play, cell) for cell in ordered]
@@ -139,18 +139,11 @@ def _inherited(threads: int) -> Iterator[None]:
 _stage: Stage
 
 
-def _begin(stage: Stage) -> None:
+def _begin(stage: Stage, parent: int) -> None:
     """In a new process: keep what the cells need, and end when the bench ends, even if it is killed."""
     global _stage
     _stage = stage
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+    end_with_parent(parent)
 
 
 def _play(cell: Cell) -> Cell:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from discover.campaign import Campaign
+from discover.child import end
 from discover.errors import DiscoverError
-
-GRACE_SECONDS = 8
 
 
 def crawl(campaign: Campaign) -> None:
@@ -70,16 +69,6 @@ def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     finally:
         end(child)
         os.close(reading)
-
-
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Stop a process that still runs; what it has done so far must bear to be killed."""
-    child.terminate()
-    try:
-        child.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
 
 
 def _conclude(campaign: Campaign, status: int, said: int) -> None:

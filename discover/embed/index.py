@@ -49,7 +49,7 @@ class Index:
 
     def __init__(self, store: VectorStore, folder: Path | str, graph_from: int = GRAPH_FROM):
         self.store = store
-        self.folder = Path(folder) / "index" / store.version
+        self.folder = Path(folder) / "index"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._graph_from = graph_from
         self._flat: Any = None

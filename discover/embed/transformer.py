@@ -88,7 +88,7 @@ def load(folder: Path, dtype: torch.dtype) -> Any:
         model = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=dtype, local_files_only=True)
     except Exception as error:  # transformers and safetensors raise many kinds for a damaged folder
         raise DiscoverError(
-            f"the model folder {folder} cannot be loaded ({_first_line(error)}): fetch it again, or set encoder.model"
+            f"the model folder {folder} cannot be loaded ({_first_line(error)}): fetch it again, or name another"
         ) from error
     if getattr(model, "pooler", None) is not None:
         model.pooler = None

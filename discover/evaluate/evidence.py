@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, select
 
-from discover.db import Database, document, metric, pick, query, rejection, slot, source, step, url
+from discover.db import Database
 from discover.errors import DiscoverError
 from discover.evaluate.compare import Comparison, Course, compare
 from discover.evaluate.metrics import confusion
 from discover.query.decisions import read_arrays
 from discover.query.strategy import CONTROL
 from discover.run import RunFolder
+from discover.tables import document, metric, pick, query, rejection, slot, source, step, url
 
 # The bootstrap of one run's report: a fixed stream, so that the same database gives the same page.
 BOOTSTRAP_SEED = 20

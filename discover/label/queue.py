@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, exists, func, insert, or_, select, update
 
-from discover import db
+from discover import db, tables
 from discover.errors import DiscoverError
 from discover.label import slots
 from discover.pool.document import Document
@@ -96,15 +96,17 @@ class Queue:
             rows: `document_id`, `kind` (policy | audit), `part` (of an audit: decide | report), `position`.
         """
         opened = [{"part": "", **row, "arm": arm, "round": round_} for row in rows]
-        db.insert_new(connection, db.slot, opened)
+        db.insert_new(connection, tables.slot, opened)
 
     def seed_imported(self, arm: str, connection: Connection, classes: Collection[str]) -> int:
         """Give the arm the labels that came with imported training documents, at no cost; returns how many are new."""
-        known = select(db.slot.c.id).where(db.slot.c.arm == arm, db.slot.c.document_id == db.document.c.id)
-        wanted = select(db.document.c.public_id, db.document.c.id, db.document.c.label).where(
-            db.document.c.label.in_(sorted(classes)),
-            db.document.c.split == "train",
-            db.document.c.state == "pool",
+        known = select(tables.slot.c.id).where(
+            tables.slot.c.arm == arm, tables.slot.c.document_id == tables.document.c.id
+        )
+        wanted = select(tables.document.c.public_id, tables.document.c.id, tables.document.c.label).where(
+            tables.document.c.label.in_(sorted(classes)),
+            tables.document.c.split == "train",
+            tables.document.c.state == "pool",
             ~exists(known),
         )
         rows = sorted(map(tuple, connection.execute(wanted)))  # sorting in SQL would cost a scan of the whole pool
@@ -114,7 +116,7 @@ class Queue:
             for position, (_, row_id, label) in enumerate(rows)
         ]
         if answered:
-            connection.execute(insert(db.slot), answered)
+            connection.execute(insert(tables.slot), answered)
         return len(answered)
 
     def claim(self, arm: str, annotator: str, n: int = 1) -> list[Question]:
@@ -124,21 +126,27 @@ class Queue:
         """
         slots.check_name(annotator)
         now = db.now()
-        mine = db.slot.c.owner == annotator
+        mine = tables.slot.c.owner == annotator
         free = (
-            select(db.slot.c.id, db.slot.c.document_id, db.slot.c.token, mine.label("mine"), db.document.c.public_id)
-            .join(db.document)
-            .where(db.slot.c.arm == arm, db.slot.c.state == "open", or_(mine, db.slot.c.lease_until <= now))
-            .order_by(case((mine, 0), else_=1), db.slot.c.round, db.slot.c.position, db.slot.c.id)
+            select(
+                tables.slot.c.id,
+                tables.slot.c.document_id,
+                tables.slot.c.token,
+                mine.label("mine"),
+                tables.document.c.public_id,
+            )
+            .join(tables.document)
+            .where(tables.slot.c.arm == arm, tables.slot.c.state == "open", or_(mine, tables.slot.c.lease_until <= now))
+            .order_by(case((mine, 0), else_=1), tables.slot.c.round, tables.slot.c.position, tables.slot.c.id)
             .limit(n)
-            .with_for_update(skip_locked=True, of=db.slot)  # SQLite knows no row locks and needs none: one writes
+            .with_for_update(skip_locked=True, of=tables.slot)  # SQLite knows no row locks and needs none: one writes
         )
         with self.database.write() as connection:
             rows = connection.execute(free).all()
             tokens = {row.id: row.token if row.mine else slots.new_token(row.public_id) for row in rows}
             for slot, token in tokens.items():
                 lease = {"owner": annotator, "token": token, "lease_until": now + self.lease_seconds}
-                connection.execute(update(db.slot).where(db.slot.c.id == slot).values(**lease))
+                connection.execute(update(tables.slot).where(tables.slot.c.id == slot).values(**lease))
             documents = fetch(connection, [row.document_id for row in rows])
         return [Question(row.id, tokens[row.id], documents[row.document_id]) for row in rows]
 
@@ -207,14 +215,14 @@ class Queue:
                 return None
             slots.release(connection, annotator)
             event = {"slot_id": row.id, "annotator": annotator, "action": "undo", "created": db.now()}
-            connection.execute(insert(db.answer).values(**event))
+            connection.execute(insert(tables.answer).values(**event))
             lease = {
                 "owner": annotator,
                 "token": slots.new_token(row.public_id),
                 "lease_until": db.now() + self.lease_seconds,
             }
             reopened = {"state": "open", "label": None, "annotator": "", "cost": 0.0, **lease}
-            connection.execute(update(db.slot).where(db.slot.c.id == row.id).values(**reopened))
+            connection.execute(update(tables.slot).where(tables.slot.c.id == row.id).values(**reopened))
             return int(row.id)
 
     def correct(self, slot: int, annotator: str, label: str, key: str | None = None) -> None:
@@ -235,12 +243,12 @@ class Queue:
 
     def labels(self, arm: str) -> list[Labelled]:
         """The arm's answers as they now stand, ordered by public id."""
-        slot = db.slot.c
+        slot = tables.slot.c
         wanted = (
             select(slot.document_id, slot.label, slot.kind, slot.part, slot.round)
-            .join(db.document)
+            .join(tables.document)
             .where(slot.arm == arm, slot.state == "answered")
-            .order_by(db.document.c.public_id)
+            .order_by(tables.document.c.public_id)
         )
         with self.database.read() as connection:
             return [Labelled(*row) for row in connection.execute(wanted)]
@@ -248,7 +256,7 @@ class Queue:
     def spent(self, arm: str) -> float:
         """What the arm's answers have cost, in labels."""
         with self.database.read() as connection:
-            total = connection.execute(select(func.sum(db.slot.c.cost)).where(db.slot.c.arm == arm)).scalar()
+            total = connection.execute(select(func.sum(tables.slot.c.cost)).where(tables.slot.c.arm == arm)).scalar()
         return float(total or 0.0)
 
     def waiting(self, arm: str) -> int:
@@ -258,16 +266,18 @@ class Queue:
     def asked(self, arm: str) -> set[int]:
         """Row ids of all documents that the arm has a slot for, in whatever state."""
         with self.database.read() as connection:
-            return set(connection.scalars(select(db.slot.c.document_id).where(db.slot.c.arm == arm)))
+            return set(connection.scalars(select(tables.slot.c.document_id).where(tables.slot.c.arm == arm)))
 
     def tallies(self, arm: str) -> list[Tally]:
         """How far each round is; imported labels are not among them."""
-        counts = [func.sum(case((db.slot.c.state == state, 1), else_=0)) for state in ("answered", "skipped", "open")]
+        counts = [
+            func.sum(case((tables.slot.c.state == state, 1), else_=0)) for state in ("answered", "skipped", "open")
+        ]
         wanted = (
-            select(db.slot.c.round, *counts)
-            .where(db.slot.c.arm == arm, db.slot.c.kind != "import")
-            .group_by(db.slot.c.round)
-            .order_by(db.slot.c.round)
+            select(tables.slot.c.round, *counts)
+            .where(tables.slot.c.arm == arm, tables.slot.c.kind != "import")
+            .group_by(tables.slot.c.round)
+            .order_by(tables.slot.c.round)
         )
         with self.database.read() as connection:
             return [Tally(*(int(value) for value in row)) for row in connection.execute(wanted)]

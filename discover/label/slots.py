@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
-from discover import db
+from discover import db, tables
 from discover.errors import DiscoverError
 
 NAME_LENGTH = 64
@@ -30,10 +30,10 @@ def locked(connection: Connection, slot: int, token: str | None = None) -> Row[A
         DiscoverError: there is none, or the token (if given) was made for another document.
     """
     wanted = (
-        select(db.slot, db.document.c.public_id)
-        .join(db.document)
-        .where(db.slot.c.id == slot)
-        .with_for_update(of=db.slot)
+        select(tables.slot, tables.document.c.public_id)
+        .join(tables.document)
+        .where(tables.slot.c.id == slot)
+        .with_for_update(of=tables.slot)
     )
     row = connection.execute(wanted).first()
     if row is None:
@@ -51,7 +51,7 @@ def already(connection: Connection, slot: int, key: str | None) -> bool:
     """
     if key is None:
         return False
-    found = connection.execute(select(db.answer.c.slot_id).where(db.answer.c.idempotency_key == key)).scalar()
+    found = connection.execute(select(tables.answer.c.slot_id).where(tables.answer.c.idempotency_key == key)).scalar()
     if found not in (None, slot):
         raise DiscoverError(f"the key of this answer to question {slot} was used for question {found}: reload the page")
     return found == slot
@@ -68,7 +68,7 @@ def append(connection: Connection, row: Row[Any], annotator: str, label: str | N
         "created": db.now(),
         "idempotency_key": key,
     }
-    connection.execute(insert(db.answer).values(**event))
+    connection.execute(insert(tables.answer).values(**event))
 
 
 def settle(connection: Connection, row: Row[Any], annotator: str, label: str | None) -> None:
@@ -82,29 +82,29 @@ def settle(connection: Connection, row: Row[Any], annotator: str, label: str | N
         "owner": "",
         "lease_until": 0.0,
     }
-    connection.execute(update(db.slot).where(db.slot.c.id == row.id).values(**present))
+    connection.execute(update(tables.slot).where(tables.slot.c.id == row.id).values(**present))
 
 
 def release(connection: Connection, annotator: str) -> None:
     """End the annotator's leases; the tokens stay, so that an answer on its way still fits."""
-    held = and_(db.slot.c.owner == annotator, db.slot.c.state == "open")
-    connection.execute(update(db.slot).where(held).values(owner="", lease_until=0.0))
+    held = and_(tables.slot.c.owner == annotator, tables.slot.c.state == "open")
+    connection.execute(update(tables.slot).where(held).values(owner="", lease_until=0.0))
 
 
 def latest_of(annotator: str, arm: str) -> Any:
     """Select the annotator's answers and skips that still stand, newest first, in the shape of `Past`."""
-    slot, document = db.slot.c, db.document.c
+    slot, document = tables.slot.c, tables.document.c
     last = (
-        select(db.answer.c.slot_id, func.max(db.answer.c.id).label("event"))
-        .where(db.answer.c.annotator == annotator)
-        .group_by(db.answer.c.slot_id)
+        select(tables.answer.c.slot_id, func.max(tables.answer.c.id).label("event"))
+        .where(tables.answer.c.annotator == annotator)
+        .group_by(tables.answer.c.slot_id)
         .subquery()
     )
     text = func.substr(document.text, 1, SNIPPET)
     return (
         select(slot.id, slot.document_id, slot.label, document.title, text.label("text"))
         .join(last, last.c.slot_id == slot.id)
-        .join(db.document)
+        .join(tables.document)
         .where(slot.arm == arm, slot.annotator == annotator, slot.state != "open")
         .order_by(last.c.event.desc())
     )

@@ -26,8 +26,8 @@ class TextClassifier:
     """Class probabilities of documents, from answers and, before there are any, from the classes' descriptions.
 
     Increments lose something against training from scratch (runs/LOG.md), which is done when the answers have doubled.
-    Training is a function of the answers' texts and classes, the weights before, and the seed: neither row ids nor the
-    order of arrival matter.
+    Training is a function of the answers' texts and classes, the state before (`state`), and the seed: neither row ids
+    nor the order of arrival within an increment matter.
 
     Args:
         encoder: the frozen transformer, and what is fine-tuned of it.

@@ -21,6 +21,9 @@ class LearnConfig(Strict):
     epochs: int = Field(10, ge=1, description="passes over the new answers, an increment")
     steps: int = Field(50, ge=0, description="fewest steps of an increment: passes are added until there are as many")
     replay: float = Field(2.0, ge=0, description="old answers rehearsed for each new one")
+    balance: Literal["loss", "sampling"] = Field(
+        "loss", description="how rare classes get more say in fine-tuning: a larger loss, or more draws"
+    )
     contrast: float = Field(1.0, ge=0, description="weight of the supervised contrastive loss")
     propagate: bool = Field(True, description="learn from unanswered neighbours of answers, while that does no harm")
     unlabelled: int = Field(2000, ge=0, description="unanswered documents that are looked at for it, drawn uniformly")

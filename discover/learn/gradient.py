@@ -38,6 +38,11 @@ class Examples:
         """(m,) tokens of each document."""
         return np.array([len(one) for one in self.inputs], np.int64)
 
+    @cached_property
+    def weights(self) -> NDArray[np.float64]:
+        """(m,) what each document counts for by its class, mean 1."""
+        return head.class_weights(self.classes, self.classes.max() + 1)[self.classes]
+
 
 class Gradient:
     """Adds gradients of steps to a network's parameters.
@@ -51,15 +56,14 @@ class Gradient:
     Args:
         network: whose parameters get it.
         examples: what is learned.
-        config: the weight of the contrast, and the token budget.
+        config: how rare classes are balanced, the weight of the contrast, and the token budget.
         dtype: to compute in.
     """
 
     def __init__(self, network: Network, examples: Examples, config: LearnConfig, dtype: torch.dtype):
         self._network, self._examples, self._config, self._dtype = network, examples, config, dtype
         self._trained = [one for one in network.transformer.parameters() if one.requires_grad]
-        weights = torch.from_numpy(head.class_weights(examples.classes, network.head.out_features))
-        self._weights = weights.float().to(network.device)
+        self._weights = examples.weights if config.balance == "loss" else np.ones(len(examples.classes))
         self._threads = torch.get_num_threads()
         halving = network.device.type == "cpu" and self._threads > 1 and forward.is_unpadded(network.transformer)
         self._halves = ThreadPoolExecutor(2) if halving else None
@@ -112,10 +116,11 @@ class Gradient:
         return vectors.grad.split([len(one) for one in found])
 
     def _loss(self, vectors: torch.Tensor, members: NDArray[np.int64]) -> torch.Tensor:
-        """Mean cross-entropy, each document weighted by its class; and the contrast between classes."""
+        """Mean cross-entropy, each document with its weight; and the contrast between classes."""
         targets = torch.from_numpy(self._examples.classes[members]).to(vectors.device)
+        weights = torch.from_numpy(self._weights[members]).float().to(vectors.device)
         losses = torch.nn.functional.cross_entropy(self._network.classify(vectors), targets, reduction="none")
-        mean = (losses * self._weights[targets]).mean()
+        mean = (losses * weights).mean()
         return mean + self._config.contrast * contrast(vectors, targets) if self._config.contrast else mean
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from discover.learn import head
 from discover.learn.propagation import propagate
 
-PATIENCE = 1.64  # standard errors by which a head must be worse before it is left
+CRITICAL = 1.64  # standard errors by which a head must be worse before it is left
 
 Head = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -38,7 +38,7 @@ class Heads:
     def combined(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logits to predict with, (n, c), of those of both heads (2, n, c)."""
         lead, total = self.right[0] - self.right[1], self.right.sum()
-        if abs(lead) > PATIENCE * np.sqrt(total):
+        if abs(lead) > CRITICAL * np.sqrt(total):
             return each[0 if lead > 0 else 1]
         return np.log(np.maximum(softmax(each[0]) + softmax(each[1]), 1e-300) / 2)
 

@@ -59,6 +59,8 @@ def _plan(examples: Examples, config: LearnConfig, rng: np.random.Generator) -> 
             return
         again = rng.choice(old, min(len(old), round(config.replay * len(fresh))), replace=False)
         seen = rng.permutation(np.concatenate([fresh, again]))
+        if config.balance == "sampling":
+            seen = rng.choice(seen, len(seen), p=examples.weights[seen] / examples.weights[seen].sum())
         # Similar lengths share a batch, so that attention is padded little; which ones do changes with each pass.
         noisy = examples.lengths[seen] * np.exp(rng.normal(0, 0.15, len(seen)))
         seen = seen[np.argsort(noisy, kind="stable")]

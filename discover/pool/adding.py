@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from discover.db import band, document, insert_new, now, rejection, source
+from discover.db import insert_new, now
 from discover.pool import minhash
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
+from discover.tables import band, document, rejection, source
 
 PAGE = 500
 ADDRESS_BYTES = 2000  # PostgreSQL cannot index longer ones

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from discover.db import insert_new, rejection
+from discover.db import insert_new
 from discover.errors import DiscoverError
 from discover.pool import formats
 from discover.pool.adding import refusal
@@ -18,6 +18,7 @@ from discover.pool.formats import OnBad
 from discover.pool.pool import Pool
 from discover.progress import progress
 from discover.run import publish
+from discover.tables import rejection
 
 UNLABELLED = "for testing, but without a label"
 REMEMBERED = 10_000  # skipped lines of one file; the others are only counted

@@ -4,8 +4,8 @@ import hashlib
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from discover.db import document, slot
 from discover.errors import DiscoverError
+from discover.tables import document, slot
 
 
 def hold_out(connection: Connection, n: int, seed: int) -> int:

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
-from discover.db import band, document, meta, source
 from discover.pool import minhash
 from discover.pool.adding import PAGE, write_bands
 from discover.pool.document import Document
 from discover.pool.minhash import SCHEME, jaccard, shingles
+from discover.tables import band, document, meta, source
 
 BUCKET = 32
 HASHES = 5000  # of a query

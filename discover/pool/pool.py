@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from discover.db import Database, document, insert_new, rejection
+from discover.db import Database, insert_new
 from discover.pool import adding, holdout, intake
 from discover.pool.adding import PAGE
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
+from discover.tables import document, rejection
 
 CHUNK = 2000
 CHUNK_CHARACTERS = 1 << 24

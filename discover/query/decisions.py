@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from sqlalchemy import Connection, select
 
-from discover.db import Database, document, insert_new, pick, query, slot
+from discover.db import Database, insert_new
 from discover.errors import DiscoverError
 from discover.query.acquire import Picks
 from discover.query.view import View
 from discover.run import RunFolder, crashpoint, publish
+from discover.tables import document, pick, query, slot
 
 FEATURES = ("margin", "entropy", "max_probability", "age", "cost")
 CHUNK = 500  # parameters of one SQL statement

@@ -22,7 +22,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     n = affordable(campaign, arm, round_)
     n_audit = _audits_due(campaign, arm, round_, n)
     asked = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
-    drawn = candidates.draw_uniformly(campaign.store, asked, n_audit, _seed(campaign, round_, "audit"))
+    drawn = candidates.draw_uniformly(campaign.retriever.store, asked, n_audit, _seed(campaign, round_, "audit"))
     audited = decisions.Audit(*drawn)
     # Round 0 asks for seed labels: the same uniform draw in every arm.
     strategy = strategy_of(campaign.config.query, campaign.strategies[arm] if round_ else CONTROL)
@@ -84,7 +84,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
     shares = strategy.candidates_from(settings.candidates)
     drawn = candidates.draw(
-        campaign.index,
+        campaign.retriever.index,
         excluded=excluded,
         labelled=[row.document_id for row in newest_first],
         uncertain=decisions.most_uncertain(campaign.database, campaign.folder, query_id(arm, round_ - 1), shares.count),
@@ -101,9 +101,9 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         temperature=settings.temperature,
         floor=settings.floor,
         progress=_progress(campaign, arm, round_),
-        make_vectors=lambda: campaign.store.vectors(drawn.ids),
+        make_vectors=lambda: campaign.retriever.store.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
-        make_labelled_vectors=lambda: campaign.store.vectors(labelled),
+        make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
         make_labels=lambda: np.array([index[row.label] for row in standing], np.int64),
     )
 

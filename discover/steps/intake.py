@@ -18,8 +18,9 @@ POLL_SECONDS = 0.5
 def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Finished:
     """Decide on each new document, then embed those that stay; imported labels seed every arm.
 
-    The output counts what came in, and remembers each round's last row id, so that the next one looks only at what is
-    new.
+    Another retrieval encoder takes over here, once it has embedded the pool. The output counts what came in, names the
+    model and version of the vectors, and remembers each round's last row id, so that the next one looks only at what
+    is new.
 
     Raises:
         DiscoverError: there is still nothing in the pool, and nothing more is being crawled.
@@ -35,17 +36,11 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:
         campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
-    wanted = campaign.config.encoder.retriever
-    if wanted != campaign.retrieval and campaign.renewed() == wanted:
-        campaign.retrieve_by(wanted)
-        embed_rounds(campaign, lasts, campaign.pool.texts)
-        print(f"the index now holds vectors of {wanted}", flush=True)
+    _take_over(campaign, lasts)
     crashpoint("embed")
-    known = max(lasts, default=0)
-    ids, public_ids = campaign.pool.ids(split=None, after=known)
-    embed_new(campaign.retriever, campaign.store, ids, public_ids, campaign.pool.texts)
-    campaign.index.update()
-    if not len(campaign.store):
+    last = _embed(campaign, max(lasts, default=0))
+    campaign.retriever.index.update()
+    if not len(campaign.retriever.store):
         raise DiscoverError(
             "the pool is empty, so there is nothing to learn from: `discover import` files, or check `crawl` "
             f"(`discover status --run {campaign.folder.root}` says what was rejected and why)"
@@ -56,27 +51,41 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
             for arm in campaign.arms:
                 campaign.queue.seed_imported(arm, connection, campaign.classes)
 
-    output = {"counts": dict(counts), "stored": len(campaign.store), "lasts": [*lasts, int(max(ids, default=known))]}
-    output |= {"retrieval": campaign.retriever.config.model, "version": campaign.retriever.version}
+    output = {"counts": dict(counts), "stored": len(campaign.retriever.store), "lasts": [*lasts, last]}
+    output |= {"retrieval": campaign.retriever.encoder.config.model, "version": campaign.retriever.encoder.version}
     return Finished(output, commit)
 
 
 def restore(campaign: Campaign) -> None:
     """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's."""
     last = campaign.last_intake()
-    if last is not None and len(campaign.store) < last["stored"]:
-        embed_rounds(campaign, last["lasts"], campaign.pool.texts)
-        campaign.index.update()
+    if last is not None and len(campaign.retriever.store) < last["stored"]:
+        embed_rounds(campaign, last["lasts"])
+        campaign.retriever.index.update()
 
 
-def embed_rounds(campaign: Campaign, lasts: Sequence[int], texts: Callable[[Sequence[int]], list[str]]) -> None:
+def embed_rounds(campaign: Campaign, lasts: Sequence[int]) -> None:
     """Embed what the store lacks, round by round, as it came: what is newest, and the index, are then as they were.
 
     Args:
-        campaign: whose pool and store.
+        campaign: whose pool, and whose retriever.
         lasts: the last row id of each round.
-        texts: gives the texts of row ids.
     """
     for low, high in itertools.pairwise([0, *lasts]):
-        ids, public_ids = campaign.pool.ids(split=None, after=low, until=high)
-        embed_new(campaign.retriever, campaign.store, ids, public_ids, texts)
+        _embed(campaign, low, high)
+
+
+def _embed(campaign: Campaign, after: int, until: int | None = None) -> int:
+    """Embed what the store lacks of the documents found since; returns the last row id."""
+    ids, public_ids = campaign.pool.ids(split=None, after=after, until=until)
+    embed_new(campaign.retriever.encoder, campaign.retriever.store, ids, public_ids, campaign.pool.texts)
+    return int(max(ids, default=after))
+
+
+def _take_over(campaign: Campaign, lasts: Sequence[int]) -> None:
+    """Retrieve by the model that the config names from now on, if that has embedded the pool."""
+    wanted = campaign.config.encoder.retriever
+    if wanted != campaign.retrieval_model and campaign.embedded_by() == wanted:
+        campaign.retrieve_by(wanted)
+        embed_rounds(campaign, lasts)
+        print(f"the index now holds vectors of {wanted}", flush=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, select
 
-from discover import db
+from discover import tables
 from discover.campaign import Campaign
 from discover.evaluate import audit, metrics
 from discover.learn.learner import Learner
@@ -48,7 +48,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     decided = _accuracy(audit_probabilities[~reported], audit_truth[~reported])
 
     def commit(connection: Connection) -> None:
-        connection.execute(db.metric.insert().values(arm=arm, round=round_, row=row))
+        connection.execute(tables.metric.insert().values(arm=arm, round=round_, row=row))
         _reward(connection, arm, round_, row)
 
     return Finished(output | {"decide": decided}, commit)
@@ -89,7 +89,9 @@ def _estimate(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> d
 
 def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:
     """Seconds of the round's finished stages; the intake is shared between the arms."""
-    wanted = select(db.step.c.step, db.step.c.seconds).where(db.step.c.round == round_, db.step.c.arm.in_(["", arm]))
+    wanted = select(tables.step.c.step, tables.step.c.seconds).where(
+        tables.step.c.round == round_, tables.step.c.arm.in_(["", arm])
+    )
     with campaign.database.read() as connection:
         return {name: round(seconds, 3) for name, seconds in connection.execute(wanted)}
 
@@ -97,7 +99,7 @@ def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:
 def _reward(connection: Connection, arm: str, round_: int, row: dict[str, Any]) -> None:
     """What the round's decision brought: the change in accuracy since the round before, where both are known."""
     before = connection.execute(
-        select(db.metric.c.row).where(db.metric.c.arm == arm, db.metric.c.round == round_ - 1)
+        select(tables.metric.c.row).where(tables.metric.c.arm == arm, tables.metric.c.round == round_ - 1)
     ).scalar()
     if before is None or before["source"] != row["source"]:
         return

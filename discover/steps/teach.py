@@ -1,4 +1,4 @@
-"""Step 4: the answers become a model, by incremental fine-tuning with replay."""
+"""Step 4: the answers become a model."""
 
 import sys
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, update
 
-from discover import db
+from discover import db, tables
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
@@ -26,7 +26,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
     """
 
     def untaught() -> TextClassifier:
-        settings = campaign.config
+        settings, retriever = campaign.config, campaign.retriever
         return TextClassifier(
             campaign.encoder,
             campaign.pool.texts,
@@ -34,7 +34,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
             settings.learn,
             settings.seed,
             campaign.activations,
-            campaign.store.vectors if campaign.store.version == campaign.encoder.version else None,
+            retriever.store.vectors if retriever.encoder.version == campaign.encoder.version else None,
         )
 
     version = campaign.latest_model(arm)
@@ -48,7 +48,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
     _learn(campaign, arm, campaign.queue.labels(arm), learner)
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
     with campaign.database.write() as connection:
-        connection.execute(update(db.model).where(db.model.c.version == version).values(checksum=checksum))
+        connection.execute(update(tables.model).where(tables.model.c.version == version).values(checksum=checksum))
     return learner
 
 
@@ -66,7 +66,7 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
 
     def commit(connection: Connection) -> None:
         row = {"version": version, "arm": arm, "round": round_, "checksum": checksum, "created": db.now()}
-        connection.execute(db.model.insert().values(**row))
+        connection.execute(tables.model.insert().values(**row))
 
     return Finished(output, commit)
 
@@ -75,7 +75,7 @@ def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Lear
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
     excluded = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
     classifier, seed = learner.classifier, candidates.seed_of(campaign.config.seed, 0, "unlabelled")
-    classifier.unlabelled = candidates.draw_uniformly(campaign.store, excluded, classifier.looks_at, seed)[0]
+    classifier.unlabelled = candidates.draw_uniformly(campaign.retriever.store, excluded, classifier.looks_at, seed)[0]
     learner.learn(*_columns(campaign, [row for row in labelled if row.kind != "audit"]))
     held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
     classifier.calibrate(column(held), truth)

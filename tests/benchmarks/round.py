@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from discover.campaign import Campaign, start_run
+from discover.campaign import Campaign
 from discover.config import load_config
-from discover.db import document
 from discover.embed.vectors import key_of
 from discover.loop import run_rounds
+from discover.start import start_run
+from discover.tables import document
 
 SIZES = (2_000, 20_000, 100_000)
 ROUNDS, BATCH, NEW, CLASSES = 10, 50, 200, 24
@@ -83,7 +84,7 @@ def _seconds(campaign: Campaign) -> list[float]:
 
 def _add(campaign: Campaign, count: int) -> None:
     """Documents in the pool, and their vectors in the store."""
-    known = len(campaign.store)
+    known = len(campaign.retriever.store)
     rng = np.random.default_rng([known, count])
     sheet = np.random.default_rng(0).normal(size=(LATENT, DIMENSION)).astype(np.float32)
     centres = np.random.default_rng(1).normal(size=(CLASSES, LATENT)).astype(np.float32)
@@ -100,4 +101,4 @@ def _add(campaign: Campaign, count: int) -> None:
         vectors = (centres[classes] + rng.normal(size=(len(numbers), LATENT)).astype(np.float32)) @ sheet
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         keys = np.array([key_of(public_id) for public_id in public_ids], np.uint64)
-        campaign.store.append(np.array(numbers), keys, vectors)
+        campaign.retriever.store.append(np.array(numbers), keys, vectors)

@@ -1,12 +1,23 @@
-"""Ending with the process that started this one, also when that one was killed and could send no signal."""
+"""Child processes: they end when their parent wants it, and when it has gone."""
 
 import os
 import signal
+import subprocess
 import threading
 import time
 
-LOOK = 0.5  # seconds between two looks
-GRACE = 6.0  # seconds to end by SIGTERM
+GRACE_SECONDS = 8.0  # for a process to end by SIGTERM, before SIGKILL
+LOOK_SECONDS = 0.5  # between two looks for the parent
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Stop a child that still runs; what it has done so far must bear to be killed."""
+    child.terminate()
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def end_with_parent(parent: int) -> None:
@@ -21,9 +32,9 @@ def end_with_parent(parent: int) -> None:
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK)
+            time.sleep(LOOK_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE)
+        time.sleep(GRACE_SECONDS)
         os._exit(128 + signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -8,17 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 import discover
-from discover.campaign import start_run
-from discover.commands import renew
+from discover import loop
+from discover.campaign import Campaign
+from discover.commands import reembed
 from discover.config import load_config
 from discover.embed.transformer import PACKAGED, find
+from discover.errors import DiscoverError
+from discover.pool.document import Document
+from discover.start import start_run
+from discover.steps import Finished
 from tests.kills import Server, decisions_of, metrics_without_times, write_inputs
 from tests.test_people import answer, until
 
@@ -60,9 +65,10 @@ def begun(played: Path, tmp_path: Path) -> Path:
     return tmp_path / played.name
 
 
-def in_background(run: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "discover.commands.renew", run]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+def in_background(run: Path, parent: int | None = None, crash_at: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "discover.commands.reembed", run, str(parent or os.getpid())]
+    environment = ENVIRONMENT | {"DISCOVER_CRASH_AT": crash_at}
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
 def retrievers(run: Path) -> list[str]:
@@ -77,6 +83,10 @@ def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, s
     run = begun.parent / "run"
     setting = f"encoder.retrieval={small}"
     start_run(load_config(begun, [setting]), run).close()
+    orphan = in_background(run, parent=1)
+    assert orphan.returncode == -signal.SIGTERM, "it must end with the loop that started it"
+    for point in ("append:written", "append:published"):
+        assert in_background(run, crash_at=point).returncode == -signal.SIGKILL
     ended = in_background(run)
     assert ended.returncode == 0, ended.stderr
     command = ["run", str(begun), "--set", setting, "--run", str(run)]
@@ -86,7 +96,7 @@ def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, s
     used = retrievers(run)
     assert used[:2] == [PACKAGED] * 2 and set(used[2:]) == {str(small)} and len(used) > 3, used
     campaign = discover.open(run)
-    assert campaign.index.store.dimension == DIMENSION and len(campaign.index) == 260
+    assert campaign.retriever.index.store.dimension == DIMENSION and len(campaign.retriever.index) == 260
     assert campaign.predict(["rain and wind"]).shape == (1, 4)  # with the encoder that the learner has had all along
     campaign.close()
 
@@ -120,7 +130,7 @@ def test_a_loop_that_waits_for_people_has_the_pool_embedded(begun: Path, small: 
     campaign = discover.open(run)
     try:
         until(lambda: campaign.queue.waiting("margin"))
-        until(lambda: campaign.renewed() == str(small))
+        until(lambda: campaign.embedded_by() == str(small))
         answer(campaign, 24)  # its next round finds the vectors ready
         until(lambda: str(small) in retrievers(run))
         assert loop.poll() is None
@@ -139,6 +149,66 @@ def test_a_model_that_is_not_there_is_told_at_once(begun: Path, tmp_path: Path) 
     assert "./nowhere" in refused.stderr and refused.stderr.count("\n") == 1
 
 
+def test_the_same_encoder_under_another_name_takes_over_in_mid_run(
+    begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alias = tmp_path / "alias"
+    alias.symlink_to(find(PACKAGED))
+    campaign = start_run(load_config(begun, [f"encoder.retrieval={alias}"]), begun.parent / "run")
+    take_in = loop.intake
+
+    def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Finished:
+        if round_ == 3:
+            campaign.database.note("embedded_by", str(alias))
+        if round_ == 4:
+            texts = [f"goal striker league {number} {'coach' * number}" for number in range(30)]
+            campaign.pool.add(Document(text, label="football") for text in texts)
+        return take_in(campaign, round_, crawling)
+
+    monkeypatch.setattr(loop, "intake", intake)
+    loop.run_rounds(campaign)
+    assert len(campaign.retriever.index) == 290
+    campaign.close()
+    used = retrievers(begun.parent / "run")
+    assert used == [PACKAGED] * 3 + [str(alias)] * (len(used) - 3) and len(used) > 4
+
+
+def test_where_the_encoder_has_gone_the_next_one_embeds_the_pool_first(
+    begun: Path, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, moved = begun.parent / "run", tmp_path / "moved"
+    shutil.copytree(small, moved)
+    first = start_run(load_config(begun, [f"encoder.retrieval={moved}"]), run)
+    reembed.reembed(first)
+    loop.run_rounds(first, 1)
+    first.close()
+    assert retrievers(run)[-1] == str(moved)
+    shutil.rmtree(moved)
+    with pytest.raises(DiscoverError, match="moved"):
+        loop.check(first.config)
+    campaign = start_run(load_config(begun), run)
+    with reembed.alongside(campaign):
+        loop.run_rounds(campaign)
+    campaign.close()
+    assert retrievers(run)[-1] == PACKAGED
+    assert f"the encoder {moved} is gone, so {PACKAGED} embeds the pool now" in capfd.readouterr().err
+
+
+def test_a_process_that_was_killed_is_told(
+    begun: Path, small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    campaign = start_run(load_config(begun, [f"encoder.retrieval={small}"]), begun.parent / "run")
+    monkeypatch.setenv("DISCOVER_CRASH_AT", "append:written")  # by the system, say, for want of memory
+    said = ""
+    with reembed.alongside(campaign):
+        deadline = time.monotonic() + 60
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.1)
+            said = capfd.readouterr().err
+    campaign.close()
+    assert f"the vectors of {small} could not be made" in said
+
+
 def test_a_damaged_model_leaves_the_index_as_it_is(
     begun: Path, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,13 +217,13 @@ def test_a_damaged_model_leaves_the_index_as_it_is(
     os.truncate(damaged / "model.safetensors", 1000)
     campaign = start_run(load_config(begun, [f"encoder.retrieval={damaged}"]), run)
     said = ""
-    with renew.alongside(campaign):
+    with reembed.alongside(campaign):
         deadline = time.monotonic() + 60
         while not said and time.monotonic() < deadline:
             time.sleep(0.1)
             said = capfd.readouterr().err
     campaign.close()
     assert str(damaged) in said and f"the index keeps those of {PACKAGED}" in said and said.count("\n") == 1
-    log = (run / "renewal.log").read_text()
+    log = (run / "reembedding.log").read_text()
     assert log.startswith("discover: ") and log.count("\n") == 1
     assert set(retrievers(run)) == {PACKAGED}

@@ -1,0 +1,85 @@
+"""Opening a run for a config: it is made where there is none, and a changed config is checked against what was done."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from discover.campaign import Campaign, strategies_of
+from discover.config import Config, load_config, save_config
+from discover.errors import DiscoverError
+from discover.run import RunFolder
+from discover.tables import meta
+
+# What a run cannot change after its first step: the learner's vectors, arms and draws would no longer be comparable.
+FIXED = ("seed", "encoder.model", "encoder.max_tokens", "encoder.dtype", "loop.test", "label.seed")
+
+
+def start_run(config: Config, root: Path | str | None = None) -> Campaign:
+    """Open a run folder for a config, making it where it does not exist; a changed config is checked and saved.
+
+    Args:
+        config: the settings to go on with.
+        root: the folder; by default ``runs/<name>``.
+
+    Raises:
+        DiscoverError: the folder cannot be written to, the config contradicts what the run has done, or it is changed
+            while the loop runs.
+    """
+    folder = RunFolder(root or Path("runs") / config.name)
+    folder.create()
+    old = load_config(folder.config) if folder.config.is_file() else config
+    if old.pool.url != config.pool.url:
+        raise DiscoverError(
+            f"{folder.root} keeps its documents at pool.url={old.pool.url!r}: set it back, or use another --run"
+        )
+    campaign = Campaign(folder, config)
+    try:
+        if campaign.begun():
+            _check_change(old, config, folder)
+        if config.pool.url:
+            _check_owner(campaign)
+        if config != old or not folder.config.is_file():
+            with folder.lock():  # a loop that runs goes on with the settings that it began with
+                save_config(config, folder.config)
+    except BaseException:
+        campaign.close()
+        raise
+    return campaign
+
+
+def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
+    pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
+    for key, before, after in [*pairs, ("arms", list(strategies_of(old)), list(strategies_of(new)))]:
+        if before != after:
+            raise DiscoverError(
+                f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "
+                "set it back, or start a new run with --run"
+            )
+    before, after = list(old.label.classes), list(new.label.classes)
+    if after[: len(before)] != before:
+        raise DiscoverError(
+            f"{folder.root} was begun with the classes {', '.join(before)}, the config now lists {', '.join(after)}: "
+            "classes may be added at the end, not taken away or moved"
+        )
+
+
+def _check_owner(campaign: Campaign) -> None:
+    """A database of its own for each campaign: in one, two would take each other's questions for their own."""
+    key = meta.c.key == "campaign"
+    with campaign.database.write() as connection:
+        owner = connection.execute(select(meta.c.value).where(key)).scalar()
+        if owner is None:
+            connection.execute(meta.insert().values(key="campaign", value=campaign.config.name))
+    if owner not in (None, campaign.config.name):
+        raise DiscoverError(
+            f"the database at pool.url holds the campaign {owner!r}, this config is called {campaign.config.name!r}: "
+            "give it a database of its own, or the same name to go on with that campaign"
+        )
+
+
+def _value(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
