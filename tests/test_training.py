@@ -169,3 +169,15 @@ def test_rare_classes_get_more_say_by_loss_or_by_draws(inputs, make):
     for balance, unweighted in [("loss", False), ("sampling", True)]:
         step = gradient.Gradient(make(), skewed, LearnConfig(balance=balance), torch.float32)
         assert (step._weights == 1).all() == unweighted
+
+
+def test_the_contrast_is_left_where_classes_hardly_meet(inputs, make):
+    few, many = (gradient.Examples(inputs, np.arange(24) % classes, np.ones(24, bool)) for classes in (3, 20))
+    assert few.company(8) == pytest.approx(7 * 7 / 23)  # seven others of eight in its class, of 23 in all
+    rng = np.random.default_rng(0)
+    drawn = np.mean(
+        [sum(many.classes[(b := rng.permutation(24)[:8])[1:]] == many.classes[b[0]]) for _ in range(20_000)]
+    )
+    assert many.company(8) == pytest.approx(drawn, abs=0.02)
+    for given, expected in [(few, 1.0), (many, 0.0)]:
+        assert gradient.Gradient(make(), given, LearnConfig(batch=8), torch.float32)._contrast == expected

@@ -24,7 +24,9 @@ class LearnConfig(Strict):
     balance: Literal["loss", "sampling"] = Field(
         "loss", description="how rare classes get more say in fine-tuning: a larger loss, or more draws"
     )
-    contrast: float = Field(1.0, ge=0, description="weight of the supervised contrastive loss")
+    contrast: float = Field(
+        1.0, ge=0, description="weight of the supervised contrastive loss, where documents of a class meet in a batch"
+    )
     propagate: bool = Field(True, description="learn from unanswered neighbours of answers, while that does no harm")
     unlabelled: int = Field(2000, ge=0, description="unanswered documents that are looked at for it, drawn uniformly")
     folds: int = Field(3, ge=0, description="of the cross-validation that calibrates the probabilities; 0: none")

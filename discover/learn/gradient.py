@@ -16,6 +16,7 @@ from discover.learn.dropout import seeded
 from discover.learn.network import Network
 
 TAU = 0.3  # temperature of the contrast
+COMPANY = 1.0  # documents of its class that one must meet in a batch for the contrast to help (runs/LOG.md)
 WORTH_HALVING = 600  # tokens of a batch from which two threads are faster on halves of it than together (runs/LOG.md)
 
 
@@ -43,6 +44,11 @@ class Examples:
         """(m,) what each document counts for by its class, mean 1."""
         return head.class_weights(self.classes, self.classes.max() + 1)[self.classes]
 
+    def company(self, batch: int) -> float:
+        """How many others of its class a document meets in a batch, on average."""
+        counts, m = np.bincount(self.classes), len(self.classes)
+        return (batch - 1) * float((counts * (counts - 1)).sum()) / max(1, m * (m - 1))
+
 
 class Gradient:
     """Adds gradients of steps to a network's parameters.
@@ -64,6 +70,7 @@ class Gradient:
         self._network, self._examples, self._config, self._dtype = network, examples, config, dtype
         self._trained = [one for one in network.transformer.parameters() if one.requires_grad]
         self._weights = examples.weights if config.balance == "loss" else np.ones(len(examples.classes))
+        self._contrast = config.contrast if examples.company(config.batch) >= COMPANY else 0.0
         self._threads = torch.get_num_threads()
         halving = network.device.type == "cpu" and self._threads > 1 and forward.is_unpadded(network.transformer)
         self._halves = ThreadPoolExecutor(2) if halving else None
@@ -121,7 +128,7 @@ class Gradient:
         weights = torch.from_numpy(self._weights[members]).float().to(vectors.device)
         losses = torch.nn.functional.cross_entropy(self._network.classify(vectors), targets, reduction="none")
         mean = (losses * weights).mean()
-        return mean + self._config.contrast * contrast(vectors, targets) if self._config.contrast else mean
+        return mean + self._contrast * contrast(vectors, targets) if self._contrast else mean
 
 
 def split(members: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:
