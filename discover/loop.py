@@ -5,8 +5,8 @@ A round
 2. draws candidates from the index, lets the strategy choose a batch, logs each pick with the probability that it had,
    and puts the picks and a small blind uniform audit sample on the labeling queue;
 3. collects the answers;
-4. teaches the learner, by incremental fine-tuning with replay, from scratch when the answers have doubled
-   and at the end, and publishes the model;
+4. teaches the learner, by incremental fine-tuning with replay, from scratch when the answers have doubled, and
+   publishes the model;
 5. measures, on the test set in a simulation and on the audit sample with people, and writes the run's files.
 
 Every step is committed together with its row in the table ``step``. A killed run finds there where it was: a finished

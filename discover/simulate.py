@@ -128,11 +128,10 @@ def play(
     past: list[PastRound] = []
     while True:
         learner.classifier.unlabelled = _unlabelled(arena, learner.classifier.looks_at, asked, seed)
-        spent = sum(map(len, asked))
-        learner.classifier.final = spent >= budget
         started = time.perf_counter()
         learner.teach(asked[-1], answers[asked[-1]])
         taught = time.perf_counter() - started
+        spent = sum(map(len, asked))
         past.append(
             PastRound(len(past), cross_validated=learner.classifier.cross_validated, changed=learner.classifier.changed)
         )

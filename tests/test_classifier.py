@@ -70,19 +70,16 @@ def test_answers_are_learned_and_kept(make, method):
     assert classifier.taught == dict(zip(ODD.tolist(), TRUTH[ODD].tolist(), strict=True))
 
 
-def test_answers_that_have_doubled_and_the_last_are_learned_from_scratch(make):
-    def weights(*counts, final=False):
+def test_answers_that_have_doubled_are_learned_from_scratch(make):
+    def weights(*counts):
         classifier = make()
         for count in counts:
-            classifier.final = final and count == counts[-1]
             classifier.fit(column(ODD[:count]), TRUTH[ODD[:count]])
         return {name: one for name, one in classifier.state().items() if name.startswith("network.")}
 
     once, doubled, grown = weights(12), weights(6, 9, 12), weights(7, 12)
     assert all(torch.equal(once[name], doubled[name]) for name in once)
     assert not all(torch.equal(once[name], grown[name]) for name in once)
-    ended = weights(7, 12, final=True)
-    assert all(torch.equal(once[name], ended[name]) for name in once)
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -170,11 +170,9 @@ def test_a_learner_looks_at_the_unanswered_and_tells_what_changed(arena):
 
     def looking(view, n, rng):
         seen.append((view.progress.rounds[-1], learner.classifier.unlabelled))
-        assert not learner.classifier.final
         return load_strategy("random")(view, n, rng)
 
     rounds = list(play(arena, learner, Strategy("looking", looking), RULES, 3))
-    assert learner.classifier.final
     assert [past.changed is None for past, _ in seen] == [True, False, False]
     for number, (_, unlabelled) in enumerate(seen):
         asked = np.concatenate([one.asked for one in rounds[: number + 1]])

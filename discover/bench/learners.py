@@ -71,7 +71,6 @@ class TextEstimator:
         self.classes_ = np.arange(len(dataset.classes))
         self.taught: dict[int, int] = {}
         self.unlabelled = np.empty(0, np.int64)
-        self.final = False
         self.looks_at = 0
         self.cross_validated: float | None = None
         self.changed: float | None = None

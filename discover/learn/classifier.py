@@ -43,7 +43,6 @@ class TextClassifier:
         taught: row id to class index, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
-        final: whether these are the last answers; set before `fit`.
         changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
     """
 
@@ -78,7 +77,6 @@ class TextClassifier:
         self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
         self.prior = encoder.encode([describe(name, text) for name, text in classes.items()])
         self.unlabelled = np.empty(0, np.int64)
-        self.final = False
         self._forget()
         self._keys: dict[int, str] = {}
 
@@ -97,8 +95,8 @@ class TextClassifier:
         """Learn the answers as they now stand, starting from what is known.
 
         New and corrected answers are trained on, with a replay of the others; answers that are as they were taught
-        change nothing. All are learned from scratch when they have doubled, when they are the last, and when one is
-        gone, which cannot be unlearned.
+        change nothing. All are learned from scratch when they have doubled, and when one is gone, which cannot be
+        unlearned.
 
         Args:
             X: (m, 1) row ids, each once.
@@ -119,7 +117,7 @@ class TextClassifier:
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self._vectors_of(np.array(ids)[new].tolist())), classes[new])
-        if len(ids) >= GROWTH * self._whole or (self.final and len(ids) > self._whole):
+        if len(ids) >= GROWTH * self._whole:
             self._whole, self._network, fresh = len(ids), None, np.ones(len(ids), bool)
         if self.config.method != "head":
             self._fine_tune(ids, classes, fresh)

@@ -35,14 +35,12 @@ class Estimator(Protocol):
     Attributes:
         taught: row id to class index, as last trained on.
         unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
-        final: whether these are the last answers, so that a long training pays; set before `fit`.
-        looks_at: how many unanswered documents it wants.
+        looks_at: how many of these it wants.
         changed: share of predictions for `unlabelled` that the last `fit` changed; None where that is not known.
     """
 
     taught: dict[int, int]
     unlabelled: NDArray[np.int64]
-    final: bool
     changed: float | None
 
     @property

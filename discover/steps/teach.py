@@ -16,7 +16,6 @@ from discover.learn.classifier import TextClassifier, column
 from discover.learn.learner import Learner
 from discover.query import candidates
 from discover.steps import Finished
-from discover.steps.choose import affordable
 
 
 def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
@@ -60,7 +59,6 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
     digest = (campaign.output(arm, round_, "collect") or {})["digest"]
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
-    learner.classifier.final = _is_last(campaign, arm, round_)
     _learn(campaign, arm, labelled, learner)
     output |= {"cross_validated": learner.classifier.cross_validated, "changed": learner.classifier.changed}
     version = f"{arm}-{round_:04d}"
@@ -71,12 +69,6 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
         connection.execute(tables.model.insert().values(**row))
 
     return Finished(output, commit)
-
-
-def _is_last(campaign: Campaign, arm: str, round_: int) -> bool:
-    """Whether the rounds or the budget end with the answers that are there."""
-    spent = affordable(campaign, arm, round_) == 0 and not campaign.queue.waiting(arm)
-    return spent or round_ == campaign.config.loop.rounds
 
 
 def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextClassifier]) -> None:
