@@ -12,7 +12,7 @@ from crawlers.addresses import canonical
 from crawlers.extract import Extracted, Extractor, decode
 from crawlers.failures import why
 from crawlers.settings import MAX_BYTES, crawl_settings
-from discover.config import CrawlConfig
+from discover.config import CrawlConfig, validate
 from discover.errors import DiscoverError
 
 
@@ -55,7 +55,7 @@ def _from_address(address: str, allow_private: list[str], extractor: Extractor) 
     if known is None:
         raise DiscoverError(f"{address!r} is no address of the web: write it like https://example.org/")
     answers: list[Response | Failure] = []
-    section = CrawlConfig(delay=0, allow_private=allow_private)
+    section = validate(CrawlConfig, {"delay": 0, "allow_private": allow_private}, "--allow-private")
     process = AsyncCrawlerProcess({**crawl_settings(section, {}, ""), "LOG_ENABLED": False})
     process.crawl(_OnePage, address=known, answers=answers)
     process.start()

@@ -115,7 +115,7 @@ def _init(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     from discover.pool.files import import_files
 
-    campaign = _start(options)
+    campaign = _start(options, keep=not options.set)
     counts = import_files(campaign.pool, options.files, campaign.classes, _tell_first(SHOWN_LINES))
     print(", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "nothing found")
 
@@ -154,7 +154,12 @@ def _status(options: argparse.Namespace) -> None:
         print(json.dumps(status))
         return
     pool = status["pool"]
-    counts = {"found": "found and not yet taken in", "duplicate": "near-duplicates", "aside": "set aside"}
+    counts = {
+        "test": "of these to test on",
+        "found": "found and not yet taken in",
+        "duplicate": "near-duplicates",
+        "aside": "set aside",
+    }
     states = [f"{value} {counts.get(key, key)}" for key, value in pool.items() if isinstance(value, int)]
     print(f"{status['run']}: {', '.join(states)}")
     for arm, state in status["arms"].items():
@@ -209,11 +214,11 @@ def _open(root: Path) -> "Campaign":
     return open_run(root)
 
 
-def _start(options: argparse.Namespace) -> "Campaign":
+def _start(options: argparse.Namespace, keep: bool = False) -> "Campaign":
     from discover.config import load_config
     from discover.start import start_run
 
-    return start_run(load_config(options.config, options.set), options.run)
+    return start_run(load_config(options.config, options.set), options.run, keep)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,21 +6,23 @@ from typing import Any
 from sqlalchemy import select
 
 from discover.campaign import Campaign, strategies_of
-from discover.config import Config, load_config, save_config
+from discover.config import Config, load_config, save_config, validate
 from discover.errors import DiscoverError
 from discover.run import RunFolder
 from discover.tables import meta
 
 # What a run cannot change after its first step: the learner's vectors, arms and draws would no longer be comparable.
 FIXED = ("seed", "encoder.model", "encoder.max_tokens", "encoder.dtype", "loop.test", "label.seed")
+SETTINGS = "config"  # the note in the database: config.yaml again
 
 
-def start_run(config: Config, root: Path | str | None = None) -> Campaign:
+def start_run(config: Config, root: Path | str | None = None, keep: bool = False) -> Campaign:
     """Open a run folder for a config, making it where it does not exist; a changed config is checked and saved.
 
     Args:
         config: the settings to go on with.
         root: the folder; by default ``runs/<name>``.
+        keep: whether a run that has begun stays with the settings that it has.
 
     Raises:
         DiscoverError: the folder cannot be written to, the config contradicts what the run has done, or it is changed
@@ -28,24 +30,51 @@ def start_run(config: Config, root: Path | str | None = None) -> Campaign:
     """
     folder = RunFolder(root or Path("runs") / config.name)
     folder.create()
-    old = load_config(folder.config) if folder.config.is_file() else config
-    if old.pool.url != config.pool.url:
+    old = _saved(folder)
+    if old and old.pool.url != config.pool.url:
         raise DiscoverError(
             f"{folder.root} keeps its documents at pool.url={old.pool.url!r}: set it back, or use another --run"
         )
     campaign = Campaign(folder, config)
     try:
+        old = old or _noted(campaign)
         if campaign.begun():
+            if old is None:
+                raise DiscoverError(
+                    f"{folder.root} has begun, but its config.yaml is missing: put a copy of it back, or start a "
+                    "new run with --run"
+                )
+            if keep:
+                campaign.close()
+                return Campaign(folder, old)
             _check_change(old, config, folder)
         if config.pool.url:
             _check_owner(campaign)
         if config != old or not folder.config.is_file():
             with folder.lock():  # a loop that runs goes on with the settings that it began with
                 save_config(config, folder.config)
+                campaign.database.note(SETTINGS, config.model_dump(mode="json"))
     except BaseException:
         campaign.close()
         raise
     return campaign
+
+
+def _saved(folder: RunFolder) -> Config | None:
+    if not folder.config.is_file():
+        return None
+    try:
+        return load_config(folder.config)
+    except DiscoverError as error:
+        raise DiscoverError(
+            f"{error}; the database has a copy of it: delete {folder.config}, then give the same command again"
+        ) from error
+
+
+def _noted(campaign: Campaign) -> Config | None:
+    """The settings as they were last saved, where the file is gone."""
+    found = campaign.database.noted(SETTINGS)
+    return validate(Config, found, f"the settings in {campaign.database.name}") if found else None
 
 
 def _check_change(old: Config, new: Config, folder: RunFolder) -> None:

@@ -239,6 +239,8 @@ def test_extract_fetches_through_the_guard():
         refused = run("extract", f"{site.url}/article1.html")
         assert refused.returncode == 1 and site.asked == []
         assert len(refused.stderr.splitlines()) == 1
+        mistaken = run("extract", "--allow-private", "foo", f"{site.url}/moved")
+        assert mistaken.returncode == 1 and "foo" in mistaken.stderr and len(mistaken.stderr.splitlines()) == 1
         fetched = run("extract", "--allow-private", site.pair, f"{site.url}/moved")
         assert json.loads(fetched.stdout)["title"] == "Article 2"
 

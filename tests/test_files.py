@@ -256,8 +256,14 @@ def test_a_file_without_the_column_or_damaged_is_one_line(kind: str, tmp_path: P
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_table_without_texts_is_refused(kind: str, tmp_path: Path):
     export_rows([{"content": "x", "label": "y"}], tmp_path / f"in.{kind}")
-    with pytest.raises(DiscoverError, match="a column 'text' is expected, found 'content', 'label'"):
+    with pytest.raises(DiscoverError, match="one column 'text' is expected, found 'content', 'label'"):
         read(tmp_path / f"in.{kind}")
+
+
+def test_two_columns_of_texts_are_refused(tmp_path: Path):
+    (tmp_path / "in.csv").write_text("text,label,text\na,b,c\n")
+    with pytest.raises(DiscoverError, match="one column 'text' is expected, found 'text', 'label', 'text'"):
+        read(tmp_path / "in.csv")
 
 
 def test_nothing_usable_is_refused_and_says_why(pool: Pool, tmp_path: Path):

@@ -45,11 +45,13 @@ def alongside(campaign: Campaign) -> Iterator[None]:
         f"discover: the vectors of {wanted} could not be made (see {log.name}): the index keeps those of {had}, and "
         "the next start tries again"
     )
-    threading.Thread(target=_tell_failure, args=(child, trouble), daemon=True).start()
+    teller = threading.Thread(target=_tell_failure, args=(child, trouble), daemon=True)
+    teller.start()
     try:
         yield
     finally:
         end(child)
+        teller.join()  # it may have failed just now
 
 
 def _is_gone(model: str) -> bool:

@@ -47,10 +47,12 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     card = check(folder)
     for key, expected in _made_for(classifier).items():
         if card.get(key) != expected:
-            raise DiscoverError(
-                f"the model {folder} was made with {key} {_short(card.get(key))}, here it is {_short(expected)}: "
-                "use the config it was trained with, or start a new run"
+            made = (
+                "for other classes, descriptions or another order"
+                if key == "classes"
+                else f"with {key} {card.get(key)!r}, here it is {expected!r}"
             )
+            raise DiscoverError(f"the model {folder} was made {made}: {ADVICE}")
     try:
         classifier.restore(load_file(folder / WEIGHTS), float(card["temperature"]))
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
@@ -109,8 +111,3 @@ def _made_for(classifier: TextClassifier) -> dict[str, Any]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"

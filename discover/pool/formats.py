@@ -117,10 +117,10 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def check_columns(names: Iterable[str]) -> None:
-    """Raise NoText unless there is a column ``text``; a file without any column is merely empty."""
+    """Raise NoText unless there is one column ``text``; a file without any column is merely empty."""
     found = list(names)
-    if found and "text" not in found:
-        raise NoText(f"a column 'text' is expected, found {', '.join(map(repr, found))}")
+    if found and found.count("text") != 1:
+        raise NoText(f"one column 'text' is expected, found {', '.join(map(repr, found))}")
 
 
 def write_jsonl(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:

@@ -1,0 +1,63 @@
+"""A run is gone on with by the settings that it has, and told where they do not fit."""
+
+from pathlib import Path
+
+import pytest
+
+import discover
+from discover.config import Config, validate
+from discover.errors import DiscoverError
+from discover.start import start_run
+from discover.tables import step
+
+
+def config(**label: object) -> Config:
+    settings = {"name": "x", "label": {"classes": ["a", "b"], "budget": 40} | label}
+    return validate(Config, settings, "here")
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Path:
+    campaign = start_run(config(budget=60), tmp_path / "run")
+    with campaign.database.write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+    campaign.close()
+    return tmp_path / "run"
+
+
+def test_settings_are_kept_where_that_is_wanted(begun: Path) -> None:
+    assert start_run(config(), begun, keep=True).config.label.budget == 60
+    assert discover.open(begun).config.label.budget == 60
+    start_run(config(), begun)
+    assert discover.open(begun).config.label.budget == 40
+
+
+def test_a_run_that_has_not_begun_takes_new_settings(tmp_path: Path) -> None:
+    start_run(config(budget=60), tmp_path / "run")
+    assert start_run(config(), tmp_path / "run", keep=True).config.label.budget == 40
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damage: str) -> None:
+    if damage == "damaged":
+        (begun / "config.yaml").write_text("no settings")
+        with pytest.raises(DiscoverError, match=r"delete .*config.yaml, then give the same command again"):
+            start_run(config(), begun)
+    (begun / "config.yaml").unlink()
+    with pytest.raises(DiscoverError, match="was begun with the classes a, b"):
+        start_run(config(classes=["b", "a"]), begun)
+    with pytest.raises(DiscoverError, match="was begun with seed=0"):
+        start_run(config().model_copy(update={"seed": 7}), begun)
+    assert not (begun / "config.yaml").exists()
+    start_run(config(), begun).close()
+    assert discover.open(begun).config == config()
+
+
+def test_a_run_without_any_settings_is_refused(begun: Path) -> None:
+    campaign = start_run(config(budget=60), begun)
+    campaign.database.note("config", None)
+    campaign.close()
+    (begun / "config.yaml").unlink()
+    with pytest.raises(DiscoverError, match=r"config\.yaml is missing"):
+        start_run(config(), begun)
