@@ -79,6 +79,17 @@ def retrievers(run: Path) -> list[str]:
     return found
 
 
+def said_beside(campaign: Campaign, capfd: pytest.CaptureFixture[str]) -> str:
+    """What is told while a loop would run, up to the first word; then the campaign is closed."""
+    said, deadline = "", time.monotonic() + 60
+    with reembed.alongside(campaign):
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.1)
+            said = capfd.readouterr().err
+    campaign.close()
+    return said
+
+
 def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, server: Server, small: Path) -> None:
     run = begun.parent / "run"
     setting = f"encoder.retrieval={small}"
@@ -199,13 +210,7 @@ def test_a_process_that_was_killed_is_told(
 ) -> None:
     campaign = start_run(load_config(begun, [f"encoder.retrieval={small}"]), begun.parent / "run")
     monkeypatch.setenv("DISCOVER_CRASH_AT", "append:written")  # by the system, say, for want of memory
-    said = ""
-    with reembed.alongside(campaign):
-        deadline = time.monotonic() + 60
-        while not said and time.monotonic() < deadline:
-            time.sleep(0.1)
-            said = capfd.readouterr().err
-    campaign.close()
+    said = said_beside(campaign, capfd)
     assert f"the vectors of {small} could not be made" in said
 
 
@@ -216,13 +221,7 @@ def test_a_damaged_model_leaves_the_index_as_it_is(
     shutil.copytree(small, damaged)
     os.truncate(damaged / "model.safetensors", 1000)
     campaign = start_run(load_config(begun, [f"encoder.retrieval={damaged}"]), run)
-    said = ""
-    with reembed.alongside(campaign):
-        deadline = time.monotonic() + 60
-        while not said and time.monotonic() < deadline:
-            time.sleep(0.1)
-            said = capfd.readouterr().err
-    campaign.close()
+    said = said_beside(campaign, capfd)
     assert str(damaged) in said and f"the index keeps those of {PACKAGED}" in said and said.count("\n") == 1
     log = (run / "reembedding.log").read_text()
     assert log.startswith("discover: ") and log.count("\n") == 1
