@@ -39,14 +39,14 @@ def start_run(config: Config, root: Path | str | None = None, keep: bool = False
     try:
         old = old or _noted(campaign)
         if campaign.begun():
-            if old is None:
+            if old is None:  # a version before this one began it: there is no copy in the database
                 raise DiscoverError(
                     f"{folder.root} has begun, but its config.yaml is missing: put a copy of it back, or start a "
                     "new run with --run"
                 )
-            if keep:
+            if keep and config != old:
                 campaign.close()
-                return Campaign(folder, old)
+                return start_run(old, root)
             _check_change(old, config, folder)
         if config.pool.url:
             _check_owner(campaign)
@@ -67,7 +67,7 @@ def _saved(folder: RunFolder) -> Config | None:
         return load_config(folder.config)
     except DiscoverError as error:
         raise DiscoverError(
-            f"{error}; the database has a copy of it: delete {folder.config}, then give the same command again"
+            f"{error}; mend it, or move {folder.config} away and give the same command again: the database has a copy"
         ) from error
 
 

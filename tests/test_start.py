@@ -42,7 +42,7 @@ def test_a_run_that_has_not_begun_takes_new_settings(tmp_path: Path) -> None:
 def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damage: str) -> None:
     if damage == "damaged":
         (begun / "config.yaml").write_text("no settings")
-        with pytest.raises(DiscoverError, match=r"delete .*config.yaml, then give the same command again"):
+        with pytest.raises(DiscoverError, match=r"move .*config.yaml away and give the same command again"):
             start_run(config(), begun)
     (begun / "config.yaml").unlink()
     with pytest.raises(DiscoverError, match="was begun with the classes a, b"):
@@ -50,8 +50,8 @@ def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damag
     with pytest.raises(DiscoverError, match="was begun with seed=0"):
         start_run(config().model_copy(update={"seed": 7}), begun)
     assert not (begun / "config.yaml").exists()
-    start_run(config(), begun).close()
-    assert discover.open(begun).config == config()
+    assert start_run(config(), begun, keep=True).config.label.budget == 60
+    assert discover.open(begun).config == config(budget=60)
 
 
 def test_a_run_without_any_settings_is_refused(begun: Path) -> None:
