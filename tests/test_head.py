@@ -16,7 +16,7 @@ def test_without_descriptions_it_is_penalised_logistic_regression(documents: int
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     y = np.arange(documents) % classes
     penalty, weights = 0.2, head.class_weights(y, classes)
-    found, bias = head.fit(vectors, y, np.zeros((classes, 16), np.float32), penalty, weights)
+    found, bias = head.fit(vectors, y, np.zeros((classes, 16), np.float32), penalty)
 
     inputs = np.pad(vectors.astype(np.float64), ((0, 0), (0, 1)), constant_values=1) * head.SCALE
     share = weights[y] / weights[y].sum() / (2 * penalty * head.SCALE / documents)
@@ -40,7 +40,7 @@ def test_with_descriptions_it_is_the_optimum_over_shift_and_trust(noise: float) 
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     assert 0.3 < ((vectors @ prior.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
     weights = head.class_weights(y, classes)
-    found, bias = head.fit(vectors, y, prior, penalty, weights)
+    found, bias = head.fit(vectors, y, prior, penalty)
 
     inputs, known = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
     shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones((), dtype=torch.double)
@@ -70,7 +70,7 @@ def test_descriptions_help_where_answers_are_few_and_do_no_harm_where_they_misle
         return noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
 
     def right(descriptions: np.ndarray, answered: np.ndarray) -> float:
-        weights, bias = head.fit(drawn(answered), answered, descriptions, 0.2, np.ones(4))
+        weights, bias = head.fit(drawn(answered), answered, descriptions, 0.2)
         return float((head.logits(tested, weights, bias).argmax(1) == truth).mean())
 
     tested, none = drawn(truth), np.zeros_like(prior)
@@ -84,5 +84,5 @@ def test_its_bits_do_not_depend_on_the_number_of_threads() -> None:
     vectors, prior, found = unit(rng, 600, 384), unit(rng, 20, 384), []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
-            found.append(head.fit(vectors, y, prior, 0.2, np.ones(20)))
+            found.append(head.fit(vectors, y, prior, 0.2))
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))

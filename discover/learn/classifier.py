@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
-from discover.learn import head, network, training
+from discover.learn import head, network, penalty, training
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
@@ -53,6 +53,7 @@ class TextClassifier:
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the classes predicted
     _whole: int  # answers when they were last learned from scratch
+    _penalty: float  # of the heads, since then
     _network: network.Network | None
     _frozen: network.FrozenNetwork | None
 
@@ -119,6 +120,7 @@ class TextClassifier:
             self._heads.compare(self._heads.each(self._vectors_of(np.array(ids)[new].tolist())), classes[new])
         if len(ids) >= GROWTH * self._whole:
             self._whole, self._network, fresh = len(ids), None, np.ones(len(ids), bool)
+            self._penalty = self._chosen_penalty(ids, classes)
         if self.config.method != "head":
             self._fine_tune(ids, classes, fresh)
         self._fit_heads(ids, classes)
@@ -163,6 +165,7 @@ class TextClassifier:
             "seen.ids": self._seen[0],
             "seen.classes": self._seen[1],
             "whole": np.array(self._whole),
+            "penalty": np.array(self._penalty),
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
@@ -176,7 +179,7 @@ class TextClassifier:
         ids, classes = state["taught.ids"].tolist(), state["taught.classes"].tolist()
         self._held = (state["held.ids"].numpy(), state["held.logits"].numpy())
         self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy())
-        self._whole = int(state["whole"])
+        self._whole, self._penalty = int(state["whole"]), float(state["penalty"])
         self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
         if trained := _under("network.", state):
             self._network = self._untrained()
@@ -190,6 +193,7 @@ class TextClassifier:
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), np.empty(0, np.int64))
         self._whole, self._network, self._frozen = 0, None, None
+        self._penalty = penalty.PENALTIES[0]
 
     def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
         """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.
@@ -199,7 +203,7 @@ class TextClassifier:
         fold, rows = folds_of(classes, self.config.folds), np.array(ids)
         each = np.empty((2, len(ids), len(self.classes)))
         for number in range(self.config.folds):
-            settings = self.config.model_copy(update={"folds": 0})
+            settings = self.config.model_copy(update={"folds": 0, "head_penalty": self._penalty})
             other = TextClassifier(
                 self.encoder, self.texts, self.classes, settings, self.seed, self.cache, self.vectors
             )
@@ -231,15 +235,19 @@ class TextClassifier:
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
         answered, unanswered = (self._vectors_of(rows.tolist()) for rows in (np.array(ids)[some], around))
-        self._heads.spread(answered, classes[some], unanswered, self.prior, self.config.head_penalty)
+        self._heads.spread(answered, classes[some], unanswered, self.prior, self._penalty)
         predicted = self._heads.combined(self._heads.each(unanswered)).argmax(1)
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
         self.changed = float((predicted[now] != self._seen[1][before]).mean()) if len(now) else None
         self._seen = (around, predicted)
 
+    def _chosen_penalty(self, ids: list[int], classes: NDArray[np.int64]) -> float:
+        if self.config.head_penalty or len(ids) < VALIDATED_FROM:
+            return self.config.head_penalty or penalty.PENALTIES[0]
+        return penalty.choose(self.vectors(ids), classes, self.prior)
+
     def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
-        weights = head.class_weights(classes, len(self.classes))
-        return head.fit(vectors, classes, self.prior, self.config.head_penalty, weights)
+        return head.fit(vectors, classes, self.prior, self._penalty)
 
     def _fit_first_head(self, trained: network.Network, examples: Examples) -> None:
         """Fit the head before the layers move for the first time, so that they are not moved by a head that is off.

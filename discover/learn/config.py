@@ -39,7 +39,9 @@ class LearnConfig(Strict):
     clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
     batch: int = Field(32, ge=1, description="documents a step")
     batch_tokens: int = Field(8192, ge=1, description="computed at a time; a larger batch is computed in parts")
-    head_penalty: float = Field(0.2, gt=0, description="pull of the head's weights towards the descriptions'")
+    head_penalty: float | None = Field(
+        None, gt=0, description="pull of the head's weights towards the descriptions'; none: cross-validated"
+    )
     cache_megabytes: int = Field(1024, ge=0, description="of lower-layer activations that are kept between rounds")
 
     @field_validator("folds")

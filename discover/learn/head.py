@@ -24,7 +24,6 @@ def fit(
     classes: NDArray[np.int64],
     prior: NDArray[np.float32],
     penalty: float,
-    weights: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (c, d) and bias (c,).
 
@@ -33,11 +32,10 @@ def fit(
         classes: (m,) class indices.
         prior: (c, d) unit vectors of the descriptions.
         penalty: of the squared shift.
-        weights: (c,) of the loss.
     """
     c, ridge = len(prior), penalty * SCALE / len(classes)
     inputs = np.pad(vectors.astype(np.float64) * SCALE, ((0, 0), (0, 1)), constant_values=SCALE)
-    share = weights[classes] / weights[classes].sum()
+    share = class_weights(classes, c)[classes] / len(classes)
     # The products are small: with two threads all this takes four to ten times as long.
     with _blas.limit(limits=1, user_api="blas"):
         white, factor = _whiten(inputs, share, c, ridge)

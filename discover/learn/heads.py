@@ -69,7 +69,7 @@ class Heads:
             beliefs = np.concatenate([np.eye(len(prior))[classes], softmax(head.logits(around, *self.plain))])
             everything = np.concatenate([vectors, around])
             found = np.concatenate([classes, propagate(everything, beliefs)[len(classes) :].argmax(1)])
-            self.propagated = head.fit(everything, found, prior, penalty, head.class_weights(found, len(prior)))
+            self.propagated = head.fit(everything, found, prior, penalty)
 
     def state(self) -> dict[str, NDArray]:
         """As arrays by name."""

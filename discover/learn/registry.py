@@ -16,7 +16,7 @@ from discover import run
 from discover.errors import DiscoverError
 from discover.learn.classifier import TextClassifier
 
-FORMAT = "discover-model-3"
+FORMAT = "discover-model-4"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 ADVICE = "`discover run` learns it anew from the answers"
