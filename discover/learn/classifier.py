@@ -19,6 +19,7 @@ from discover.pool.document import Document
 
 CHUNK = 4096
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
+INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
 GROWTH = 2  # of the answers, after which they are cross-validated, and learned from scratch, again
 
 
@@ -216,12 +217,15 @@ class TextClassifier:
         self.calibrate(column([]), np.empty(0, np.int64))
 
     def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
-        trained = self._network or self._untrained()
-        rng = np.random.default_rng([self.seed, len(ids)])
+        rng, rate = np.random.default_rng([self.seed, len(ids)]), self.config.rate
         examples = Examples(self._inputs(ids), classes, fresh)
-        if self._network is None:
+        if self._network:
+            trained, rate = self._network, rate * INCREMENT_RATE
+        else:
+            trained = self._untrained()
             self._fit_first_head(trained, examples)
-        training.train(trained, examples, self.config, rng, self.encoder.dtype)
+        config = self.config.model_copy(update={"learning_rate": rate})
+        training.train(trained, examples, config, rng, self.encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
             raise DiscoverError(
                 "training must end in finite weights, but they grew without bound: lower learn.learning_rate "

@@ -5,6 +5,7 @@ have been taught. Rehearsal against forgetting: Robins, "Catastrophic forgetting
 Similar lengths share a batch.
 """
 
+import ctypes
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ def train(
             optimizer.step()
             schedule.step()
     network.eval()
+    del optimizer, gradient
+    _trim()
 
 
 def _plan(examples: Examples, config: LearnConfig, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -87,6 +90,13 @@ def _groups(network: Network, config: LearnConfig) -> list[dict[str, Any]]:
         groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
     groups.append({"params": list(network.head.parameters()), "lr": config.head_learning_rate, "weight_decay": 0.0})
     return groups
+
+
+def _trim() -> None:
+    """Give back what the allocator kept of batches of many lengths: up to gigabytes (runs/LOG.md)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
+    if trim:
+        trim(0)
 
 
 @contextmanager
