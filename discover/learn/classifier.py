@@ -246,9 +246,10 @@ class TextClassifier:
         self._seen = (around, predicted)
 
     def _chosen_penalty(self, ids: list[int], classes: NDArray[np.int64]) -> float:
-        if self.config.head_penalty or len(ids) < VALIDATED_FROM:
-            return self.config.head_penalty or penalty.PENALTIES[0]
-        return penalty.choose(self.vectors(ids), classes, self.prior)
+        if self.config.head_penalty is not None:
+            return self.config.head_penalty
+        few = len(ids) < VALIDATED_FROM
+        return penalty.PENALTIES[0] if few else penalty.choose(self.vectors(ids), classes, self.prior)
 
     def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
         return head.fit(vectors, classes, self.prior, self._penalty)
