@@ -25,13 +25,16 @@ def fit_temperature(logits: NDArray[np.float64], y: NDArray[np.int64], strength:
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        scaled = scaled - scaled.max(axis=1, keepdims=True)
-        likelihood = scaled[np.arange(len(y)), y] - np.log(np.exp(scaled).sum(axis=1))
-        return float(-likelihood.sum() + strength * log_temperature**2)
+        return float(losses(logits / np.exp(log_temperature), y).sum() + strength * log_temperature**2)
 
     found = minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
+
+
+def losses(logits: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
+    """-log p of each document's class, (n,), of logits (n, c) and classes (n,)."""
+    above = logits - logits.max(axis=1, keepdims=True)
+    return np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(y)), y]
 
 
 def folds_of(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -223,7 +223,9 @@ class TextClassifier:
             trained, rate = self._network, rate * INCREMENT_RATE
         else:
             trained = self._untrained()
-            self._fit_first_head(trained, examples)
+            # The head first, so that the layers are not moved by one that is off: Kumar et al., "Fine-tuning can
+            # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
+            trained.set_head(*self._fitted(self.vectors(ids), classes))
         config = self.config.model_copy(update={"learning_rate": rate})
         training.train(trained, examples, config, rng, self.encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
@@ -253,14 +255,6 @@ class TextClassifier:
 
     def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
         return head.fit(vectors, classes, self.prior, self._penalty)
-
-    def _fit_first_head(self, trained: network.Network, examples: Examples) -> None:
-        """Fit the head before the layers move for the first time, so that they are not moved by a head that is off.
-
-        Kumar et al., "Fine-tuning can distort pretrained features and underperform out-of-distribution", 2022,
-        https://arxiv.org/abs/2202.10054.
-        """
-        trained.set_head(*self._fitted(self._freeze(trained).vectors(examples.inputs), examples.classes))
 
     def _vectors_of(self, ids: list[int]) -> NDArray[np.float32]:
         """(k, d) what the head sees of documents: under the fine-tuned encoder, or as they are stored."""
