@@ -4,8 +4,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from discover.errors import DiscoverError
 from discover.learn import registry
 from discover.learn.classifier import TextClassifier, column
+from discover.learn.committee import MEMBERS
 from discover.learn.learner import Learner
 from tests.test_classifier import EVEN, ODD, TEXTS, TRUTH, cache, encoder, make
 
@@ -96,3 +98,22 @@ def test_a_restart_does_not_train_again(make, tmp_path, monkeypatch):
         each.teach(EVEN[:5], TRUTH[EVEN[:5]])
     everything = np.arange(len(TEXTS))
     assert np.array_equal(restarted.predict_proba(everything), learner.predict_proba(everything))
+
+
+def test_a_committee_votes_alike_on_what_is_clear_and_repeats_itself(make):
+    learner = Learner(make("head"))
+    assert learner.votes(EVEN).shape == (len(EVEN), 1, 3)  # the descriptions alone
+    learner.teach(ODD, TRUTH[ODD])
+    votes = learner.votes(EVEN)
+    assert votes.shape == (len(EVEN), MEMBERS, 3) and votes.sum(axis=2) == pytest.approx(1)
+    assert (votes.argmax(axis=2) == TRUTH[EVEN][:, None]).mean() > 0.9
+    assert votes.std(axis=1).max() > 0.01  # members differ
+    assert np.array_equal(learner.votes(EVEN), votes)
+
+
+def test_a_learner_without_members_has_no_committee():
+    class Alone:
+        taught: dict[int, int] = {}
+
+    with pytest.raises(DiscoverError, match="Alone has none"):
+        Learner(Alone()).votes(EVEN)

@@ -1,5 +1,6 @@
 """The text classifier: an estimator over row ids that learns in increments, as modAL and scikit-learn call it."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from discover.errors import DiscoverError
 from discover.learn import head, network, penalty, training
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
+from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
 from discover.learn.gradient import Examples
 from discover.learn.heads import Head, Heads, softmax
@@ -155,6 +157,20 @@ class TextClassifier:
         if not self.taught:
             return head.logits(vectors, self.prior.astype(np.float64), np.zeros(len(self.classes)))
         return self._heads.combined(self._heads.each(vectors))
+
+    def members(self) -> list[Member]:
+        """A committee: heads that were taught resamples of the answers, over the vectors as they now are."""
+        seen = functools.cache(lambda ids: self._vectors_of(list(ids)))  # all members are asked about the same ones
+
+        def vectors_of(ids: list[int]) -> NDArray[np.float32]:
+            return seen(tuple(ids))
+
+        if not self.taught:
+            return [Member((self.prior.astype(np.float64), np.zeros(len(self.classes))), vectors_of)]
+        ids = self._ordered(list(self.taught))
+        rng = np.random.default_rng([self.seed, len(ids), 2])
+        fitted = bagged(self._vectors_of(ids), self._answers(np.array(ids)), self.prior, self._penalty, rng)
+        return [Member(one, vectors_of) for one in fitted]
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""

@@ -8,12 +8,13 @@ a bare result of two indices for indices and metrics; its one FutureWarning is s
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from modAL.models import ActiveLearner
+from modAL.models import ActiveLearner, Committee
 from numpy.typing import ArrayLike, NDArray
 
+from discover.errors import DiscoverError
 from discover.learn.classifier import column
 
 
@@ -56,6 +57,14 @@ class Estimator(Protocol):
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Class probabilities, (n, c), of row ids (n, 1)."""
+
+
+@runtime_checkable
+class Ensemble(Protocol):
+    """What a committee needs of the classifier."""
+
+    def members(self) -> list[Any]:
+        """Fitted estimators over row ids, with `classes_` and `predict_proba`."""
 
 
 P = TypeVar("P", bound=Chosen)
@@ -141,6 +150,20 @@ class Learner(Generic[E]):
     def predict_proba(self, ids: ArrayLike) -> NDArray[np.float64]:
         """Probabilities, (n, c), of the documents with these row ids (n,)."""
         return self.active.predict_proba(column(ids))
+
+    def votes(self, ids: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities, (n, e, c), of documents (n,) under each member of a committee (modAL's `Committee`).
+
+        Raises:
+            DiscoverError: the classifier has no members to offer.
+        """
+        if not isinstance(self.classifier, Ensemble):
+            raise DiscoverError(
+                f"a committee needs a learner with members(), and {type(self.classifier).__name__} has none: "
+                "give it one, or choose another strategy"
+            )
+        members = [ActiveLearner(estimator=one, query_strategy=_no_strategy) for one in self.classifier.members()]
+        return Committee(members).vote_proba(column(ids))
 
     def _take_over(self) -> None:
         """Give modAL what the classifier already knows; its constructor would train on it again."""

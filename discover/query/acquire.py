@@ -101,28 +101,29 @@ def draw_sequentially(
     Raises:
         DiscoverError: the utility of a candidate not yet picked is not finite.
     """
-    values = np.asarray(utility_given(np.empty(0, np.int64)), dtype=np.float64)
-    count = min(n, len(values))
-    indices = np.empty(count, np.int64)
-    utilities = np.empty(count)
-    log_propensities = np.zeros(count)
-    left = np.arange(len(values))
-    for step in range(count):
-        if step:
-            values = np.asarray(utility_given(indices[:step]), dtype=np.float64)
-        remaining = _finite(values[left])
-        if temperature == 0:
-            place = int(np.argmax(remaining))
-        else:
-            logits = log_probabilities(remaining, temperature, floor)
-            place = int(np.argmax(logits + rng.gumbel(size=len(remaining))))
-            log_propensities[step] = logits[place]
-        indices[step] = left[place]
-        utilities[step] = remaining[place]
-        left = np.delete(left, place)
     if temperature == 0:
-        floor = 0.0  # nothing was drawn
-    return Picks(indices, utilities, log_propensities, temperature=temperature, floor=floor)
+        return _step_by_step(utility_given, None, n, rng, 0.0, 0.0)
+    logits_of = lambda values: log_probabilities(values, temperature, floor)  # noqa: E731
+    return _step_by_step(utility_given, logits_of, n, rng, temperature, floor)
+
+
+def draw_by_weight(
+    weights_given: Callable[[Indices], ArrayLike], n: int, rng: np.random.Generator, floor: float = 0.0
+) -> Picks:
+    """Draw a batch step by step, each pick in proportion to a weight that is asked for anew after each pick.
+
+    Where all weights are 0 the draw is uniform. Logged with temperature 1.
+
+    Args:
+        weights_given: from the (j,) positions picked so far to (n candidates,) weights, finite and at least 0.
+        n: how many to pick; all of them when there are fewer candidates.
+        rng: the only source of chance.
+        floor: share of the probability that is uniform, in [0, 1].
+
+    Raises:
+        DiscoverError: the weight of a candidate not yet picked is not finite.
+    """
+    return _step_by_step(weights_given, lambda weights: _log_shares(weights, floor), n, rng, 1.0, floor)
 
 
 def rank_scaled(utilities: Floats) -> Floats:
@@ -146,6 +147,42 @@ def log_probabilities(utilities: Floats, temperature: float, floor: float) -> Fl
     if floor <= 0:
         return chosen
     return np.minimum(np.logaddexp(np.log1p(-floor) + chosen, np.log(floor) + flat), 0.0)
+
+
+def _step_by_step(
+    utility_given: Callable[[Indices], ArrayLike],
+    logits_of: Callable[[Floats], Floats] | None,
+    n: int,
+    rng: np.random.Generator,
+    temperature: float,
+    floor: float,
+) -> Picks:
+    """Draw by the log-probabilities that `logits_of` makes of the utilities of what is left; without it, the best."""
+    values = np.asarray(utility_given(np.empty(0, np.int64)), dtype=np.float64)
+    count = min(n, len(values))
+    indices, utilities, log_propensities = np.empty(count, np.int64), np.empty(count), np.zeros(count)
+    left = np.arange(len(values))
+    for step in range(count):
+        if step:
+            values = np.asarray(utility_given(indices[:step]), dtype=np.float64)
+        remaining = _finite(values[left])
+        if logits_of is None:
+            place = int(np.argmax(remaining))
+        else:
+            logits = logits_of(remaining)
+            place = int(np.argmax(logits + rng.gumbel(size=len(remaining))))
+            log_propensities[step] = logits[place]
+        indices[step] = left[place]
+        utilities[step] = remaining[place]
+        left = np.delete(left, place)
+    return Picks(indices, utilities, log_propensities, temperature=temperature, floor=floor)
+
+
+def _log_shares(weights: Floats, floor: float) -> Floats:
+    """(n,) log-probabilities of one draw in proportion to weights, over a uniform floor; all of them finite."""
+    total, flat = weights.sum(), 1 / len(weights)
+    shares = weights / total if total > 0 else np.full(len(weights), flat)
+    return np.log(np.maximum((1 - floor) * shares + floor * flat, 1e-300))
 
 
 def _certain(indices: Indices, values: Floats) -> Picks:

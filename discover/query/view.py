@@ -5,7 +5,7 @@ A view also passes for a fitted classifier over its own rows, so modAL's measure
 ``modAL.uncertainty.classifier_margin(view, view.X)``. Left out on purpose: the database, the network, the texts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -47,6 +47,25 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
+class Votes:
+    """Class probabilities under each member, (n, e, c); passes for a modAL committee over the view's own rows."""
+
+    probabilities: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return self.probabilities.shape[1]
+
+    def __iter__(self) -> Iterator[NDArray[np.float64]]:
+        return iter(self.probabilities.swapaxes(0, 1))
+
+    def vote_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(n, e, c), of all candidates (n, 1)."""
+        if len(X) != len(self.probabilities):
+            raise DiscoverError(f"a committee has voted on {len(self.probabilities)} candidates: give it view.X")
+        return self.probabilities
+
+
+@dataclass(frozen=True, eq=False)
 class View:
     """The candidates of one round, in the order of their public ids. Every array is read-only.
 
@@ -62,6 +81,7 @@ class View:
         make_probabilities: gives (n, c) float64, the model's class probabilities.
         make_labelled_vectors: gives (m, d) float32, of what is labelled.
         make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors.
+        make_votes: gives (n, e, c) float64, class probabilities under each of e members of a committee.
     """
 
     ids: NDArray[np.int64]
@@ -75,6 +95,7 @@ class View:
     make_probabilities: Callable[[], ArrayLike] | None = None
     make_labelled_vectors: Callable[[], ArrayLike] | None = None
     make_labels: Callable[[], ArrayLike] | None = None
+    make_votes: Callable[[], ArrayLike] | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("ids", np.int64), ("generator", np.str_), ("age", np.float64), ("costs", np.float64)):
@@ -105,6 +126,11 @@ class View:
     def labels(self) -> NDArray[np.int64]:
         """(m,) classes of what is labelled."""
         return _made("labels", self.make_labels, np.int64)
+
+    @cached_property
+    def committee(self) -> "Votes":
+        """What the members of a committee think of the candidates."""
+        return Votes(_made("committee", self.make_votes, np.float64))
 
     @cached_property
     def X(self) -> NDArray[np.int64]:

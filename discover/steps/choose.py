@@ -103,6 +103,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         progress=_progress(campaign, arm, round_),
         make_vectors=lambda: campaign.retriever.store.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
+        make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
         make_labels=lambda: np.array([index[row.label] for row in standing], np.int64),
     )

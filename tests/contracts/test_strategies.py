@@ -12,7 +12,7 @@ from modAL.uncertainty import margin_sampling
 from discover.errors import DiscoverError
 from discover.query.acquire import Picks
 from discover.query.strategy import Strategy, as_modal_strategy, load_strategy, names
-from discover.query.view import View
+from tests.views import view_of
 
 STOCK = "modAL.uncertainty:margin_sampling"
 DRAWS = 1000
@@ -45,27 +45,6 @@ def broken(view, n, rng):
 
 number = 7
 '''
-
-
-def view_of(n=12, c=4, d=6, seed=0, m=3, **changes):
-    """A view of n random candidates; nothing of it is special but what a test changes."""
-    rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(n, d)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    probabilities = rng.dirichlet(np.ones(c), n) if n else np.empty((0, c))
-    fields = {
-        "ids": np.sort(rng.permutation(1000)[:n]),
-        "generator": np.full(n, "uniform"),
-        "age": np.zeros(n),
-        "costs": np.ones(n),
-        "temperature": 0.3,
-        "floor": 0.2,
-        "make_vectors": lambda: vectors,
-        "make_probabilities": lambda: probabilities,
-        "make_labelled_vectors": lambda: rng.normal(size=(m, d)) if m else np.empty((0, d)),
-        "make_labels": lambda: np.arange(m) % c,
-    }
-    return View(**(fields | changes))
 
 
 @pytest.fixture
@@ -133,7 +112,7 @@ def test_sound_where_all_documents_are_alike(strategy):
     vector = np.eye(6, dtype=np.float32)[:1]
     view = view_of(
         make_vectors=lambda: np.repeat(vector, 12, axis=0),
-        make_labelled_vectors=lambda: vector,
+        make_labelled_vectors=lambda: np.repeat(vector, 3, axis=0),
         make_probabilities=lambda: np.repeat([[0.1, 0.2, 0.3, 0.4]], 12, axis=0),
     )
     assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
@@ -229,27 +208,6 @@ def test_only_what_is_asked_for_is_made():
     load_strategy("entropy")(view, 3, np.random.default_rng(0))
     load_strategy(STOCK)(view, 3, np.random.default_rng(0))
     assert made == [1]
-
-
-def test_margin_and_entropy_want_what_the_model_cannot_tell():
-    probabilities = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.4, 0.3, 0.3]])
-    view = view_of(3, make_probabilities=lambda: probabilities, temperature=0.0)
-    assert load_strategy("margin")(view, 3, np.random.default_rng(0)).indices.tolist() == [1, 2, 0]
-    assert load_strategy("entropy")(view, 3, np.random.default_rng(0)).indices.tolist() == [2, 1, 0]
-
-
-@pytest.mark.parametrize("m", [0, 1, 150])
-def test_k_center_is_the_greedy_cover(m):
-    view = view_of(60, m=m, temperature=0.0)
-    picks = load_strategy("k_center")(view, 6, np.random.default_rng(0))
-    vectors = view.vectors.astype(np.float64)
-    centers = list(view.labelled_vectors.astype(np.float64))
-    for index, utility in zip(picks.indices, picks.utilities, strict=True):
-        if centers:
-            nearest = np.linalg.norm(vectors[:, None] - np.array(centers)[None], axis=2).min(axis=1)
-            assert utility == pytest.approx(nearest.max(), abs=1e-3)
-            assert nearest[index] == pytest.approx(nearest.max(), abs=1e-3)
-        centers.append(vectors[index])
 
 
 def test_a_stock_strategy_is_what_modal_does():

@@ -1,0 +1,31 @@
+"""Density-weighted margin with a penalty for what a cluster has had already (clDM).
+
+``u = rank(1 - margin) * sqrt(rank(density)) / sqrt(1 + labels in the cluster) / 2^(picks in the cluster)``, clusters by
+k-means over the candidates. One batch then spreads over the regions that the model cannot tell apart, and labels over
+those that have few. O(n^2 d) for the density, O(n k d) for the clusters.
+"""
+
+import numpy as np
+
+from discover.query.acquire import Picks, gumbel_top_k
+from discover.query.geometry import clusters, occupied, places
+from discover.query.strategies.density_margin import crowded_margin
+from discover.query.view import View
+
+
+def clustered_density_margin(
+    view: View, n: int, rng: np.random.Generator, *, weight: float = 0.5, count: int = 50
+) -> Picks:
+    """Pick uncertain documents in crowded places of which little is labelled or picked.
+
+    Args:
+        view: the candidates.
+        n: how many.
+        rng: of the draw.
+        weight: power of the density's rank.
+        count: clusters.
+    """
+    cluster, centres = clusters(view.vectors, count)
+    utilities = crowded_margin(view, weight) / np.sqrt(1 + occupied(view.labelled_vectors, centres))[cluster]
+    # Within a cluster the best is picked first, so the halving is known before the draw.
+    return gumbel_top_k(utilities * 0.5 ** places(cluster, utilities), n, rng, view.temperature, view.floor)

@@ -1,0 +1,31 @@
+"""Density-weighted margin: an answer on what the model cannot tell apart, where many documents are like it.
+
+``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the 20 nearest candidates: information
+density (Settles & Craven 2008) over margins, on ranks, so that neither outweighs the other. O(n^2 d).
+"""
+
+import numpy as np
+from modAL.uncertainty import classifier_margin
+from numpy.typing import NDArray
+
+from discover.query.acquire import Picks, gumbel_top_k, rank_scaled
+from discover.query.geometry import density
+from discover.query.view import View
+
+
+def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: float = 0.5) -> Picks:
+    """Pick uncertain documents in crowded places; the utility is the product of both ranks.
+
+    Args:
+        view: the candidates.
+        n: how many.
+        rng: of the draw.
+        weight: power of the density's rank; 0 is margin.
+    """
+    return gumbel_top_k(crowded_margin(view, weight), n, rng, view.temperature, view.floor)
+
+
+def crowded_margin(view: View, weight: float) -> NDArray[np.float64]:
+    """(n,) the utility, in [0, 1]."""
+    unsure = rank_scaled(1 - classifier_margin(view, view.X))
+    return unsure * rank_scaled(density(view.vectors)) ** weight

@@ -1,0 +1,134 @@
+"""What each query strategy wants; that all of them keep the contract is tested in contracts/."""
+
+import numpy as np
+import pytest
+
+from discover.query.geometry import clusters, density, occupied, places
+from discover.query.strategy import load_strategy
+from tests.views import view_of
+
+RNG = np.random.default_rng
+
+
+def blobs(sizes, d=16, seed=0):
+    """Unit vectors around as many centres, and the centre of each."""
+    rng = RNG(seed)
+    blob = np.repeat(np.arange(len(sizes)), sizes)
+    vectors = np.eye(d)[blob] + 0.1 * rng.normal(size=(len(blob), d))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), blob
+
+
+def test_least_confidence_asks_where_the_best_guess_is_worst():
+    probabilities = np.array([[0.5, 0.5, 0.0], [0.9, 0.1, 0.0], [0.4, 0.3, 0.3]])
+    view = view_of(3, make_probabilities=lambda: probabilities, temperature=0.0)
+    assert load_strategy("least_confidence")(view, 3, RNG(0)).indices.tolist() == [2, 0, 1]
+
+
+def test_clusters_are_found_and_counted():
+    vectors, blob = blobs([30, 20, 10])
+    found, centres = clusters(vectors, 3)
+    assert all(len(np.unique(found[blob == one])) == 1 for one in range(3)) and len(np.unique(found)) == 3
+    labels = occupied(vectors[[0, 1, 35]], centres)
+    assert labels[found[0]] == 2 and labels[found[35]] == 1 and labels.sum() == 3
+    shuffle = RNG(1).permutation(60)
+    again, _ = clusters(vectors[shuffle], 3)
+    assert np.array_equal(again, found[shuffle])
+    assert places(np.array([0, 1, 0, 0, 1]), np.array([5.0, 1, 7, 5, 2])).tolist() == [1, 1, 0, 1, 0]
+
+
+def test_density_is_the_mean_cosine_to_the_nearest_others():
+    vectors, _ = blobs([30, 5])
+    cosines = vectors.astype(np.float64) @ vectors.T
+    np.fill_diagonal(cosines, -np.inf)
+    assert density(vectors, 7) == pytest.approx(np.sort(cosines, axis=1)[:, -7:].mean(axis=1), abs=2e-5)
+    assert density(vectors[:1]).tolist() == [0] and len(density(vectors[:0])) == 0
+
+
+def test_typiclust_takes_the_most_typical_of_each_cluster_without_a_label():
+    vectors, blob = blobs([10, 30, 25, 20])
+    view = view_of(85, d=16, make_vectors=lambda: vectors, make_labelled_vectors=lambda: vectors[[12]], temperature=0.0)
+    picked = load_strategy("typiclust")(view, 3, RNG(0)).indices
+    assert blob[picked].tolist() == [2, 3, 0]  # the largest first; the largest of all has a label
+    typical = density(vectors)
+    assert all(typical[one] == typical[blob == blob[one]].max() for one in picked)
+
+
+def test_density_margin_is_margin_where_the_density_has_no_weight():
+    view = view_of(40, temperature=0.0)
+    flat = load_strategy("density_margin", {"weight": 0.0})(view, 10, RNG(0))
+    assert flat.indices.tolist() == load_strategy("margin")(view, 10, RNG(0)).indices.tolist()
+    vectors, blob = blobs([30, 10])
+    alike = np.full((40, 2), 0.5)
+    crowded = view_of(40, d=16, make_vectors=lambda: vectors, make_probabilities=lambda: alike, temperature=0.0)
+    assert set(blob[load_strategy("density_margin")(crowded, 10, RNG(0)).indices].tolist()) == {0}
+
+
+def test_clustered_density_margin_halves_what_its_cluster_has_had():
+    vectors, _ = blobs([30, 20, 10])
+    view = view_of(60, d=16, make_vectors=lambda: vectors, make_labelled_vectors=lambda: vectors[:5], temperature=0.0)
+    picks = load_strategy("clustered_density_margin", {"count": 3})(view, 12, RNG(0))
+    cluster, centres = clusters(vectors, 3)
+    worth = load_strategy("density_margin")(view, 60, RNG(0))
+    left = np.empty(60)
+    left[worth.indices] = worth.utilities
+    left /= np.sqrt(1 + occupied(vectors[:5], centres))[cluster]
+    for index in picks.indices:  # step by step, as it is defined
+        assert left[index] == left.max()
+        left[cluster == cluster[index]] /= 2
+        left[index] = -1
+
+
+def test_badge_sees_the_gradients_that_it_does_not_write_out():
+    view = view_of(30, c=5, d=8, floor=0.0)
+    picks = load_strategy("badge")(view, 8, RNG(0))
+    residuals = view.probabilities - np.eye(5)[view.probabilities.argmax(axis=1)]
+    gradients = np.einsum("nc,nd->ncd", residuals, view.vectors).reshape(30, -1)
+    for step, index in enumerate(picks.indices):
+        others = gradients[picks.indices[:step]] if step else np.zeros((1, 40))
+        weights = np.square(gradients[:, None] - others).sum(axis=2).min(axis=1)
+        assert picks.utilities[step] == pytest.approx(weights[index], abs=2e-6)
+        left = np.delete(weights, picks.indices[:step])
+        assert picks.log_propensities[step] == pytest.approx(np.log(weights[index] / left.sum()), abs=1e-4)
+
+
+def test_a_committee_asks_where_its_members_disagree():
+    votes = np.array([[[0.9, 0.1], [0.9, 0.1]], [[0.9, 0.1], [0.1, 0.9]], [[0.6, 0.4], [0.4, 0.6]]])
+    view = view_of(3, temperature=0.0, make_votes=lambda: votes)
+    assert load_strategy("committee")(view, 3, RNG(0)).indices.tolist() == [1, 2, 0]
+
+
+def test_rare_class_asks_near_the_rare_class_too():
+    vectors, blob = blobs([190, 10])
+    unsure = 0.5 + 0.4 * RNG(0).random(200)
+    view = view_of(
+        200,
+        d=16,
+        make_vectors=lambda: vectors,
+        make_probabilities=lambda: np.stack([unsure, 1 - unsure], axis=1),
+        make_labelled_vectors=lambda: vectors[[*range(19), 195]],
+        make_labels=lambda: np.array([0] * 19 + [1]),
+        temperature=0.0,
+    )
+    rare, plain = (blob[load_strategy(word)(view, 20, RNG(0)).indices].sum() for word in ("rare_class", "margin"))
+    assert rare > 2 * plain
+
+
+def test_margin_and_entropy_want_what_the_model_cannot_tell():
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.4, 0.3, 0.3]])
+    view = view_of(3, make_probabilities=lambda: probabilities, temperature=0.0)
+    assert load_strategy("margin")(view, 3, RNG(0)).indices.tolist() == [1, 2, 0]
+    assert load_strategy("entropy")(view, 3, RNG(0)).indices.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("m", [0, 1, 150])
+def test_k_center_is_the_greedy_cover(m):
+    view = view_of(60, m=m, temperature=0.0)
+    picks = load_strategy("k_center")(view, 6, RNG(0))
+    vectors = view.vectors.astype(np.float64)
+    centers = list(view.labelled_vectors.astype(np.float64))
+    for index, utility in zip(picks.indices, picks.utilities, strict=True):
+        if centers:
+            nearest = np.linalg.norm(vectors[:, None] - np.array(centers)[None], axis=2).min(axis=1)
+            assert utility == pytest.approx(nearest.max(), abs=1e-3)
+            assert nearest[index] == pytest.approx(nearest.max(), abs=1e-3)
+        centers.append(vectors[index])
