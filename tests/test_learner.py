@@ -1,5 +1,6 @@
 import warnings
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -113,7 +114,7 @@ def test_a_committee_votes_alike_on_what_is_clear_and_repeats_itself(make):
 
 def test_a_learner_without_members_has_no_committee():
     class Alone:
-        taught: dict[int, int] = {}
+        taught = MappingProxyType({})
 
     with pytest.raises(DiscoverError, match="Alone has none"):
         Learner(Alone()).votes(EVEN)
