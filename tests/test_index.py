@@ -1,4 +1,5 @@
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -39,16 +40,18 @@ def test_exact_below_the_threshold(tmp_path):
     assert empty.search(queries, 5)[1].shape == (20, 0)
 
 
-@pytest.mark.parametrize("graph_from", [10_000, 1000])
-def test_what_grew_finds_what_a_rebuilt_one_finds(tmp_path, graph_from):
+@pytest.mark.parametrize("lists_from", [10_000, 1000])
+def test_what_grew_finds_what_a_rebuilt_one_finds(tmp_path, lists_from):
     store = filled(tmp_path, 3000)
-    grown = Index(store, tmp_path / "a", graph_from)
+    grown = Index(store, tmp_path / "a", lists_from)
     extend(store, 2500, seed=1)
-    reopened = Index(store, tmp_path / "a", graph_from)
+    reopened = Index(store, tmp_path / "a", lists_from)
     assert grown.update() == 2500 and grown.update() == 0 and len(grown) == len(reopened) == 5500
+    extend(store, 4000, seed=2)  # past a size at which the centres are learned anew
+    assert grown.update() == reopened.update() == 4000
     queries = store.rows(100, 160)
-    found = [index.search(queries, 10) for index in (grown, reopened, Index(store, tmp_path / "b", graph_from))]
-    found.append(Index(store, tmp_path / "a", graph_from).search(queries, 10))
+    found = [index.search(queries, 10) for index in (grown, reopened, Index(store, tmp_path / "b", lists_from))]
+    found.append(Index(store, tmp_path / "a", lists_from).search(queries, 10))
     for scores, ids in found[1:]:
         assert np.array_equal(ids, found[0][1]) and np.array_equal(scores, found[0][0])
     assert (found[0][1][:, :5, None] == truth(store, queries, 5)[:, None, :]).any(1).mean() > 0.9
@@ -57,8 +60,8 @@ def test_what_grew_finds_what_a_rebuilt_one_finds(tmp_path, graph_from):
 @pytest.mark.parametrize("damage", ["missing", "flip", "manifest", "stale"])
 def test_a_useless_index_is_built_again(tmp_path, damage, caplog):
     store = filled(tmp_path, 3000)
-    index = Index(store, tmp_path, graph_from=1000)
-    file, manifest = index.folder / "files" / "graph.faiss", index.folder / "files" / "manifest.json"
+    index = Index(store, tmp_path, lists_from=1000)
+    file, manifest = index.folder / "files" / "lists.faiss", index.folder / "files" / "manifest.json"
     if damage == "missing":
         file.unlink()
     elif damage == "manifest":
@@ -70,23 +73,23 @@ def test_a_useless_index_is_built_again(tmp_path, damage, caplog):
     else:  # the store was emptied and filled in another order
         (store.folder / "manifest.json").unlink()
         store = filled(tmp_path, 3100, seed=7)
-    again = Index(store, tmp_path, graph_from=1000)
+    again = Index(store, tmp_path, lists_from=1000)
     assert "built again" in caplog.text
     queries = store.rows(0, 20)
     assert (again.search(queries, 5)[1] == truth(store, queries, 5)).mean() > 0.9
     caplog.clear()
-    assert len(Index(store, tmp_path, graph_from=1000)) == len(store) and not caplog.text
+    assert len(Index(store, tmp_path, lists_from=1000)) == len(store) and not caplog.text
 
 
-def test_a_graph_is_built_once_and_saved_when_it_grew(tmp_path, monkeypatch):
+def test_lists_are_learned_once_and_saved_when_they_grew(tmp_path, monkeypatch):
     store = filled(tmp_path, 3000)
-    index = Index(store, tmp_path, graph_from=1000)
+    index = Index(store, tmp_path, lists_from=1000)
     manifest = index.folder / "files" / "manifest.json"
     before = manifest.stat().st_mtime_ns
     queries = store.rows(0, 20)
     with monkeypatch.context() as patch:
-        patch.setattr(Index, "_grow_graph", lambda *_: pytest.fail("built again"))
-        reopened = Index(store, tmp_path, graph_from=1000)
+        patch.setattr(Index, "_learned", lambda *_: pytest.fail("built again"))
+        reopened = Index(store, tmp_path, lists_from=1000)
         assert np.array_equal(reopened.search(queries, 5)[1], index.search(queries, 5)[1])
         extend(store, 1000, seed=1)  # not a whole block yet
         assert reopened.update() == 1000
@@ -96,20 +99,41 @@ def test_a_graph_is_built_once_and_saved_when_it_grew(tmp_path, monkeypatch):
     assert json.loads(manifest.read_text())["count"] == 2 * module.BLOCK
 
 
+def test_a_search_while_another_thread_adds_finds_each_document_once(tmp_path):
+    store = filled(tmp_path, 3000)
+    index, queries = Index(store, tmp_path, lists_from=1000), store.rows(0, 20)
+    first, ended = store.ids[:20].copy(), threading.Event()
+    found = []
+
+    def search() -> None:
+        while not ended.is_set():
+            found.append(index.search(queries, 10)[1])
+
+    searching = threading.Thread(target=search)
+    searching.start()
+    for seed in range(1, 7):
+        extend(store, 2500, seed)
+        index.update()
+    ended.set()
+    searching.join()
+    assert len(found) > 6 and all((ids[:, 0] == first).all() for ids in found)
+    assert all(len(np.unique(row)) == 10 for ids in found for row in ids)
+
+
 def test_what_is_searched_exactly_is_not_saved(tmp_path):
     assert not (Index(filled(tmp_path, 300), tmp_path).folder / "files").exists()
 
 
-def test_without_room_for_the_graph_it_is_not_saved(tmp_path, caplog):
+def test_without_room_for_the_lists_they_are_not_saved(tmp_path, caplog):
     store = filled(tmp_path, 3000)
     with room_for(100_000):
-        index = Index(store, tmp_path, graph_from=1000)
+        index = Index(store, tmp_path, lists_from=1000)
     assert "could not be saved" in caplog.text and index.search(store.rows(0, 1), 1)[1][0, 0] == store.ids[0]
     caplog.clear()
-    assert len(Index(store, tmp_path, graph_from=1000)) == 3000 and not caplog.text
+    assert len(Index(store, tmp_path, lists_from=1000)) == 3000 and not caplog.text
 
 
-def test_graph_recall_on_real_vectors(tmp_path, monkeypatch):
+def test_recall_on_real_vectors(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 512)
     encoder = Encoder(EncoderConfig(max_tokens=32))
     texts = list(dict.fromkeys(some_texts(900, seed=5, longest=16)))[: module.BLOCK + 100]
@@ -117,7 +141,7 @@ def test_graph_recall_on_real_vectors(tmp_path, monkeypatch):
     store = VectorStore(tmp_path, encoder.version, encoder.dimension)
     store.append(np.arange(len(texts)), np.arange(len(texts)), vectors)
     queries = vectors[:300]
-    graph, flat = Index(store, tmp_path / "graph", graph_from=1), Index(store, tmp_path / "flat")
-    assert graph._graph.ntotal == module.BLOCK and flat._graph.ntotal == 0
+    lists, flat = Index(store, tmp_path / "lists", lists_from=1), Index(store, tmp_path / "flat")
+    assert lists._lists.ntotal == module.BLOCK and flat._lists is None and lists.recall >= module.RECALL
     exact = flat.search(queries, 10)[1]
-    assert (graph.search(queries, 10)[1][:, :, None] == exact[:, None, :]).any(1).mean() >= 0.95
+    assert (lists.search(queries, 10)[1][:, :, None] == exact[:, None, :]).any(1).mean() >= 0.95

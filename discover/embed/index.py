@@ -1,16 +1,21 @@
-"""The FAISS index over a vector store: exact while the pool is small, a navigable graph (HNSW) above that.
+"""The FAISS index over a vector store: exact while the pool is small, inverted lists (IVF) above that.
 
-Whole blocks of 2,048 vectors go into the graph once the store is large, the rest is searched exactly. A node's level
-comes from its position and a block is inserted by one thread, so a graph that grew is the same as one built at once:
-what is found never depends on when the index was saved, lost or rebuilt.
+Whole blocks of 2,048 vectors go into the lists once the store is large, the rest is searched exactly. The centres of
+the lists are learned from the first vectors when the store passes LISTS_FROM, and anew each time it is four times as
+large; then, too, as many lists are looked through as it takes to find RECALL of the ten nearest, which is measured
+against an exact search. All this happens at fixed sizes: what is found never depends on when the index was saved, lost
+or rebuilt.
 
-Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small world
-graphs", 2016, https://arxiv.org/abs/1603.09320. Left out: deletion, filtering inside the search.
+Jegou, Douze & Schmid, "Product quantization for nearest neighbor search", 2011, section IV. The vectors in the lists
+are float16, as in the store. Navigable graphs (HNSW) took twelve times as long to grow and twice the memory
+(runs/LOG.md).
+Left out: deletion, filtering inside the search.
 """
 
 import hashlib
 import json
 import logging
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,38 +30,40 @@ from discover.embed.vectors import VectorStore
 from discover.progress import progress
 from discover.run import publish
 
-GRAPH, MANIFEST = "graph.faiss", "manifest.json"
-GRAPH_FROM = 50_000
+LISTS, MANIFEST = "lists.faiss", "manifest.json"
+LISTS_FROM = 50_000
+GROWTH = 4  # of the store, after which the centres are learned anew
 BLOCK = 2048
-LINKS = 32
-BUILD_BREADTH = 80
-SEARCH_BREADTH = 128
-SAVE_FROM = 1.1  # times what is saved: a graph is written whole, and what is missing is soon built again
+CENTRES = 512  # at first; twice as many at each fourfold size
+TRAINED_ON, ITERATIONS = 40, 8  # vectors a centre
+RECALL, AT, QUERIES = 0.97, 10, 100
+SAVE_FROM = 1.1  # times what is saved: the lists are written whole, and what is missing is soon added again
 _log = logging.getLogger(__name__)
 
 
 class Index:
-    """Inner-product search over all vectors of a store.
+    """Inner-product search over all vectors of a store; threads may search while one adds.
 
     Args:
         store: the vectors; the index is a cache of it.
-        folder: where the graph is kept; the rest is read from the store.
-        graph_from: store size from which whole blocks are searched through a graph.
+        folder: where the lists are kept; the rest is read from the store.
+        lists_from: store size, rounded up to blocks, from which whole blocks are searched through lists.
 
     Attributes:
         store: the vectors.
+        recall: share of the ten nearest that the lists found when it was last measured; 1 while there are none.
     """
 
-    def __init__(self, store: VectorStore, folder: Path | str, graph_from: int = GRAPH_FROM):
+    def __init__(self, store: VectorStore, folder: Path | str, lists_from: int = LISTS_FROM):
         self.store = store
         self.folder = Path(folder) / "index"
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._graph_from = graph_from
-        self._flat: Any = None
-        self._count = 0
-        self._graph = self._load()
-        self._mapped = self._graph is not None
-        self._saved = self._graph.ntotal if self._mapped else 0
+        self._first_level = -(-lists_from // BLOCK) * BLOCK
+        self._lock = threading.Lock()
+        self._flat: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(store.dimension))
+        self._lists: Any = None
+        self._count, self._level, self._saved, self._mapped, self.recall = 0, 0, 0, False, 1.0
+        self._load()
         self.update()
 
     def __len__(self) -> int:
@@ -70,14 +77,14 @@ class Index:
             k: how many; fewer come back when the index holds fewer.
 
         Returns:
-            Scores and row ids, (q, k) each, the best first; where the graph found too few, the id is -1.
+            Scores and row ids, (q, k) each, the best first; where the lists found too few, the id is -1.
         """
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        k = min(k, self._count)
-        if k == 0 or not len(queries):
-            return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-        with _one_thread():
-            parts = [part.search(queries, min(k, part.ntotal)) for part in (self._graph, self._flat) if part.ntotal]
+        with self._lock, _one_thread():
+            k = min(k, self._count)
+            if k == 0 or not len(queries):
+                return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+            parts = [one.search(queries, min(k, one.ntotal)) for one in (self._lists, self._flat) if one and one.ntotal]
         scores = np.concatenate([found[0] for found in parts], axis=1)
         ids = np.concatenate([found[1] for found in parts], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -85,76 +92,130 @@ class Index:
 
     def update(self) -> int:
         """Add what the store has and the index lacks; returns how many that were. What grew by a tenth is saved."""
-        total = len(self.store)
-        added = total - self._count
-        if not added and self._flat is not None:
-            return 0
-        inside = total // BLOCK * BLOCK if total >= self._graph_from else 0
-        if self._graph is None:
-            self._graph = _new_graph(self.store.dimension)
-        grows = inside > self._graph.ntotal
-        with _one_thread():
-            if grows:
-                self._grow_graph(inside)
-            if grows or self._flat is None:
-                self._flat = faiss.IndexIDMap2(faiss.IndexFlatIP(self.store.dimension))
-            for start in range(self._graph.ntotal + self._flat.ntotal, total, BLOCK):
-                stop = min(start + BLOCK, total)
-                self._flat.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
-        self._count = total
-        if self._graph.ntotal > SAVE_FROM * self._saved:
+        added = len(self.store) - self._count
+        self._grow(len(self.store) // BLOCK * BLOCK)
+        inside = self._lists.ntotal if self._lists else 0
+        for start in range(inside + self._flat.ntotal, len(self.store), BLOCK):
+            self._add(self._flat, start, min(start + BLOCK, len(self.store)))
+        self._count = len(self.store)
+        if inside > SAVE_FROM * self._saved:
             self._save()
         return added
 
+    def _grow(self, until: int) -> None:
+        """Bring the lists to this many vectors, if that is enough for them."""
+        level = self._first_level
+        while level * GROWTH <= until:
+            level *= GROWTH
+        lists, begin = self._lists, self._lists.ntotal if self._lists else 0
+        if until < level or (level == self._level and until == begin):
+            return
+        if level != self._level:
+            lists, begin = self._learned(level), 0
+        elif self._mapped:  # what is mapped is read-only
+            lists = self._read(mapped=False)
+        starts = range(begin, until, BLOCK)
+        for start in progress(starts, len(starts), f"index {until - begin} vectors"):
+            self._add(lists, start, start + BLOCK)
+            if begin == 0 and start + BLOCK == level:
+                self._measure(lists, level)
+        with self._lock:
+            self._lists, self._level, self._mapped = lists, level, False
+            self._flat.reset()
+
+    def _add(self, part: Any, start: int, stop: int) -> None:
+        with self._lock, _one_thread():
+            part.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
+            if part is self._lists:
+                self._flat.reset()  # what it held is in this block
+
+    def _learned(self, level: int) -> Any:
+        """Empty lists, their centres learned from the first vectors."""
+        centres = CENTRES * round(np.sqrt(level / self._first_level))
+        centres = min(centres, level // TRAINED_ON)
+        lists = faiss.IndexIVFScalarQuantizer(
+            faiss.IndexFlatIP(self.store.dimension),
+            self.store.dimension,
+            centres,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+        )
+        lists.cp.niter, lists.cp.spherical = ITERATIONS, True
+        step = max(1, level // (centres * TRAINED_ON))
+        sample = np.concatenate(
+            [self.store.rows(start, min(start + BLOCK, level))[::step] for start in range(0, level, BLOCK)]
+        )
+        _log.info("learning %d centres from %d vectors", centres, len(sample))
+        with _one_thread():
+            lists.train(sample)
+        return lists
+
+    def _measure(self, lists: Any, level: int) -> None:
+        """Look through so many lists that of the ten nearest RECALL are found."""
+        queries = np.concatenate(
+            [self.store.rows(at, at + 1) for at in np.linspace(0, level - 1, QUERIES).astype(int).tolist()]
+        )
+        with _one_thread():
+            exact = np.asarray(self.store.ids)[_exact(self.store, level, queries)]
+            lists.nprobe = 2
+            while True:
+                found = lists.search(queries, AT)[1]
+                self.recall = float((found[:, :, None] == exact[:, None, :]).any(axis=1).mean())
+                if self.recall >= RECALL or lists.nprobe >= lists.nlist:
+                    break
+                lists.nprobe = min(2 * lists.nprobe, lists.nlist)
+        _log.info("%d of %d lists find %.3f of the ten nearest", lists.nprobe, lists.nlist, self.recall)
+
     def _save(self) -> None:
-        """Publish the graph; where that fails, the next opening builds it again."""
-        self._saved = self._graph.ntotal
+        """Publish the lists; where that fails, the next opening builds them again."""
+        self._saved = self._lists.ntotal
         try:
             with publish(self.folder / "files") as scratch:
                 scratch.mkdir()
-                faiss.write_index(self._graph, str(scratch / GRAPH))
+                faiss.write_index(self._lists, str(scratch / LISTS))
                 manifest = {
-                    "count": self._graph.ntotal,
-                    "ids": zlib.crc32(self.store.ids[: self._graph.ntotal].tobytes()),
-                    "sha256": _checksum(scratch / GRAPH),
+                    "count": self._lists.ntotal,
+                    "level": self._level,
+                    "recall": self.recall,
+                    "ids": zlib.crc32(self.store.ids[: self._lists.ntotal].tobytes()),
+                    "sha256": _checksum(scratch / LISTS),
                 }
                 (scratch / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         except (OSError, RuntimeError) as error:
             _log.warning("the index in %s could not be saved: %s", self.folder, error)
 
-    def _grow_graph(self, until: int) -> None:
-        if self._mapped:  # a mapped graph is read-only
-            self._graph, self._mapped = self._read(mapped=False), False
-        starts = range(self._graph.ntotal, until, BLOCK)
-        for start in progress(starts, len(starts), f"index {until - self._graph.ntotal} vectors"):
-            stop = start + BLOCK
-            graph: Any = faiss.downcast_index(self._graph.index)
-            levels = np.concatenate([faiss.vector_to_array(graph.hnsw.levels), _levels(start, stop)])
-            faiss.copy_array_to_vector(levels.astype(np.int32), graph.hnsw.levels)
-            self._graph.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
-
-    def _load(self) -> Any:
-        """The graph as it was saved, None where there is none that fits the store."""
+    def _load(self) -> None:
+        """Take the lists as they were saved, where that fits the store."""
         files = self.folder / "files"
         if not (files / MANIFEST).is_file():
-            return None
+            return
         try:
             manifest = json.loads((files / MANIFEST).read_text(encoding="utf-8"))
-            count = int(manifest["count"])
-            if _checksum(files / GRAPH) != manifest["sha256"]:
+            count, level, recall = int(manifest["count"]), int(manifest["level"]), float(manifest["recall"])
+            if _checksum(files / LISTS) != manifest["sha256"]:
                 raise ValueError("damaged")
             if count > len(self.store) or manifest["ids"] != zlib.crc32(self.store.ids[:count].tobytes()):
                 raise ValueError("stale")
-            return self._read(mapped=True)
+            self._lists = self._read(mapped=True)
+            self._level, self.recall, self._saved, self._mapped = level, recall, count, True
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             _log.warning("the index in %s is built again: %s", self.folder, error)
-            return None
 
     def _read(self, mapped: bool) -> Any:
-        path = str(self.folder / "files" / GRAPH)
-        if mapped and hasattr(faiss, "IO_FLAG_MMAP_IFC"):
-            return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
-        return faiss.read_index(path)
+        return faiss.read_index(str(self.folder / "files" / LISTS), faiss.IO_FLAG_MMAP if mapped else 0)
+
+
+def _exact(store: VectorStore, until: int, queries: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(q, AT) positions of the nearest among the first vectors, without holding them."""
+    scores, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    for start in range(0, until, BLOCK):
+        found = queries @ store.rows(start, min(start + BLOCK, until)).T
+        scores = np.concatenate([scores, found], axis=1)
+        here = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
+        positions = np.concatenate([positions, here], axis=1)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :AT]
+        scores, positions = np.take_along_axis(scores, best, 1), np.take_along_axis(positions, best, 1)
+    return positions
 
 
 def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -163,20 +224,6 @@ def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], 
     with _one_thread():
         flat.add(vectors)
         return flat.search(vectors, k)
-
-
-def _new_graph(dimension: int) -> Any:
-    graph = faiss.IndexHNSWFlat(dimension, LINKS, faiss.METRIC_INNER_PRODUCT)
-    graph.hnsw.efConstruction = BUILD_BREADTH
-    graph.hnsw.efSearch = SEARCH_BREADTH
-    return faiss.IndexIDMap2(graph)
-
-
-def _levels(start: int, stop: int) -> NDArray[np.int32]:
-    """Levels of the nodes at these positions, as FAISS counts them (1 is the ground), from the position alone."""
-    draws = [int.from_bytes(hashlib.blake2b(b"%d" % at, digest_size=8).digest(), "big") for at in range(start, stop)]
-    uniform = (np.array(draws, dtype=np.float64) + 1) / 2.0**64
-    return (1 + np.floor(-np.log(uniform) / np.log(LINKS))).astype(np.int32)
 
 
 def _checksum(path: Path) -> str:
