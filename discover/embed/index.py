@@ -213,7 +213,7 @@ def _exact(store: VectorStore, until: int, queries: NDArray[np.float32]) -> NDAr
         scores = np.concatenate([scores, found], axis=1)
         here = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
         positions = np.concatenate([positions, here], axis=1)
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :AT]
+        best = np.argpartition(-scores, AT - 1, axis=1)[:, :AT]
         scores, positions = np.take_along_axis(scores, best, 1), np.take_along_axis(positions, best, 1)
     return positions
 
@@ -224,6 +224,21 @@ def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], 
     with _one_thread():
         flat.add(vectors)
         return flat.search(vectors, k)
+
+
+def clusters(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Spherical k-means over unit vectors (n, d): the cluster of each, (n,), and the centres, (count, d)."""
+    found = faiss.Kmeans(
+        vectors.shape[1],
+        count,
+        niter=ITERATIONS,
+        spherical=True,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(vectors),
+    )
+    with _one_thread():
+        found.train(vectors)
+        return found.index.search(vectors, 1)[1][:, 0], found.centroids
 
 
 def _checksum(path: Path) -> str:

@@ -7,12 +7,10 @@ give, so that shuffled candidates are clustered alike.
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from sklearn.cluster import KMeans
 
-from discover.embed.index import nearest
+from discover.embed import index
 
 NEIGHBOURS = 20  # as in TypiClust
-ITERATIONS = 10
 
 Vectors = NDArray[np.float32]
 
@@ -21,26 +19,23 @@ def density(vectors: Vectors, neighbours: int = NEIGHBOURS) -> NDArray[np.float6
     """(n,) mean cosine of each of (n, d) unit vectors to its nearest others; O(n^2 d)."""
     if len(vectors) < 2:
         return np.zeros(len(vectors))
-    scores, _ = nearest(vectors, min(neighbours + 1, len(vectors)))
+    scores, _ = index.nearest(vectors, min(neighbours + 1, len(vectors)))
     return scores[:, 1:].mean(axis=1, dtype=np.float64).round(5)  # what is left is noise of float32
 
 
 def clusters(vectors: Vectors, count: int) -> tuple[NDArray[np.int64], Vectors]:
-    """k-means: the cluster of each of (n, d) vectors, (n,), and the centres, (k, d), k at most ``count``."""
+    """k-means: the cluster of each of (n, d) unit vectors, (n,), and the centres, (k, d), k at most ``count``."""
     order = np.lexsort(vectors.T[:3])
-    count = min(count, len(np.unique(vectors.round(5), axis=0)))
-    found = KMeans(count, init="k-means++", n_init=1, max_iter=ITERATIONS, random_state=0).fit(vectors[order])
+    different = len(np.unique(vectors.round(5), axis=0))
+    found, centres = index.clusters(np.ascontiguousarray(vectors[order]), min(count, different))
     assigned = np.empty(len(vectors), np.int64)
-    assigned[order] = found.labels_
-    return assigned, found.cluster_centers_
+    assigned[order] = found
+    return assigned, centres
 
 
 def occupied(labelled: Vectors, centres: Vectors) -> NDArray[np.int64]:
-    """(k,) how many of (m, d) labelled vectors lie nearest to each of (k, d) centres."""
-    if not len(labelled):
-        return np.zeros(len(centres), np.int64)
-    closest = (labelled @ centres.T - np.square(centres).sum(axis=1) / 2).argmax(axis=1)
-    return np.bincount(closest, minlength=len(centres))
+    """(k,) how many of (m, d) labelled unit vectors lie nearest to each of (k, d) centres."""
+    return np.bincount((labelled @ centres.T).argmax(axis=1), minlength=len(centres))
 
 
 def places(cluster: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+LATENT, DIMENSION = 32, 384
+
 
 def labelled(name: str, split: str, names: list[str] | None = None) -> tuple[list[str], NDArray[np.int64], list[str]]:
     """Texts (n), class indices (n,) and the names of the classes.
@@ -23,3 +25,19 @@ def labelled(name: str, split: str, names: list[str] | None = None) -> tuple[lis
     classes = names or sorted({row["label"] for row in rows})
     rows = [row for row in rows if row["label"] in classes]
     return [row["text"] for row in rows], np.array([classes.index(row["label"]) for row in rows]), classes
+
+
+def made_up(start: int, count: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Unit vectors, (count, 384), and their classes: documents of a made-up pool, from one on.
+
+    Random ones of 32 dimensions around a centre a class, turned into 384 with a little noise: a text encoder's vectors
+    lie near a thin sheet.
+    """
+    rng = np.random.default_rng([start, count])
+    sheet = np.random.default_rng(0).normal(size=(LATENT, DIMENSION)).astype(np.float32)
+    centres = np.random.default_rng(1).normal(size=(classes, LATENT)).astype(np.float32)
+    found = rng.integers(classes, size=count)
+    vectors = (centres[found] + rng.standard_normal((count, LATENT), np.float32)) @ sheet
+    vectors += rng.standard_normal((count, DIMENSION), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors, found

@@ -2,8 +2,7 @@
 
 The real loop on a made-up pool that grows by some documents a round: their random vectors lie in the store already, so
 that nothing is embedded.
-The head alone is trained, the quickest method, since training would hide growth elsewhere. Vectors are random ones of
-32 dimensions turned into 384, as a text encoder's lie near a thin sheet.
+The head alone is trained, the quickest method, since training would hide growth elsewhere.
 """
 
 import hashlib
@@ -21,10 +20,11 @@ from discover.embed.vectors import key_of
 from discover.loop import run_rounds
 from discover.start import start_run
 from discover.tables import document
+from tests.benchmarks._data import made_up
 
-SIZES = (2_000, 20_000, 100_000)
+SIZES = (10_000, 100_000, 1_000_000)
 ROUNDS, BATCH, NEW, CLASSES = 10, 50, 200, 24
-LATENT, DIMENSION, CHUNK = 32, 384, 4_096
+CHUNK = 4_096
 GOAL = 1.3
 
 
@@ -85,12 +85,9 @@ def _seconds(campaign: Campaign) -> list[float]:
 def _add(campaign: Campaign, count: int) -> None:
     """Documents in the pool, and their vectors in the store."""
     known = len(campaign.retriever.store)
-    rng = np.random.default_rng([known, count])
-    sheet = np.random.default_rng(0).normal(size=(LATENT, DIMENSION)).astype(np.float32)
-    centres = np.random.default_rng(1).normal(size=(CLASSES, LATENT)).astype(np.float32)
     for start in range(known, known + count, CHUNK):
         numbers = range(start + 1, min(start + CHUNK, known + count) + 1)
-        classes = rng.integers(CLASSES, size=len(numbers))
+        vectors, classes = made_up(start, len(numbers), CLASSES)
         public_ids = [hashlib.sha256(b"%d" % number).hexdigest()[:32] for number in numbers]
         rows = [
             {"id": i, "public_id": p, "text": f"Document {i}.", "label": f"class {c}", "state": "pool", "found": 0.0}
@@ -98,7 +95,5 @@ def _add(campaign: Campaign, count: int) -> None:
         ]
         with campaign.database.write() as connection:
             connection.execute(document.insert(), rows)
-        vectors = (centres[classes] + rng.normal(size=(len(numbers), LATENT)).astype(np.float32)) @ sheet
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         keys = np.array([key_of(public_id) for public_id in public_ids], np.uint64)
         campaign.retriever.store.append(np.array(numbers), keys, vectors)
