@@ -51,6 +51,10 @@ class LoopConfig(Strict):
 
     rounds: int | None = Field(None, ge=0, description="none: until the budget is spent")
     arms: list[str] = Field([], description="strategies compared on one pool; empty: query.strategy alone")
+    stop: str = Field(
+        "", description="a file in query/stopping, or path/file.py:name; empty: by rounds and budget alone"
+    )
+    stop_options: dict[str, Any] = Field({}, description="the rule's keyword-only parameters")
     test: int = Field(0, ge=0, description="documents held out and answered by a simulated oracle, outside the budget")
 
 

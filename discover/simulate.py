@@ -132,9 +132,8 @@ def play(
         learner.teach(asked[-1], answers[asked[-1]])
         taught = time.perf_counter() - started
         spent = sum(map(len, asked))
-        past.append(
-            PastRound(len(past), cross_validated=learner.classifier.cross_validated, changed=learner.classifier.changed)
-        )
+        known = {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
+        past.append(PastRound(len(past), **known))
         yield Round(asked[-1], spent, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
         if spent >= budget:
             return

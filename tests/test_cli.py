@@ -189,6 +189,23 @@ def test_a_model_that_is_gone_is_learned_anew_though_the_run_is_over(finished: P
     assert after and after <= before
 
 
+def test_a_rule_ends_the_loop_and_says_why(finished: Path, tmp_path: Path) -> None:
+    rounds = len((finished / "run" / "metrics.jsonl").read_text().splitlines())
+    for stop, options, said in (
+        ("stabilising", "{changed: 1.0, rounds: 1}", "predictions have settled"),
+        ("", "{}", ""),
+    ):
+        run_folder = tmp_path / f"run{stop}"
+        shutil.copytree(finished / "run", run_folder)
+        rule = ["--set", f"loop.stop='{stop}'", "--set", f"loop.stop_options={options}"]
+        done = run("run", finished / "kills.yaml", "--run", run_folder, "--rounds", 1, *rule)
+        assert done.returncode == 0 and said in done.stdout, done.stderr
+        more = len((run_folder / "metrics.jsonl").read_text().splitlines()) - rounds
+        assert (more == 0) == bool(stop)
+    wrong = ["--set", "loop.stop=platau"]
+    assert_one_line(run("run", finished / "kills.yaml", "--run", tmp_path / "run", *wrong), "did you mean 'plateau'")
+
+
 def test_a_lost_database_is_told_and_not_made_anew(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
     (tmp_path / "run" / "discover.db").unlink()

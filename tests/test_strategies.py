@@ -5,6 +5,7 @@ import pytest
 
 from discover.query.geometry import clusters, density, occupied, places
 from discover.query.strategy import load_strategy
+from discover.query.view import PastRound, Progress
 from tests.views import view_of
 
 RNG = np.random.default_rng
@@ -111,6 +112,26 @@ def test_rare_class_asks_near_the_rare_class_too():
     )
     rare, plain = (blob[load_strategy(word)(view, 20, RNG(0)).indices].sum() for word in ("rare_class", "margin"))
     assert rare > 2 * plain
+
+
+def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_known():
+    def picked(word, **changes):
+        return load_strategy(word)(view_of(40, c=3, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()
+
+    labels = np.array([0, 1] * 10)
+    known = {"m": 20, "make_labels": lambda: labels}
+    assert picked("auto", m=2) == picked("typiclust", m=2)  # fewer labels than classes
+    alike = {"m": 20, "make_labels": lambda: 0 * labels}
+    assert picked("auto", **alike) == picked("typiclust", **alike)
+    assert picked("auto", **known) == picked("clustered_density_margin", **known)
+    for rounds, word in (
+        ([PastRound(0, cross_validated=0.9)], "clustered_density_margin"),
+        ([PastRound(0, cross_validated=0.4)], "random"),
+        ([PastRound(0, score=0.8, low=0.7, high=0.9, cross_validated=0.4)], "clustered_density_margin"),
+        ([PastRound(0, cross_validated=0.4), PastRound(1)], "random"),
+    ):
+        known["progress"] = Progress(20, 100, tuple(rounds))
+        assert picked("auto", **known) == picked(word, **known)
 
 
 def test_margin_and_entropy_want_what_the_model_cannot_tell():

@@ -74,6 +74,7 @@ class TextEstimator:
         self.looks_at = 0
         self.cross_validated: float | None = None
         self.changed: float | None = None
+        self.unsure: float | None = None
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextEstimator":
         """Learn (m,) class indices of (m, 1) row ids, in the order of public ids; a lone class needs no learning."""

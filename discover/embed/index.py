@@ -238,7 +238,7 @@ def clusters(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64
     )
     with _one_thread():
         found.train(vectors)
-        return found.index.search(vectors, 1)[1][:, 0], found.centroids
+        return found.index.search(vectors, 1)[1][:, 0], np.asarray(found.centroids)
 
 
 def _checksum(path: Path) -> str:

@@ -47,11 +47,13 @@ class TextClassifier:
         temperature: divides the logits; 1 until it is calibrated.
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
         changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
+        unsure: share of them that it expects to be wrong about, by its own probabilities; None where there are none.
     """
 
     taught: dict[int, int]
     temperature: float
     changed: float | None
+    unsure: float | None
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the classes predicted
@@ -206,7 +208,7 @@ class TextClassifier:
         self.temperature = temperature
 
     def _forget(self) -> None:
-        self.taught, self.temperature, self.changed, self._heads = {}, 1.0, None, Heads()
+        self.taught, self.temperature, self.changed, self.unsure, self._heads = {}, 1.0, None, None, Heads()
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), np.empty(0, np.int64))
         self._whole, self._network, self._frozen = 0, None, None
@@ -258,7 +260,9 @@ class TextClassifier:
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
         answered, unanswered = (self._vectors_of(rows.tolist()) for rows in (np.array(ids)[some], around))
         self._heads.spread(answered, classes[some], unanswered, self.prior, self._penalty)
-        predicted = self._heads.combined(self._heads.each(unanswered)).argmax(1)
+        logits = self._heads.combined(self._heads.each(unanswered))
+        self.unsure = float(1 - softmax(logits / self.temperature).max(1).mean()) if len(logits) else None
+        predicted = logits.argmax(1)
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
         self.changed = float((predicted[now] != self._seen[1][before]).mean()) if len(now) else None
         self._seen = (around, predicted)

@@ -38,11 +38,13 @@ class Estimator(Protocol):
         unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
         looks_at: how many of these it wants.
         changed: share of predictions for `unlabelled` that the last `fit` changed; None where that is not known.
+        unsure: share of errors that it expects of its predictions for them; None likewise.
     """
 
     taught: dict[int, int]
     unlabelled: NDArray[np.int64]
     changed: float | None
+    unsure: float | None
 
     @property
     def cross_validated(self) -> float | None:

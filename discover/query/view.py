@@ -27,6 +27,7 @@ class PastRound:
         high: upper end of it.
         cross_validated: accuracy cross-validated over the answers; None where it was not computed.
         changed: share of predictions that differ from the round before, in [0, 1]; None where it was not computed.
+        unsure: share of errors that the model expects of itself, in [0, 1]; None where it was not computed.
     """
 
     round: int
@@ -35,6 +36,7 @@ class PastRound:
     high: float | None = None
     cross_validated: float | None = None
     changed: float | None = None
+    unsure: float | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         costs=np.ones(len(drawn)),
         temperature=settings.temperature,
         floor=settings.floor,
-        progress=_progress(campaign, arm, round_),
+        progress=progress_of(campaign, arm, round_),
         make_vectors=lambda: campaign.retriever.store.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
         make_votes=lambda: learner.votes(drawn.ids),
@@ -115,8 +115,9 @@ def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.
     return round_ - np.searchsorted(lasts, ids).astype(np.float64)
 
 
-def _progress(campaign: Campaign, arm: str, round_: int) -> Progress:
-    taught = campaign.outputs(arm, "teach", "cross_validated", "changed")
+def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
+    """Where an arm stands before a round."""
+    taught = campaign.outputs(arm, "teach", "cross_validated", "changed", "unsure")
     decided = campaign.outputs(arm, "evaluate", "decide")
     rounds = tuple(
         PastRound(number, found["accuracy"], found["low"], found["high"], *learned)

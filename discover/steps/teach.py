@@ -60,7 +60,7 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
-    output |= {"cross_validated": learner.classifier.cross_validated, "changed": learner.classifier.changed}
+    output |= {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 

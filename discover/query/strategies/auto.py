@@ -1,0 +1,33 @@
+"""The default, safe to leave on: coverage while labels are few, then uncertainty with diversity.
+
+While there are fewer labels than classes, or labels of one class only, what the model is unsure of says nothing:
+`typiclust`, which needs no model. From then on `clustered_density_margin`. Where the evidence says that the model knows
+no more than the commonest class (the accuracy of its last cross-validation, and the audit answers that are kept for
+decisions), its uncertainty is noise, and `random` asks. Cost: that of the strategy in charge.
+"""
+
+import numpy as np
+
+from discover.query.acquire import Picks
+from discover.query.strategies.clustered_density_margin import clustered_density_margin
+from discover.query.strategies.random import random
+from discover.query.strategies.typiclust import typiclust
+from discover.query.view import View
+
+
+def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
+    """Pick by the strategy that the evidence calls for; utilities are its own."""
+    counts = np.bincount(view.labels)
+    classes = view.probabilities.shape[1]
+    if len(view.labels) < classes or np.count_nonzero(counts) < 2:
+        return typiclust(view, n, rng)
+    if _knows_nothing(view, counts.max() / counts.sum()):
+        return random(view, n, rng)
+    return clustered_density_margin(view, n, rng)
+
+
+def _knows_nothing(view: View, commonest: float) -> bool:
+    """Whether the newest scores say that the model is no better than always naming the commonest class."""
+    validated = [one.cross_validated for one in view.progress.rounds if one.cross_validated is not None]
+    audited = [one.low for one in view.progress.rounds if one.low is not None]
+    return bool(validated) and validated[-1] <= commonest and (not audited or audited[-1] <= commonest)
