@@ -69,7 +69,7 @@ def test_clustered_density_margin_halves_what_its_cluster_has_had():
     view = view_of(60, d=16, make_vectors=lambda: vectors, make_labelled_vectors=lambda: vectors[:5], temperature=0.0)
     picks = load_strategy("clustered_density_margin", {"count": 3})(view, 12, RNG(0))
     cluster, centres = clusters(vectors, 3)
-    worth = load_strategy("density_margin")(view, 60, RNG(0))
+    worth = load_strategy("density_margin", {"weight": 0.25})(view, 60, RNG(0))
     left = np.empty(60)
     left[worth.indices] = worth.utilities
     left /= np.sqrt(1 + occupied(vectors[:5], centres))[cluster]

@@ -1,6 +1,6 @@
 """Density-weighted margin with a penalty for what a cluster has had already (clDM).
 
-``u = rank(1 - margin) * sqrt(rank(density)) / sqrt(1 + labels in the cluster) / 2^(picks in the cluster)``, clusters by
+``u = rank(1 - margin) * rank(density)^w / sqrt(1 + labels in the cluster) / 2^(picks in the cluster)``, clusters by
 k-means over the candidates. One batch then spreads over the regions that the model cannot tell apart, and labels over
 those that have few. O(n^2 d) for the density, O(n k d) for the clusters.
 """
@@ -14,7 +14,7 @@ from discover.query.view import View
 
 
 def clustered_density_margin(
-    view: View, n: int, rng: np.random.Generator, *, weight: float = 0.5, count: int = 50
+    view: View, n: int, rng: np.random.Generator, *, weight: float = 0.25, count: int = 50
 ) -> Picks:
     """Pick uncertain documents in crowded places of which little is labelled or picked.
 
@@ -22,7 +22,7 @@ def clustered_density_margin(
         view: the candidates.
         n: how many.
         rng: of the draw.
-        weight: power of the density's rank.
+        weight: power of the density's rank, w; with 0.5 it falls behind margin where much is labelled (runs/LOG.md).
         count: clusters.
     """
     cluster, centres = clusters(view.vectors, count)
