@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from pydantic import Field, model_validator
 from discover.embed.index import Index
 from discover.embed.vectors import Encodes, VectorStore, embed_new
 from discover.evaluate import metrics
+from discover.label.effort import expected_seconds
 from discover.learn.learner import Learner
 from discover.pool.labelled import Dataset
 from discover.query import candidates
@@ -40,6 +41,7 @@ class SimulationConfig(Strict):
     noise: float = Field(0.0, ge=0, lt=1, description="share of the answers replaced by another class")
     temperature: float = Field(0.0, ge=0, description="as in query.temperature")
     floor: float = Field(0.0, ge=0, le=1, description="as in query.floor")
+    cost: Literal["answers", "seconds"] = Field("answers", description="as in query.cost; seconds by length alone")
     candidates: CandidateConfig = CandidateConfig()
     test_limit: int = Field(0, ge=0, description="test documents, drawn uniformly, the same ones always; 0: all")
 
@@ -77,6 +79,10 @@ class Arena:
         """The texts of row ids, aligned with them."""
         return [self.dataset.texts[row] for row in ids]
 
+    def effort(self, ids: Sequence[int] | Ids) -> NDArray[np.float64]:
+        """(k,) seconds that answers about row ids are expected to take."""
+        return expected_seconds([len(self.dataset.texts[row]) for row in ids])
+
     def vectors(self, ids: Sequence[int] | Ids) -> NDArray[np.float32]:
         """(k, d) vectors of row ids, aligned with them."""
         rows = np.asarray(ids, np.int64)
@@ -93,6 +99,7 @@ class Round:
     Attributes:
         asked: (k,) row ids of its questions, in the order of the draw; of round 0 the seed labels.
         labels: answers so far.
+        effort: seconds that people would have needed for them.
         accuracy, macro_f1, ece: on the test documents.
         seconds: of training.
         select_seconds: from drawing candidates to the picks.
@@ -100,6 +107,7 @@ class Round:
 
     asked: Ids
     labels: int
+    effort: float
     accuracy: float
     macro_f1: float
     ece: float
@@ -134,7 +142,8 @@ def play(
         spent = sum(map(len, asked))
         known = {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
         past.append(PastRound(len(past), **known))
-        yield Round(asked[-1], spent, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
+        effort = round(float(arena.effort(np.concatenate(asked)).sum()), 1)
+        yield Round(asked[-1], spent, effort, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
         if spent >= budget:
             return
         started = time.perf_counter()
@@ -210,7 +219,7 @@ def _view(
         ids=drawn.ids,
         generator=drawn.generator,
         age=np.full(len(drawn), float(len(asked))),
-        costs=np.ones(len(drawn)),
+        costs=arena.effort(drawn.ids) if config.cost == "seconds" else np.ones(len(drawn)),
         temperature=config.temperature,
         floor=config.floor,
         progress=Progress(len(labelled), min(config.budget, arena.dataset.n), tuple(past)),

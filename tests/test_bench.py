@@ -58,7 +58,17 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     rows_ = results_of(output)
     arms = {(row["dataset"], row["learner"], row["strategy"], row["seed"]) for row in rows_}
     assert len(arms) == 2 * 2 * (3 * 2 + 1)  # full supervision once
-    assert set(rows_[0]) == {"dataset", "learner", "strategy", "seed", "labels", "accuracy", "macro_f1", "ece"}
+    assert set(rows_[0]) == {
+        "dataset",
+        "learner",
+        "strategy",
+        "seed",
+        "labels",
+        "effort",
+        "accuracy",
+        "macro_f1",
+        "ece",
+    }
     assert {row["labels"] for row in rows_ if row["strategy"] == "margin"} == {10, 20, 30}
     assert {row["labels"] for row in rows_ if row["strategy"] == "full supervision"} == {150, 130}
     for cell in cells_of(output):

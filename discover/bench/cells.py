@@ -21,7 +21,7 @@ from discover.query.strategy import CONTROL, Strategy, load_strategy
 from discover.run import RunFolder, publish
 from discover.simulate import Round, SimulationConfig
 
-FORMAT = 5  # raised when the same settings no longer give the same figures
+FORMAT = 6  # raised when the same settings no longer give the same figures
 
 
 @dataclass(frozen=True)

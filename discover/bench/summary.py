@@ -15,7 +15,7 @@ from discover.evaluate.compare import aulc, labels_to_reach
 from discover.query.strategy import CONTROL
 
 MEASURES = ("aulc", "final_accuracy")
-FIELDS = ("labels", "accuracy", "macro_f1", "ece", "seconds", "select_seconds")
+FIELDS = ("labels", "effort", "accuracy", "macro_f1", "ece", "seconds", "select_seconds")
 Found = Sequence[tuple[Cell, dict[str, Any]]]
 Key = tuple[str, str, str]  # dataset, learner, strategy
 

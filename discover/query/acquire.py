@@ -126,6 +126,12 @@ def draw_by_weight(
     return _step_by_step(weights_given, lambda weights: _log_shares(weights, floor), n, rng, 1.0, floor)
 
 
+def per_cost(utilities: ArrayLike, costs: Floats) -> Floats:
+    """(n,) utilities by what an answer costs, on ranks from 0 to 1; as they are where all cost the same."""
+    values = np.asarray(utilities, dtype=np.float64)
+    return values if not len(values) or np.ptp(costs) == 0 else rank_scaled(values) / costs
+
+
 def rank_scaled(utilities: Floats) -> Floats:
     """Ranks of (n,) utilities as numbers from 0 to 1; ties share the mean rank, a lone one gets 1/2."""
     if len(utilities) < 2:

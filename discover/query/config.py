@@ -1,6 +1,6 @@
 """Settings of the question that is asked next."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,5 +33,8 @@ class QueryConfig(Strict):
     batch: int = Field(50, ge=1, description="questions a round, audit included")
     temperature: float = Field(0.05, ge=0, description="of the softmax over rank-scaled utility; 0 is deterministic")
     floor: float = Field(0.1, ge=0, le=1, description="share of the probability that is uniform")
+    cost: Literal["answers", "seconds"] = Field(
+        "answers", description="seconds: utility is weighed by the seconds that an answer is expected to take"
+    )
     options: dict[str, Any] = Field({}, description="the strategy's keyword-only parameters")
     candidates: CandidateConfig = CandidateConfig()

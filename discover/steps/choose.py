@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from discover.campaign import Campaign
 from discover.evaluate import audit
+from discover.label import effort
 from discover.learn.learner import Learner
 from discover.query import candidates, decisions
 from discover.query.config import QueryConfig
@@ -97,7 +98,7 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         ids=drawn.ids,
         generator=drawn.generator,
         age=_age(campaign, round_, drawn.ids),
-        costs=np.ones(len(drawn)),
+        costs=_costs(campaign, arm, drawn.ids),
         temperature=settings.temperature,
         floor=settings.floor,
         progress=progress_of(campaign, arm, round_),
@@ -107,6 +108,14 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
         make_labels=lambda: np.array([index[row.label] for row in standing], np.int64),
     )
+
+
+def _costs(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) the price of an answer: one label, or the seconds that it will take."""
+    if campaign.config.query.cost == "answers":
+        return np.ones(len(ids))
+    lengths = [len(text) for text in campaign.pool.texts(ids.tolist())]
+    return effort.expected_seconds(lengths, *effort.taken(campaign.database, arm))
 
 
 def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.float64]:

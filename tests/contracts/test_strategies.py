@@ -161,6 +161,20 @@ def test_no_position_is_favoured(drawing):
     assert np.abs(counts / DRAWS - 0.4).max() < 4.5 * spread
 
 
+@pytest.mark.parametrize("word", [name for name in names() if name != "random"])
+def test_what_costs_less_is_likelier_where_all_else_is_alike(word):
+    view = view_of(
+        6,
+        costs=np.array([1.0, 3, 1, 3, 1, 3]),
+        make_vectors=lambda: np.repeat(np.eye(6, dtype=np.float32)[:1], 6, axis=0),
+        make_probabilities=lambda: np.repeat([[0.1, 0.2, 0.3, 0.4]], 6, axis=0),
+    )
+    rng, cheap = np.random.default_rng(0), 0
+    for _ in range(200):
+        cheap += load_strategy(word)(view, 1, rng).indices[0] % 2 == 0
+    assert cheap > 115
+
+
 def test_a_candidate_keeps_its_chance_when_the_view_is_shuffled(drawing):
     view = view_of(8)
     order = np.random.default_rng(9).permutation(8)

@@ -16,22 +16,22 @@ DIGITS = 6  # of squared distance: float32 products carry no more, and equal gra
 
 
 def badge(view: View, n: int, rng: np.random.Generator) -> Picks:
-    """Draw in proportion to squared distance, which is the utility, whatever the view's temperature."""
+    """Draw in proportion to squared distance by cost, which is the utility, whatever the view's temperature."""
     vectors = view.vectors
     residuals = view.probabilities.astype(np.float32)
     residuals[np.arange(len(view)), residuals.argmax(axis=1)] -= 1
     lengths = np.einsum("nc,nc->n", residuals, residuals) * np.einsum("nd,nd->n", vectors, vectors)
     nearest = np.full(len(view), np.inf, np.float32)
 
-    def weights_given(picked: NDArray[np.int64]) -> NDArray[np.float32]:
+    def weights_given(picked: NDArray[np.int64]) -> NDArray[np.float64]:
         nonlocal nearest
         if not len(picked):
-            return lengths.round(DIGITS)
+            return lengths.round(DIGITS) / view.costs
         newest = picked[-1]
         # einsum, since a product this thin is slower on many threads than on one
         products = np.einsum("nc,c->n", residuals, residuals[newest])
         products *= np.einsum("nd,d->n", vectors, vectors[newest])
         nearest = np.minimum(nearest, np.maximum(lengths + lengths[newest] - 2 * products, 0))
-        return nearest.round(DIGITS)
+        return nearest.round(DIGITS) / view.costs
 
     return draw_by_weight(weights_given, n, rng, view.floor)

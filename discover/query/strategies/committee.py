@@ -7,10 +7,12 @@ and measure are modAL's. A committee is taught anew for each query: it costs as 
 import numpy as np
 from modAL.disagreement import KL_max_disagreement
 
-from discover.query.acquire import Picks, gumbel_top_k
+from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.view import View
 
 
 def committee(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick where a member differs most from the committee's mean; the utility is that divergence in nats."""
-    return gumbel_top_k(KL_max_disagreement(view.committee, view.X), n, rng, view.temperature, view.floor)
+    return gumbel_top_k(
+        per_cost(KL_max_disagreement(view.committee, view.X), view.costs), n, rng, view.temperature, view.floor
+    )

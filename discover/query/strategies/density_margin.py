@@ -8,7 +8,7 @@ import numpy as np
 from modAL.uncertainty import classifier_margin
 from numpy.typing import NDArray
 
-from discover.query.acquire import Picks, gumbel_top_k, rank_scaled
+from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import density
 from discover.query.view import View
 
@@ -22,7 +22,7 @@ def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: floa
         rng: of the draw.
         weight: power of the density's rank; 0 is margin.
     """
-    return gumbel_top_k(crowded_margin(view, weight), n, rng, view.temperature, view.floor)
+    return gumbel_top_k(per_cost(crowded_margin(view, weight), view.costs), n, rng, view.temperature, view.floor)
 
 
 def crowded_margin(view: View, weight: float) -> NDArray[np.float64]:

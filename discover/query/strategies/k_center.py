@@ -8,7 +8,7 @@ kept as one running minimum, never as a matrix over pairs of candidates.
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.query.acquire import Picks, draw_sequentially
+from discover.query.acquire import Picks, draw_sequentially, per_cost
 from discover.query.view import View
 
 BLOCK = 256  # labelled vectors compared at a time
@@ -27,15 +27,15 @@ def k_center(view: View, n: int, rng: np.random.Generator) -> Picks:
         squared = lengths[:, None] + _squared_lengths(block) - 2 * (vectors @ block.T)
         np.minimum(nearest, _tidy(squared.min(axis=1)), out=nearest)
 
-    def utility_given(picked: NDArray[np.int64]) -> Vectors:
+    def utility_given(picked: NDArray[np.int64]) -> NDArray[np.floating]:
         if len(picked):
             newest = picked[-1]
             # einsum, since a product this thin is slower on many threads than on one
             products = np.einsum("nd,d->n", vectors, vectors[newest])
             np.minimum(nearest, _tidy(lengths + lengths[newest] - 2 * products), out=nearest)
         elif not len(labelled):
-            return np.zeros(len(vectors), dtype=np.float32)  # nothing to be far from: all are alike
-        return np.sqrt(nearest)
+            return 1 / view.costs  # nothing to be far from: all are alike
+        return per_cost(np.sqrt(nearest), view.costs)
 
     return draw_sequentially(utility_given, n, rng, view.temperature, view.floor)
 

@@ -10,7 +10,7 @@ from modAL.uncertainty import classifier_margin
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from discover.query.acquire import Picks, gumbel_top_k
+from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.view import View
 
 ANCHORS = 3
@@ -27,10 +27,10 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, share: float = 0
     """
     unsure = 1 - classifier_margin(view, view.X)
     if not len(view.labels):
-        return gumbel_top_k(unsure, n, rng, view.temperature, view.floor)
+        return gumbel_top_k(per_cost(unsure, view.costs), n, rng, view.temperature, view.floor)
     place = _places(view.vectors @ view.labelled_vectors.T, view.labels)
     near = place <= np.sort(place)[min(max(2 * n, int(share * len(view))), len(view)) - 1]
-    return gumbel_top_k(unsure + near, n, rng, view.temperature, view.floor)
+    return gumbel_top_k(per_cost(unsure + near, view.costs), n, rng, view.temperature, view.floor)
 
 
 def _places(cosines: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:

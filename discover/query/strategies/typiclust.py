@@ -8,7 +8,7 @@ all clusters come before a second one of any. O(n^2 d + n k d).
 
 import numpy as np
 
-from discover.query.acquire import Picks, gumbel_top_k
+from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.geometry import clusters, density, occupied, places
 from discover.query.view import View
 
@@ -26,4 +26,4 @@ def typiclust(view: View, n: int, rng: np.random.Generator, *, most: int = 500) 
     cluster, centres = clusters(vectors, min(len(labelled) + n, most))
     large = np.bincount(cluster) / (1 + len(view))
     utilities = (large - occupied(labelled, centres))[cluster] - places(cluster, density(vectors))
-    return gumbel_top_k(utilities, n, rng, view.temperature, view.floor)
+    return gumbel_top_k(per_cost(utilities, view.costs), n, rng, view.temperature, view.floor)
