@@ -79,6 +79,21 @@ def test_clustered_density_margin_halves_what_its_cluster_has_had():
         left[index] = -1
 
 
+def test_spread_margin_asks_about_other_clusters_too():
+    vectors, blob = blobs([30, 20, 10])
+    unsure = np.linspace(0.9, 0.5, 60)  # the last cluster is the most uncertain
+    view = view_of(
+        60,
+        d=16,
+        make_vectors=lambda: vectors,
+        make_probabilities=lambda: np.stack([unsure, 1 - unsure], axis=1),
+        temperature=0.0,
+    )
+    spread = blob[load_strategy("spread_margin", {"count": 3})(view, 6, RNG(0)).indices]
+    assert set(blob[load_strategy("margin")(view, 6, RNG(0)).indices].tolist()) == {2}
+    assert spread.tolist()[:2] == [2, 1] and (spread == 2).sum() < 4
+
+
 def test_badge_sees_the_gradients_that_it_does_not_write_out():
     view = view_of(30, c=5, d=8, floor=0.0)
     picks = load_strategy("badge")(view, 8, RNG(0))
@@ -123,11 +138,11 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     assert picked("auto", m=2) == picked("typiclust", m=2)  # fewer labels than classes
     alike = {"m": 20, "make_labels": lambda: 0 * labels}
     assert picked("auto", **alike) == picked("typiclust", **alike)
-    assert picked("auto", **known) == picked("clustered_density_margin", **known)
+    assert picked("auto", **known) == picked("spread_margin", **known)
     for rounds, word in (
-        ([PastRound(0, cross_validated=0.9)], "clustered_density_margin"),
+        ([PastRound(0, cross_validated=0.9)], "spread_margin"),
         ([PastRound(0, cross_validated=0.4)], "random"),
-        ([PastRound(0, score=0.8, low=0.7, high=0.9, cross_validated=0.4)], "clustered_density_margin"),
+        ([PastRound(0, score=0.8, low=0.7, high=0.9, cross_validated=0.4)], "spread_margin"),
         ([PastRound(0, cross_validated=0.4), PastRound(1)], "random"),
     ):
         known["progress"] = Progress(20, 100, tuple(rounds))

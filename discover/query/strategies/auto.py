@@ -1,7 +1,7 @@
 """The default, safe to leave on: coverage while labels are few, then uncertainty with diversity.
 
 While there are fewer labels than classes, or labels of one class only, what the model is unsure of says nothing:
-`typiclust`, which needs no model. From then on `clustered_density_margin`. Where the evidence says that the model knows
+`typiclust`, which needs no model. From then on `spread_margin`. Where the evidence says that the model knows
 no more than the commonest class (the accuracy of its last cross-validation, and the audit answers that are kept for
 decisions), its uncertainty is noise, and `random` asks. Cost: that of the strategy in charge.
 """
@@ -9,8 +9,8 @@ decisions), its uncertainty is noise, and `random` asks. Cost: that of the strat
 import numpy as np
 
 from discover.query.acquire import Picks
-from discover.query.strategies.clustered_density_margin import clustered_density_margin
 from discover.query.strategies.random import random
+from discover.query.strategies.spread_margin import spread_margin
 from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
@@ -23,7 +23,7 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
         return typiclust(view, n, rng)
     if _knows_nothing(view, counts.max() / counts.sum()):
         return random(view, n, rng)
-    return clustered_density_margin(view, n, rng)
+    return spread_margin(view, n, rng)
 
 
 def _knows_nothing(view: View, commonest: float) -> bool:
