@@ -165,6 +165,12 @@ def test_the_head_and_flags_together(files, tmp_path):
     assert summary["comparisons"][0]["aulc"]["p"] is None
 
 
+def test_a_runs_folder_is_no_place_for_a_bench(files, tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("name: mine")
+    assert main(command(files, tmp_path, *SMALL)) == 1
+    assert "holds a run: name another" in capsys.readouterr().err and not (tmp_path / "cells").exists()
+
+
 def test_arms_that_start_otherwise_are_refused(files, tmp_path, capsys):
     mine = files[0].parent / "mine.py"
     assert main(command(files, tmp_path / "out", *SMALL, learner=f"{mine}:Random")) == 1

@@ -30,6 +30,8 @@ def bench(config: BenchConfig, as_json: bool = False) -> None:
             learners.make(word, seed=0)
     cells.plan(config, datasets, "")
     folder = RunFolder(config.output)
+    if folder.config.exists():
+        raise DiscoverError(f"--output names a folder for a bench, but {folder.root} holds a run: name another")
     folder.create(folder.cells, folder.curves)
     with folder.lock():
         folder.sweep()
