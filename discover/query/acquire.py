@@ -9,6 +9,7 @@ rank-scaled first, so a temperature means the same for every strategy and model:
 A reward does not care for the order inside a batch, so the probability of the *set* is kept too (`set_log_propensity`).
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -103,7 +104,7 @@ def draw_sequentially(
     """
     if temperature == 0:
         return _step_by_step(utility_given, None, n, rng, 0.0, 0.0)
-    logits_of = lambda values: log_probabilities(values, temperature, floor)  # noqa: E731
+    logits_of = functools.partial(log_probabilities, temperature=temperature, floor=floor)
     return _step_by_step(utility_given, logits_of, n, rng, temperature, floor)
 
 
@@ -123,7 +124,7 @@ def draw_by_weight(
     Raises:
         DiscoverError: the weight of a candidate not yet picked is not finite.
     """
-    return _step_by_step(weights_given, lambda weights: _log_shares(weights, floor), n, rng, 1.0, floor)
+    return _step_by_step(weights_given, functools.partial(_log_shares, floor=floor), n, rng, 1.0, floor)
 
 
 def per_cost(utilities: ArrayLike, costs: Floats) -> Floats:

@@ -19,12 +19,16 @@ def labelled(name: str, split: str, names: list[str] | None = None) -> tuple[lis
         split: of its files.
         names: the classes, other rows are left out; by default all that there are, in alphabetical order.
     """
-    file = Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "text" / f"{name}.{split}.jsonl.gz"
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
+    with gzip.open(file_of(name, split), "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     classes = names or sorted({row["label"] for row in rows})
     rows = [row for row in rows if row["label"] in classes]
     return [row["text"] for row in rows], np.array([classes.index(row["label"]) for row in rows]), classes
+
+
+def file_of(name: str, split: str) -> Path:
+    """The file of a set's split."""
+    return Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "text" / f"{name}.{split}.jsonl.gz"
 
 
 def made_up(start: int, count: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
