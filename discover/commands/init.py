@@ -23,7 +23,7 @@ label:
   audit: 0.1          # share of them drawn blind and uniformly: they say how good the model is
 
 query:
-  strategy: margin    # what is worth asking: a file in discover/query/strategies, or path/file.py:name
+  strategy: auto      # what is worth asking: a file in discover/query/strategies, or path/file.py:name
   batch: 20           # questions a round
 """
 
