@@ -41,8 +41,8 @@ def config(folder: Path, site: Site, spider: str = SPIDER, **label: object) -> P
     return file
 
 
-def discover_run(file: Path, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "discover.cli", "run", str(file), "--run", str(folder)]
+def discover_run(file: Path, folder: Path, name: str = "run") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "discover.cli", name, str(file), "--run", str(folder)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
 
@@ -68,6 +68,8 @@ def test_a_finished_crawl_is_not_repeated(tmp_path: Path):
         asked = len(site.asked)
         assert asked >= TREE
         assert discover_run(file, tmp_path / "run").returncode == 0
+        again = discover_run(file, tmp_path / "run", "crawl")
+        assert again.returncode == 0 and "finished before" in again.stdout
         assert len(site.asked) == asked
 
 

@@ -21,6 +21,7 @@ def crawl(campaign: Campaign) -> None:
     if campaign.config.crawl is None:
         raise DiscoverError("the config needs a section `crawl` with `start` addresses: see configs/site.yaml")
     if _finished(campaign):
+        print("crawl: finished before, with these settings: nothing is fetched again", flush=True)
         return
     with _child(campaign) as (child, said):
         child.wait()
@@ -38,9 +39,11 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         DiscoverError: the crawl failed; in the background, after the body.
     """
     settings = campaign.config.crawl
-    if settings is None or not settings.background or _finished(campaign):
-        if settings is not None:
-            crawl(campaign)
+    if settings is None or _finished(campaign):
+        yield lambda: False
+        return
+    if not settings.background:
+        crawl(campaign)
         yield lambda: False
         return
     with _child(campaign) as (child, said):
