@@ -14,7 +14,6 @@ step is not repeated, an unfinished one starts over, and since each step depends
 model and the seed, the run ends as if nobody had killed it.
 """
 
-import functools
 import itertools
 import json
 import time
@@ -23,17 +22,15 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from discover import plugins
 from discover.campaign import Campaign, strategies_of
-from discover.config import Config, LoopConfig
+from discover.config import Config
 from discover.embed.transformer import find
 from discover.evaluate import report
 from discover.learn.learner import Learner
 from discover.query import decisions
-from discover.query.view import Progress
 from discover.run import crashpoint, publish
 from discover.steps import Finished, simulation
-from discover.steps.choose import affordable, choose, progress_of, strategy_of
+from discover.steps.choose import affordable, choose, reason_to_stop, stopping_rule, strategy_of
 from discover.steps.collect import answers_of, collect
 from discover.steps.intake import intake, restore
 from discover.steps.judge import judge
@@ -56,9 +53,6 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         for round_ in itertools.count(begin):
             if _is_over(campaign, round_, crawling) or (rounds is not None and round_ - begin >= rounds):
                 break
-            if reason := _reason_to_stop(campaign, round_):
-                print(reason, flush=True)
-                break
             _play(campaign, round_, learners, crawling)
             _write_files(campaign)
         # What a crawl has brought since the last round, for an export; and models that were damaged are learned anew.
@@ -68,6 +62,9 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
                 open_learner(campaign, arm)
         _write_files(campaign)
         report.write(campaign.folder, campaign.database, campaign.config)
+        for arm in campaign.arms:
+            if reason := reason_to_stop(campaign, arm, _rounds_done(campaign)):
+                print(f"{arm}: {reason}", flush=True)
     print(report.verdict(campaign.database, campaign.config), flush=True)
 
 
@@ -81,8 +78,7 @@ def check(config: Config) -> None:
         find(model)
     for word in {config.query.strategy, *strategies_of(config).values()}:
         strategy_of(config.query, word)
-    if config.loop.stop:
-        stopping_rule(config.loop)
+    stopping_rule(config.loop)
     simulation.check(config)
 
 
@@ -140,26 +136,6 @@ def _is_over(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> b
         return False
     growing = crawling() or campaign.pool.count("found", 1) > 0
     return all(_is_settled(campaign, arm, round_, growing) for arm in campaign.arms)
-
-
-def _reason_to_stop(campaign: Campaign, round_: int) -> str:
-    """Why no arm need go on, by the rule of the config; empty while one does."""
-    if not campaign.config.loop.stop:
-        return ""
-    rule = stopping_rule(campaign.config.loop)
-    reasons = {arm: rule(progress_of(campaign, arm, round_)) for arm in campaign.arms}
-    return "; ".join(f"{arm}: {reason}" for arm, reason in reasons.items()) if all(reasons.values()) else ""
-
-
-def stopping_rule(settings: LoopConfig) -> Callable[[Progress], str]:
-    """The rule that a config names.
-
-    Raises:
-        DiscoverError: there is no such rule, or an option is not its own.
-    """
-    rule = plugins.load("discover.query.stopping", settings.stop)
-    plugins.check_options(rule, settings.stop_options, f"the rule {settings.stop!r}")
-    return functools.partial(rule, **settings.stop_options)
 
 
 def _is_settled(campaign: Campaign, arm: str, round_: int, growing: bool) -> bool:

@@ -1,10 +1,15 @@
 """Step 2: which documents to ask about. The picks are logged, each with the probability that it had, and queued."""
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from discover import plugins
 from discover.campaign import Campaign
+from discover.config import LoopConfig
 from discover.evaluate import audit
 from discover.label import effort
 from discover.learn.learner import Learner
@@ -65,10 +70,31 @@ def query_id(arm: str, round_: int) -> str:
 
 
 def affordable(campaign: Campaign, arm: str, round_: int) -> int:
-    """How many questions the budget allows now; open ones are as good as paid."""
+    """How many questions the budget and the stopping rule allow now; open ones are as good as paid."""
+    if reason_to_stop(campaign, arm, round_):
+        return 0
     wanted = campaign.config.query.batch if round_ else campaign.config.label.seed
     left = campaign.config.label.budget - campaign.queue.spent(arm) - campaign.queue.waiting(arm)
     return max(0, min(wanted, int(left)))
+
+
+def reason_to_stop(campaign: Campaign, arm: str, round_: int) -> str:
+    """Why nothing more need be asked, by the rule of the config; empty while there is none."""
+    rule = stopping_rule(campaign.config.loop)
+    return rule(progress_of(campaign, arm, round_)) if rule else ""
+
+
+def stopping_rule(settings: LoopConfig) -> Callable[[Progress], str] | None:
+    """The rule that a config names, if it names one.
+
+    Raises:
+        DiscoverError: there is no such rule, or an option is not its own.
+    """
+    if not settings.stop:
+        return None
+    rule = plugins.load("discover.query.stopping", settings.stop)
+    plugins.check_options(rule, settings.stop_options, f"the rule {settings.stop!r}")
+    return functools.partial(rule, **settings.stop_options)
 
 
 def _audits_due(campaign: Campaign, arm: str, round_: int, n: int) -> int:
