@@ -105,7 +105,7 @@ class Episodes:
         self.labels[row], self.cluster[row] = corpus.labels[pool], corpus.cluster[pool]
         self.density[row], self.cost[row] = corpus.density[pool], rng.lognormal(size=len(pool))
         self.sample[row] = corpus.vectors[sample]
-        rows = self.vectors[row].astype(np.float64)
+        rows = self.sample[row].astype(np.float64)
         self.moment[row] = rows.T @ rows / len(rows)
         held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[: rules.report]])
         self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[: rules.report]]))
@@ -169,7 +169,7 @@ class Episodes:
         """(e, k) what each candidate's true label would gain at once: the closed-form oracle, for learning only.
 
         The decrease of the squared error on the reward documents, plus that of the error weighed so that each class
-        counts the same, each divided by its standard deviation over the candidates. Minus infinity where masked.
+        counts the same, each standardised over the candidates, and their sum once more. Minus infinity where masked.
         """
         every = np.arange(len(self.time))[:, None]
         vectors = self.vectors[every, self.slots].astype(np.float64)
@@ -184,7 +184,7 @@ class Episodes:
             first = (np.matmul(steps, moved) * error).sum(axis=-1)
             second = (np.matmul(steps, spread) * steps).sum(axis=-1) * np.square(error).sum(axis=-1)
             total += _standard(-2 * first - second, self.valid)
-        return np.where(self.valid, total, -np.inf)
+        return np.where(self.valid, _standard(total, self.valid), -np.inf)
 
     def _begin_round(self, rows: Rows) -> None:
         """Draw candidates for some episodes and look at them."""
@@ -196,12 +196,10 @@ class Episodes:
             self.calibrated[row] = len(places)
         self._draw(rows)
         self.near_batch[rows] = 0
-        self.observed[rows] = features.columns(self.raw(rows), self.generator, self.valid[rows])
-        sure = ridge.probabilities(
-            np.matmul(self.sample[rows], self.head.weights[rows]), self.head.seen[rows], self.head.sharpness[rows]
-        ).max(axis=-1)
+        likely, sample = self.beliefs(rows)
+        self.observed[rows] = features.columns(self.raw(rows, sample), self.generator, self.valid[rows])
         left = 1 - self.spent[rows] / self.rules.budget
-        self.state[rows] = features.state(left, self.head.counts[rows], sure, self.head.validated[rows])
+        self.state[rows] = features.state(left, self.head.counts[rows], likely.max(axis=-1), self.head.validated[rows])
 
     def _draw(self, rows: Rows) -> None:
         """Candidates of some episodes for a round: places in the pool, and whether they may be picked."""
@@ -241,20 +239,24 @@ class Episodes:
         anchors = self.vectors[rows[:, None], self.order[rows[:, None], newest]]
         return features.similarity(vectors, anchors)
 
-    def raw(self, rows: Rows) -> dict[str, Floats]:
+    def beliefs(self, rows: Rows) -> tuple[Floats, ridge.Sample]:
+        """Class probabilities of some episodes' state documents, (r, s, c), and what `raw` needs of those."""
+        scores = np.matmul(self.sample[rows], self.head.weights[rows])
+        likely = ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
+        return likely, ridge.sampled(self.sample[rows], self.moment[rows], scores, likely)
+
+    def raw(self, rows: Rows, sample: ridge.Sample) -> dict[str, Floats]:
         """Raw columns of some episodes' candidates, (r, k) each, at the start of a round."""
         head, places = self.head, self.slots[rows]
         at = rows[:, None]
         vectors, cluster = self.vectors[at, places], self.cluster[at, places]
         scores = np.matmul(vectors, head.weights[rows])
         likely = ridge.probabilities(scores, head.seen[rows], head.sharpness[rows])
-        change, leverage = ridge.expected_change(vectors, head.inverse[rows], scores, likely, self.moment[rows])
         means = head.sums[rows] / np.maximum(head.counts[rows], 1)[..., None]
         return {
             **features.uncertainty(likely),
             "disagreement": features.disagreement(likely, vectors, means, head.seen[rows]),
-            "change": change,
-            "leverage": leverage,
+            **ridge.prospects(vectors, head.inverse[rows], scores, likely, sample),
             "density": self.density[at, places],
             "labelled": self._nearest_labelled(rows, vectors),
             "crowd": features.crowd(self.crowded[at, cluster]),

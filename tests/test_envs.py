@@ -194,7 +194,7 @@ def test_quality_is_that_of_the_metrics(metric):
 def test_what_is_seen_is_what_a_batch_fit_says():
     """The real loop fits the ridge head to all labels at once; the environment must show the same."""
     episodes = played(Episodes([corpus()], 2, episode()), 25)
-    found = episodes.raw(np.arange(2))
+    found = episodes.raw(np.arange(2), episodes.beliefs(np.arange(2))[1])
     for row in range(2):
         places = episodes.order[row, : episodes.spent[row]]
         rows, labels = episodes.vectors[row, places], episodes.labels[row, places]
@@ -205,12 +205,13 @@ def test_what_is_seen_is_what_a_batch_fit_says():
         means = np.stack(
             [rows[labels == one].mean(axis=0) if (labels == one).any() else rows[0] * 0 for one in range(4)]
         )
-        pool = episodes.vectors[row].astype(np.float64)
-        change, leverage = ridge.expected_change(vectors, head.inverse, scores, likely, pool.T @ pool / len(pool))
+        sample = episodes.sample[row].astype(np.float64)
+        beliefs = sample @ head.weights
+        probable = ridge.probabilities(beliefs, counts > 0, episodes.head.sharpness[row])
+        unlabelled = ridge.sampled(sample, sample.T @ sample / len(sample), beliefs, probable)
         expected = {
             **features.uncertainty(likely),
-            "change": change,
-            "leverage": leverage,
+            **ridge.prospects(vectors, head.inverse, scores, likely, unlabelled),
             "rarity": features.rarity(likely, counts),
             "disagreement": features.disagreement(likely, vectors, means, counts > 0),
             "labelled": features.similarity(vectors, rows),
@@ -248,6 +249,7 @@ def test_the_look_ahead_is_what_a_refit_gains():
     valid = episodes.valid[0]
     gained = np.array([errors([]) - errors([slot]) for slot in episodes.slots[0][valid]])
     expected = ((gained - gained.mean(axis=0)) / gained.std(axis=0)).sum(axis=1)
+    expected = (expected - expected.mean()) / expected.std()
     assert gains[valid] == pytest.approx(expected, abs=1e-5)
     assert np.isneginf(gains[~valid]).all()
 

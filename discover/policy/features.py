@@ -18,8 +18,11 @@ RANKED = (  # the rank among the candidates enters
     "entropy",  # over that of a uniform guess
     "doubt",  # 1 - largest probability
     "disagreement",  # probability of the model's class less that of the one with the nearest mean
-    "change",  # expected change of the predictions (ridge.expected_change)
-    "leverage",  # of the ridge head
+    "leverage",  # what a label may do: see ridge.prospects
+    "reach",
+    "change",
+    "gain",
+    "upside",
     "density",  # mean cosine to the nearest others
     "labelled",  # cosine to the nearest labelled document
     "crowd",  # 1 / (1 + labels in its cluster)
