@@ -199,6 +199,24 @@ def _bench(options: argparse.Namespace) -> None:
     bench(validate(BenchConfig, settings, "discover bench"), options.json)
 
 
+def _train_policy(options: argparse.Namespace) -> None:
+    from discover.commands.policy import train_policy
+
+    train_policy(options.config, options.set, options.run)
+
+
+def _evaluate_policy(options: argparse.Namespace) -> None:
+    from discover.commands.policy import evaluate_policy
+    from discover.policy.config import CorpusFiles
+
+    if len(options.train) != len(options.test):
+        raise DiscoverError(
+            f"--train names {len(options.train)} files and --test {len(options.test)}: they go together in order"
+        )
+    files = [CorpusFiles(train=train, test=test) for train, test in zip(options.train, options.test, strict=True)]
+    evaluate_policy(options.policy, files, options.seeds, options.output, options.json)
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from discover import doctor
 
@@ -275,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
         help="leave the label empty where its probability is less",
     )
     _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
+    _add_policy(commands.add_parser("policy", help="train an acquisition policy, or judge one"))
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
@@ -313,6 +332,24 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-full", dest="full", action="store_false", help="do not train on all labels as well")
     command.add_argument("--jobs", type=_natural, metavar="N", help="processes; default: one a core")
     command.add_argument("--json", action="store_true", help="print the summary")
+
+
+def _add_policy(command: argparse.ArgumentParser) -> None:
+    """The two commands of `discover policy`."""
+    parts = command.add_subparsers(required=True, metavar="train|evaluate")
+    train = parts.add_parser("train", help="train an acquisition policy; the same command goes on after a kill")
+    train.set_defaults(command=_train_policy)
+    train.add_argument("config", type=Path, metavar="CONFIG")
+    train.add_argument("--run", type=_folder, metavar="DIR", help="its folder; default runs/<name>")
+    train.add_argument("--set", action="append", metavar="a.b=value", help="replace a setting; repeatable")
+    judge = parts.add_parser("evaluate", help="play a policy and the baselines on labelled files it has not seen")
+    judge.set_defaults(command=_evaluate_policy)
+    judge.add_argument("policy", type=_folder, metavar="POLICY", help="the folder of a trained policy")
+    judge.add_argument("--train", nargs="+", action="extend", type=Path, metavar="F", required=True)
+    judge.add_argument("--test", nargs="+", action="extend", type=Path, metavar="F", required=True)
+    judge.add_argument("--seeds", type=_natural, default=48, metavar="N", help="campaigns of each policy; default 48")
+    judge.add_argument("--output", type=_folder, required=True, metavar="DIR")
+    judge.add_argument("--json", action="store_true", help="print the summary")
 
 
 def _folder(text: str) -> Path:

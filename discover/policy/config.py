@@ -1,5 +1,6 @@
-"""Settings of the episodes that a policy is trained and judged on."""
+"""Settings of a policy's training, and of the episodes that it is trained and judged on."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -41,7 +42,8 @@ class EpisodeConfig(Strict):
 class ImitationConfig(Strict):
     """How the scorer learns from the look-ahead."""
 
-    decisions: int = Field(1200, ge=1, description="kept of each task")
+    candidates: list[int] = Field([16, 64, 256], min_length=1, description="k, each for as many decisions")
+    decisions: int = Field(300, ge=1, description="kept of each task and k")
     variants: int = Field(3, ge=0, description="altered tasks made of each corpus: fewer, merged or rarer classes")
     epochs: int = Field(5, ge=1)
     batch: int = Field(64, ge=1, description="decisions of a step")
@@ -61,3 +63,30 @@ class ReinforcementConfig(Strict):
     gae_lambda: float = Field(0.95, ge=0, le=1)
     target_kl: float = Field(0.02, gt=0, description="an update ends early beyond it")
     checkpoint: int = Field(50_000, ge=1, description="steps between two checkpoints")
+
+
+class CorpusFiles(Strict):
+    """A labelled corpus: two files as `discover bench` reads them."""
+
+    train: Path
+    test: Path
+
+
+class PolicyConfig(Strict):
+    """What a policy is trained on, and how: the file that `discover policy train` reads."""
+
+    name: str = Field("policy", min_length=1)
+    seed: int = Field(0, ge=0)
+    corpora: list[CorpusFiles] = Field([], description="labelled files to learn on")
+    documents: int = Field(4000, ge=100, description="of each corpus, drawn uniformly")
+    synthetic: int = Field(8, ge=0, description="made-up tasks to learn on besides")
+    hidden: int = Field(48, ge=1, description="units of the network's two layers")
+    episode: EpisodeConfig = EpisodeConfig()
+    imitation: ImitationConfig = ImitationConfig()
+    reinforcement: ReinforcementConfig = ReinforcementConfig()
+
+    @model_validator(mode="after")
+    def _something(self) -> "PolicyConfig":
+        if not self.corpora and not self.synthetic:
+            raise ValueError("name corpora, or let synthetic be at least 1: there is nothing to learn on")
+        return self

@@ -23,6 +23,7 @@ from discover.progress import progress
 
 ORACLE = "oracle"
 BEHAVIOURS = (*HEURISTICS, ORACLE)
+PARTS = ("candidates", "state", "gains")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +31,14 @@ class Decisions:
     """Decisions and what each choice would have gained.
 
     Attributes:
-        candidates: (n, k, f) float32.
-        state: (n, g) float32.
-        gains: (n, k) float32, standardised; minus infinity where a candidate may not be picked.
+        candidates: (n, k, f) float16: many are kept, and ranks need no more.
+        state: (n, g) float16.
+        gains: (n, k) float16, standardised; minus infinity where a candidate may not be picked.
     """
 
-    candidates: NDArray[np.float32]
-    state: NDArray[np.float32]
-    gains: NDArray[np.float32]
+    candidates: NDArray[np.float16]
+    state: NDArray[np.float16]
+    gains: NDArray[np.float16]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -54,13 +55,13 @@ def gather(env: VectorEnv, count: int, seed: int) -> Decisions:
     rng = np.random.default_rng([seed, 1])
     observed, _ = env.reset(seed=seed)
     behaviours = rng.integers(len(BEHAVIOURS), size=env.num_envs)
-    kept: list[tuple[NDArray, NDArray, NDArray]] = []
+    kept: list[tuple[NDArray[np.float16], ...]] = []
     while sum(len(one[1]) for one in kept) < count:
         candidates = observed["candidates"].reshape(env.num_envs, -1, len(NAMES))
         mask = observed["mask"] > 0
         gains = env.unwrapped.lookahead()
         if rng.random() < 0.25:
-            kept.append((candidates, observed["state"], gains.astype(np.float32)))
+            kept.append(tuple(array.astype(np.float16) for array in (candidates, observed["state"], gains)))
         wanted = np.empty(mask.shape)
         for number, name in enumerate(BEHAVIOURS):
             rows = behaviours == number
@@ -70,14 +71,13 @@ def gather(env: VectorEnv, count: int, seed: int) -> Decisions:
     return Decisions(*(np.concatenate(part) for part in zip(*kept, strict=True)))
 
 
-def fit(scorer: Scorer, decisions: Sequence[Decisions], config: ImitationConfig, seed: int) -> float:
-    """Teach a scorer; the mean loss of the last pass."""
+def fit(scorer: Scorer, decisions: Sequence[Decisions], config: ImitationConfig, seed: int) -> Iterator[float]:
+    """Teach a scorer; the mean loss of each pass as it ends."""
     torch.manual_seed(seed)
     optimizer = torch.optim.Adam(scorer.parameters(), lr=config.learning_rate)
     total = sum(-(-len(one) // config.batch) for one in decisions) * config.epochs
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     rng = np.random.default_rng([seed, 2])
-    loss = 0.0
     for _ in progress(range(config.epochs), config.epochs, "imitate"):
         losses = []
         for candidates, state, gains in _batches(decisions, config.batch, rng):
@@ -89,8 +89,7 @@ def fit(scorer: Scorer, decisions: Sequence[Decisions], config: ImitationConfig,
             optimizer.step()
             schedule.step()
             losses.append(found.item())
-        loss = float(np.mean(losses))
-    return loss
+        yield float(np.mean(losses))
 
 
 def _batches(
@@ -104,5 +103,5 @@ def _batches(
     ]
     for number in rng.permutation(len(parts)):
         one, rows = parts[number]
-        candidates, state, gains = (torch.from_numpy(array[rows]) for array in (one.candidates, one.state, one.gains))
+        candidates, state, gains = (torch.from_numpy(getattr(one, part)[rows]).float() for part in PARTS)
         yield candidates, state, gains

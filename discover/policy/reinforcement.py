@@ -38,16 +38,17 @@ class StableBaselinesEnv(VecEnv):
     def __init__(self, env: VectorEnv):
         if env.metadata.get("autoreset_mode") is not gymnasium.vector.AutoresetMode.SAME_STEP:
             raise ValueError(f"expected an environment with same-step autoreset, found {env.metadata}")
+        self.env = env  # before what follows, which asks for its attributes
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
-        self.env = env
         self._actions: NDArray[np.int64] = np.zeros(env.num_envs, np.int64)
-        self._begun = False
+        self._length = np.zeros(env.num_envs, np.int64)
 
     def reset(self) -> dict[str, NDArray[np.float32]]:
         """Begin every episode; the seed given by `seed` counts once."""
         seeds = self._seeds if any(one is not None for one in self._seeds) else None
         observed, _ = self.env.reset(seed=seeds)
         self._reset_seeds()
+        self._length[:] = 0
         return observed
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
@@ -58,13 +59,15 @@ class StableBaselinesEnv(VecEnv):
         """Step; of an episode that ends the infos have ``terminal_observation`` and ``episode``."""
         observed, rewards, terminated, truncated, infos = self.env.step(self._actions)
         over = terminated | truncated
+        self._length += 1
         told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row in np.flatnonzero(over):
             told[row] = {
                 "terminal_observation": {name: array[row] for name, array in infos["final_obs"].items()},
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
-                "episode": {"r": float(infos["final_info"]["mean_return"][row]), "l": 0, "t": 0.0},
+                "episode": {"r": float(infos["final_info"]["mean_return"][row]), "l": int(self._length[row]), "t": 0.0},
             }
+        self._length[over] = 0
         return observed, rewards.astype(np.float32), over, told
 
     def close(self) -> None:
@@ -127,14 +130,14 @@ class _ActorCritic(nn.Module):
 
 
 class ScorerPolicy(MaskableMultiInputActorCriticPolicy):
-    """SB3's actor and critic with the scorer in the actor's place."""
+    """SB3's actor and critic with a scorer, of so many hidden units, in the actor's place."""
 
-    def __init__(self, *args: Any, scorer: Scorer, **kwargs: Any):
-        self._scorer = scorer
+    def __init__(self, *args: Any, hidden: int, **kwargs: Any):
+        self._hidden = hidden
         super().__init__(*args, features_extractor_class=_Flat, **kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = _ActorCritic(int(self.action_space.n), self._scorer)
+        self.mlp_extractor = _ActorCritic(int(self.action_space.n), Scorer(self._hidden))
 
     def _build(self, lr_schedule: Callable[[float], float]) -> None:
         self.ortho_init = False  # it would begin the scorer anew
@@ -175,11 +178,12 @@ def improve(
         gae_lambda=config.gae_lambda,
         ent_coef=0.0,
         target_kl=config.target_kl,
-        policy_kwargs={"scorer": scorer},
+        policy_kwargs={"hidden": scorer.hidden},
         tensorboard_log=str(folder / "tensorboard"),
         seed=seed,
         device="cpu",  # batches are tiny
     )
+    model.policy.mlp_extractor.scorer.load_state_dict(scorer.state_dict())
     done = _resume(model, folder)
     every = CheckpointCallback(max(1, config.checkpoint // env.num_envs), str(folder), CHECKPOINT)
     model.learn(config.steps - done, callback=[every, *callbacks], reset_num_timesteps=done == 0, tb_log_name="ppo")

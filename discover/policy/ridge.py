@@ -76,8 +76,8 @@ def probabilities(scores: Floats, seen: NDArray[np.bool_], sharpness: Floats) ->
 def prospects(vectors: NDArray, inverse: Floats, scores: Floats, likely: Floats, sample: "Sample") -> dict[str, Floats]:
     """What one more label may do, under the model's own beliefs; for each candidate, (…, k).
 
-    A label y moves predictions by ``g (e_y - f)'`` with ``g = inverse x / (1 + x' inverse x)``. Over a sample with second
-    moment M, and mean ``V`` of vectors times what scores exceed beliefs by, the squared error falls by
+    A label y moves predictions by ``g (e_y - f)'`` with ``g = inverse x / (1 + x' inverse x)``. Over a sample with
+    second moment M, and mean ``V`` of vectors times what scores exceed beliefs by, the squared error falls by
 
         gain_y = -2 g'V (e_y - f) - g'Mg |e_y - f|^2
 
