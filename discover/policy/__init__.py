@@ -1,0 +1,1 @@
+"""Which question is worth asking, judged offline: estimators, their intervals, and whether to believe them."""

@@ -1,0 +1,105 @@
+"""Contextual adaptive doubly robust: for a log whose policy changed while it logged.
+
+Rows of such a log are not independent, and a ratio's spread changes with the policy: neither a bootstrap nor a plain
+standard error is right. Each row's doubly robust score uses a model of earlier rows alone, and is weighed by one over
+its own standard deviation given the past, estimated from earlier rows as if the policy at t had logged them:
+
+    D_t = sum over a of target(t, a) q_t(t, a) + w_t (r_t - q_t(t, a_t)),   V = sum of D_t / s_t / sum of 1 / s_t
+    s_t^2 = mean over s < t of v D^2 - (mean of v D)^2,  v = g_t(a_s | x_s) / g_s(a_s | x_s),  D as at t, at row s
+
+(Bibaut, Dimakopoulou, Kallus, Chambaz & van der Laan 2021, https://arxiv.org/abs/2106.00418). Then V ± z se is the
+interval, se = sqrt(sum of (D_t - V)^2 / s_t^2) / sum of 1 / s_t, which at the right s_t is the paper's. The first rows,
+from which s is estimated first, count for nothing.
+"""
+
+import itertools
+
+import numpy as np
+
+from discover.errors import DiscoverError
+from discover.policy import moments, rewards
+from discover.policy.estimator import brings_own_interval
+from discover.policy.feedback import Feedback, Floats, Ints
+
+REFITS = 20
+LEAST = 0.1  # of the largest deviation so far: rows that happen to be alike must not seem certain
+
+
+@brings_own_interval
+def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.Estimates:
+    """Values (B,) and standard errors (B,); scores and deviations are those of the whole log in each resample.
+
+    Args:
+        feedback: in the order of its `time`.
+        weights: (B, n) how often each row counts.
+        burn_in: rows that only teach the first model and deviation.
+
+    Raises:
+        DiscoverError: the log is no longer than that, or does not say what the policy at t gives earlier picks.
+    """
+    n = len(feedback)
+    if not 2 <= burn_in < n:
+        raise DiscoverError(f"burn_in must be at least 2 and less than the {n} rows of the log, found {burn_in}")
+    order = np.argsort(feedback.of("time"), kind="stable")
+    score, deviation = _scores(feedback, order, burn_in)
+    precision = np.zeros(n)
+    precision[order[burn_in:]] = 1 / deviation
+    return _weighted(score, precision, np.asarray(weights, np.float64))
+
+
+def _scores(feedback: Feedback, order: Ints, burn_in: int) -> tuple[Floats, Floats]:
+    """(n,) doubly robust scores, 0 in the first rows; and (n - burn_in,) deviations in the order of time."""
+    n, target = len(order), feedback.of("target")
+    score, deviation = np.zeros(n), np.empty(n - burn_in)
+    starts = np.unique(np.linspace(burn_in, n, REFITS + 1).astype(int))
+    for start, end in itertools.pairwise(starts.tolist()):
+        predicted = feedback.predictions
+        if predicted is None:
+            past = np.zeros(n, bool)
+            past[order[:start]] = True
+            predicted = rewards.fitted(feedback, past)
+        baseline = np.einsum("nk,nk->n", target, predicted)
+        residual = feedback.rewards - predicted[np.arange(n), feedback.actions]
+        for t in range(start, end):
+            row, earlier = order[t], order[:t]
+            score[row] = baseline[row] + feedback.targets[row] / feedback.propensities[row] * residual[row]
+            deviation[t - burn_in] = _deviation(feedback, row, earlier, baseline[earlier], residual[earlier])
+    # Of the past alone, so that a weight never looks ahead.
+    highest = np.maximum.accumulate(np.where(np.isfinite(deviation), deviation, 0))
+    deviation = np.maximum(deviation, LEAST * highest)
+    if not highest[-1]:
+        return score, np.ones(len(deviation))  # all scores are alike
+    return score, np.where(deviation > 0, deviation, np.inf)  # none was unlike another so far: nothing to weigh by
+
+
+def _deviation(feedback: Feedback, row: int, earlier: Ints, baseline: Floats, residual: Floats) -> float:
+    """Standard deviation of the score at a row given the past; infinite where its policy lacks the support."""
+    now = _probabilities_now(feedback, row, earlier)
+    wanted = feedback.targets[earlier]
+    if (now[wanted > 0] <= 0).any():
+        return float("inf")
+    scores = baseline + np.divide(wanted, now, out=np.zeros(len(now)), where=now > 0) * residual
+    shift = now / feedback.propensities[earlier]
+    mean = (shift * scores).mean()
+    return float(np.sqrt(max((shift * scores**2).mean() - mean**2, 0.0)))
+
+
+def _probabilities_now(feedback: Feedback, row: int, earlier: Ints) -> Floats:
+    """(t,) what the policy at a row gives the picks of earlier rows."""
+    if feedback.replayed is not None:
+        return feedback.replayed[row, earlier]
+    if feedback.contexts is not None or feedback.features is not None:
+        raise DiscoverError(
+            "replayed is needed where picks depend on contexts: (n, n), row t column s the probability that the policy "
+            "at row t gives the pick of row s; log the policy's versions, and play them again"
+        )
+    return np.asarray(feedback.of("behaviour")[row, feedback.actions[earlier]])
+
+
+def _weighted(score: Floats, precision: Floats, weights: Floats) -> moments.Estimates:
+    total = weights @ precision
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = weights @ (precision * score) / total
+        squares = [weights @ (precision**2 * score**power) for power in range(3)]
+        spread = squares[2] - 2 * values * squares[1] + values**2 * squares[0]
+        return values, np.sqrt(np.maximum(spread, 0)) / total
