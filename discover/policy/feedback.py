@@ -42,8 +42,8 @@ class Feedback:
         time: (n,) order in which rows were logged; only estimators for adaptive logs look at it.
         set_log_propensities: (n,) log-probability of the row's whole batch, in any order, when it was logged.
         set_log_targets: (n,) the same under the target.
-        replayed: (n, n), row t column s: the probability that the policy at row t gives the action of row s; needed by
-            `cadr` where there are contexts or features.
+        replayed: (n, n), row t column s: the probability that the policy at row t gives the action of row s; `cadr`
+            weighs rows better where it knows them.
         predictions: (n, k) of the reward; by default estimators that need them fit them, cross-fitted by unit.
     """
 

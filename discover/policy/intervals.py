@@ -1,8 +1,8 @@
 """Intervals of an estimate: a studentised bootstrap; and two that hold at any n for rewards in a declared range.
 
 The bootstrap resamples units and computes the whole estimate anew in each, self-normalisation included, and studentises
-it by its own standard error (Efron & Tibshirani 1993, chapter 12), which follows the skew of importance ratios where a
-percentile interval does not. The other two are for a mean of independent rows (the sequence: or of a martingale): wide,
+it by its own standard error. Its interval is symmetric (Hall 1988): with skewed importance ratios that covers better
+than equal tails. The other two are for a mean of independent rows (the sequence: or of a martingale): wide,
 and never wrong more often than they say.
 """
 
@@ -38,10 +38,10 @@ class Interval:
 def studentised(
     estimate: Estimate, feedback: Feedback, rng: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
 ) -> Interval:
-    """The bootstrap-t interval over units.
+    """The symmetric bootstrap-t interval over units: value ± q standard errors, q the quantile of |v* - v| / se*.
 
-    A resample without a standard error (all its units alike, or no ratio above 0) counts as infinitely far out on both
-    sides: where that is more than the interval leaves out, it has no end.
+    A resample without a standard error (all its units alike, or no ratio above 0) counts as infinitely far out: where
+    there are more of them than the interval may leave out, it has no end.
 
     Args:
         estimate: from feedback and weights (B, n) to values (B,) and standard errors (B,).
@@ -60,13 +60,12 @@ def studentised(
     for weights in _resampled(feedback, rng, resamples):
         again, spread = estimate(feedback, weights)
         with np.errstate(divide="ignore", invalid="ignore"):
-            far = np.append(far, (again - value) / spread)
-    lost = int((~np.isfinite(far)).sum())
-    far = np.sort(np.concatenate([far[np.isfinite(far)], np.full(lost, -np.inf), np.full(lost, np.inf)]))
-    tail = int(np.floor((1 - level) / 2 * (resamples + 1)))
-    if tail < 1:
+            far = np.append(far, np.abs(again - value) / spread)
+    far = np.sort(np.where(np.isnan(far), np.inf, far))
+    beyond = int(np.floor((1 - level) * (resamples + 1)))
+    if beyond < 1:
         raise DiscoverError(f"{resamples} resamples cannot tell an interval of level {level}: take more")
-    return Interval(value - float(far[-tail]) * error, value - float(far[tail - 1]) * error)
+    return Interval(value - float(far[-beyond]) * error, value + float(far[-beyond]) * error)
 
 
 def empirical_bernstein(values: Floats, low: float, high: float, level: float = 0.95) -> Interval:

@@ -4,8 +4,8 @@
 
 x contexts (with the position in the batch, where there are several), phi features of the action. Where there are
 features an action's number means nothing, and u and C are left out; C is also left out where it would have more than
-`INTERACTIONS` columns. One pseudo-observation of ridge a standardised column; the constant is not held back, so
-predictions move with rewards that are shifted or scaled. Left out: anything nonlinear. A doubly robust estimate needs
+`INTERACTIONS` columns. One pseudo-observation of ridge a standardised column, and `CROSSED` for those of C, which are
+many and would make doubly robust intervals too narrow; the constant is not held back, so predictions move with rewards that are shifted or scaled. Left out: anything nonlinear. A doubly robust estimate needs
 no right model, and a user's own comes as `Feedback.predictions`.
 """
 
@@ -18,6 +18,7 @@ from discover.policy.feedback import Feedback, Floats
 
 FOLDS = 5
 INTERACTIONS = 400
+CROSSED = 4.0
 
 
 def with_predictions(feedback: Feedback) -> Feedback:
@@ -60,7 +61,9 @@ def fitted(feedback: Feedback, rows: NDArray[np.bool_]) -> Floats:
     design = np.hstack([at, own, crossed, chosen])
     centre = design.mean(axis=0)
     centred = design - centre
-    gram = centred.T @ centred + np.eye(design.shape[1])
+    penalty = np.ones(design.shape[1])
+    penalty[at.shape[1] + own.shape[1] : design.shape[1] - chosen.shape[1]] = CROSSED
+    gram = centred.T @ centred + np.diag(penalty)
     weights = np.linalg.solve(gram, centred.T @ (y - y.mean()))
     of_context, of_action, of_cross, of_feature = np.split(
         weights, np.cumsum([at.shape[1], own.shape[1], crossed.shape[1]])

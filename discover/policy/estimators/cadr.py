@@ -9,7 +9,9 @@ its own standard deviation given the past, estimated from earlier rows as if the
 
 (Bibaut, Dimakopoulou, Kallus, Chambaz & van der Laan 2021, https://arxiv.org/abs/2106.00418). Then V ± z se is the
 interval, se = sqrt(sum of (D_t - V)^2 / s_t^2) / sum of 1 / s_t, which at the right s_t is the paper's. The first rows,
-from which s is estimated first, count for nothing.
+from which s is estimated first, count for nothing. Where picks depend on contexts and the log does not say what later
+policies give earlier picks (`Feedback.replayed`), they are taken as they were logged, v = 1: weights that look back
+alone keep the interval right whatever they are, and only its width suffers.
 """
 
 import itertools
@@ -35,7 +37,7 @@ def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.E
         burn_in: rows that only teach the first model and deviation.
 
     Raises:
-        DiscoverError: the log is no longer than that, or does not say what the policy at t gives earlier picks.
+        DiscoverError: the log is no longer than that, or lacks the target's or the behaviour's probabilities.
     """
     n = len(feedback)
     if not 2 <= burn_in < n:
@@ -89,10 +91,7 @@ def _probabilities_now(feedback: Feedback, row: int, earlier: Ints) -> Floats:
     if feedback.replayed is not None:
         return feedback.replayed[row, earlier]
     if feedback.contexts is not None or feedback.features is not None:
-        raise DiscoverError(
-            "replayed is needed where picks depend on contexts: (n, n), row t column s the probability that the policy "
-            "at row t gives the pick of row s; log the policy's versions, and play them again"
-        )
+        return feedback.propensities[earlier]
     return np.asarray(feedback.of("behaviour")[row, feedback.actions[earlier]])
 
 
