@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
 
 
 def _jsonl(path: Path, lines: list[str]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in lines:
         if line.strip():
             try:
@@ -189,7 +189,7 @@ def _jsonl(path: Path, lines: list[str]) -> list[dict[str, Any]]:
 def _csv(path: Path, lines: list[str]) -> list[dict[str, Any]]:
     reader = csv.reader(lines)
     header = [name.strip() for name in next(reader, [])]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for cells in reader:
         if cells and len(cells) != len(header):
             raise DiscoverError(

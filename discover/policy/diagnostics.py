@@ -26,6 +26,7 @@ UNSEEN_LITTLE, UNSEEN_MUCH = 0.01, 0.05  # of it, on actions that the log never 
 UNLIKELY, IMPOSSIBLE = 0.01, 1e-5  # p of the propensities being right
 LEAST_COUNT = 10  # expected picks of a group, for its frequency to be near normal
 TOLERATED = 0.1  # relative error of a propensity: a large log proves smaller ones, which matter little
+STEADY = 4.0  # between an action's propensities: where they vary more, what carries the sum may not have been drawn
 BINS = 10
 
 
@@ -146,7 +147,10 @@ def _against_behaviour(feedback: Feedback, behaviour: Floats) -> tuple[Floats, F
 
 
 def _against_inverse(feedback: Feedback) -> tuple[Floats, Floats]:
-    """The same where only the logged propensities are known: by action, 1 / p sums to the number of rows."""
+    """The same where only the logged propensities are known: by action, 1 / p sums to the number of rows.
+
+    An action that was once rare and then was not is passed over: its sum hangs on draws that were too rare to be there.
+    """
     places: NDArray[np.int64] = feedback.of("position")
     excess, relative = [], []
     for place in np.unique(places):
@@ -155,7 +159,7 @@ def _against_inverse(feedback: Feedback) -> tuple[Floats, Floats]:
         for action in np.unique(feedback.actions[at]):
             mine = inverse[feedback.actions[at] == action]
             variance = float((mine**2 - mine).sum())
-            if len(mine) >= LEAST_COUNT and variance > 0:
+            if len(mine) >= LEAST_COUNT and variance > 0 and mine.max() <= STEADY * mine.min():
                 excess.append((mine.sum() - at.sum()) / np.sqrt(variance))
                 relative.append(mine.sum() / at.sum() - 1)
     return np.array(excess), np.array(relative)

@@ -77,6 +77,7 @@ class Evaluation:
         checks: of the log.
         estimates: one for each estimator that applies.
         unavailable: why each of the others does not.
+        notes: how the log was read.
     """
 
     rows: int
@@ -86,6 +87,7 @@ class Evaluation:
     checks: tuple[Check, ...]
     estimates: tuple[Estimate, ...]
     unavailable: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

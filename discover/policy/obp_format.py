@@ -49,7 +49,7 @@ def from_obp(bandit_feedback: Mapping[str, Any], action_dist: ArrayLike) -> Feed
 
 
 def to_obp(feedback: Feedback) -> tuple[dict[str, Any], Floats]:
-    """obp's dictionary, and the target as its ``action_dist`` (n, k, positions), the same at each position of a row.
+    """The dictionary, and the target as its ``action_dist`` (n, k, positions), the same at each position of a row.
 
     Raises:
         DiscoverError: the target's probabilities are not known for every action, or positions are no order of a draw.

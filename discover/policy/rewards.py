@@ -5,8 +5,9 @@
 x contexts (with the position in the batch, where there are several), phi features of the action. Where there are
 features an action's number means nothing, and u and C are left out; C is also left out where it would have more than
 `INTERACTIONS` columns. One pseudo-observation of ridge a standardised column, and `CROSSED` for those of C, which are
-many and would make doubly robust intervals too narrow; the constant is not held back, so predictions move with rewards that are shifted or scaled. Left out: anything nonlinear. A doubly robust estimate needs
-no right model, and a user's own comes as `Feedback.predictions`.
+many and would make doubly robust intervals too narrow; the constant is not held back, so predictions move with rewards
+that are shifted or scaled. Left out: anything nonlinear. A doubly robust estimate needs no right model, and a user's
+own comes as `Feedback.predictions`.
 """
 
 from dataclasses import replace

@@ -46,8 +46,8 @@ def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None
     if "context" in table:
         fields["contexts"] = _contexts(table)
     actions, more, k = _target(table, labels, target)
-    fields["actions"] = actions
-    feedback = Feedback(rewards=table.numbers("reward"), propensities=table.numbers("propensity"), **fields, **more)
+    fields |= {"actions": actions, **more}
+    feedback = Feedback(rewards=table.numbers("reward"), propensities=table.numbers("propensity"), **fields)
     return feedback, [f"actions: {k}"] if k else []
 
 
@@ -97,8 +97,8 @@ def _numbered(table: Columns, labels: NDArray[np.str_], k: int) -> NDArray[np.in
     for row, label in enumerate(labels, start=1):
         if not label.isdecimal() or int(label) >= k:
             raise DiscoverError(
-                f"{table.path}, row {row}: {table.names.get('action', 'action')} must be a number from 0 to {k - 1}, as "
-                f"the target gives {k} probabilities, found {label!r}: number the actions in their order"
+                f"{table.path}, row {row}: {table.names.get('action', 'action')} must be a number from 0 to {k - 1}, "
+                f"as the target gives {k} probabilities, found {label!r}: number the actions in their order"
             )
     return labels.astype(np.int64)
 
