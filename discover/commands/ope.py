@@ -57,7 +57,7 @@ def table(found: Evaluation) -> Iterator[str]:
 def _row(one: Estimate) -> tuple[str, ...]:
     """One line; a figure that is refused is not shown."""
     bad = [check for check in one.checks if check.verdict != "ok"]
-    verdict = one.verdict + "".join(f"; {check.name} {check.reason}" for check in bad)
+    verdict = one.verdict + "".join(f"; {check.name}: {check.reason}" for check in bad)
     shown = one.verdict != "refuse"
     return (
         one.estimator,

@@ -32,6 +32,11 @@ def bounded_by(ceiling: Callable[..., float]) -> Callable[[Function], Function]:
     return _noting("ceiling", ceiling)
 
 
+def with_caveat(reason: str) -> Callable[[Function], Function]:
+    """Say why an estimate is to be read with care on any log: it is never better than warn."""
+    return _noting("caveat", reason)
+
+
 def brings_own_interval(function: Function) -> Function:
     """Say that value ± z standard errors is the interval: to resample rows would break the order it rests on."""
     return _noting("own_interval", True)(function)
@@ -66,6 +71,16 @@ class Estimator:
     def own_interval(self) -> bool:
         """Whether value ± z standard errors is its interval, and nothing is resampled."""
         return bool(getattr(self.function, "own_interval", False))
+
+    @property
+    def caveat(self) -> str:
+        """Why it is to be read with care on any log; empty for most."""
+        return str(getattr(self.function, "caveat", ""))
+
+    def trivial(self, feedback: Feedback) -> bool:
+        """Whether its batches or campaigns are single picks, so that it only repeats what `ips` says."""
+        groups = {"pick": None, "batch": "batch", "campaign": "unit"}[self.per]
+        return groups is not None and len(np.unique(feedback.of(groups))) == len(feedback)
 
     def ceiling(self, feedback: Feedback) -> float:
         """How large a ratio can be.

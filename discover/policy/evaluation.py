@@ -117,6 +117,9 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
     log = diagnostics.of_log(feedback)
     found, unavailable = [], {}
     for one in loaded:
+        if not estimators and one.trivial(feedback):
+            unavailable[one.name] = f"each {one.per} is a single pick, of which ips says the same"
+            continue
         try:
             found.append(_estimate(one, feedback if one.own_interval else shared, log, settings))
         except DiscoverError as error:
@@ -135,6 +138,8 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
     interval = _interval(one, feedback, (float(values[0]), float(errors[0])), settings)
     ratio = one.ratios(feedback)
     checks = diagnostics.of_ratios(ratio)
+    if one.caveat:
+        checks = (*checks, Check("caveat", None, "warn", one.caveat))
     effective = diagnostics.effective_sample(ratio)
     verdict = diagnostics.worst([*log, *checks])
     if not np.isfinite(values[0]):

@@ -5,7 +5,7 @@ standard error is right. Each row's doubly robust score uses a model of earlier 
 its own standard deviation given the past, estimated from earlier rows as if the policy at t had logged them:
 
     D_t = sum over a of target(t, a) q_t(t, a) + w_t (r_t - q_t(t, a_t)),   V = sum of D_t / s_t / sum of 1 / s_t
-    s_t^2 = mean over s < t of v D^2 - (mean of v D)^2,  v = g_t(a_s | x_s) / g_s(a_s | x_s),  D as at t, at row s
+    s_t^2 = variance over s < t of D, weighed by v = g_t(a_s | x_s) / g_s(a_s | x_s),  D as at t, at row s
 
 (Bibaut, Dimakopoulou, Kallus, Chambaz & van der Laan 2021, https://arxiv.org/abs/2106.00418). Then V ± z se is the
 interval, se = sqrt(sum of (D_t - V)^2 / s_t^2) / sum of 1 / s_t, which at the right s_t is the paper's. The first rows,
@@ -82,8 +82,8 @@ def _deviation(feedback: Feedback, row: int, earlier: Ints, baseline: Floats, re
         return float("inf")
     scores = baseline + np.divide(wanted, now, out=np.zeros(len(now)), where=now > 0) * residual
     shift = now / feedback.propensities[earlier]
-    mean = (shift * scores).mean()
-    return float(np.sqrt(max((shift * scores**2).mean() - mean**2, 0.0)))
+    share = shift / shift.sum()
+    return float(np.sqrt(share @ (scores - share @ scores) ** 2))
 
 
 def _probabilities_now(feedback: Feedback, row: int, earlier: Ints) -> Floats:
@@ -99,6 +99,7 @@ def _weighted(score: Floats, precision: Floats, weights: Floats) -> moments.Esti
     total = weights @ precision
     with np.errstate(divide="ignore", invalid="ignore"):
         values = weights @ (precision * score) / total
-        squares = [weights @ (precision**2 * score**power) for power in range(3)]
-        spread = squares[2] - 2 * values * squares[1] + values**2 * squares[0]
+        anchor = (precision @ score) / precision.sum()  # near the values: far from them, squares would cancel
+        squares = [weights @ (precision**2 * (score - anchor) ** power) for power in range(3)]
+        spread = squares[2] - 2 * (values - anchor) * squares[1] + (values - anchor) ** 2 * squares[0]
         return values, np.sqrt(np.maximum(spread, 0)) / total

@@ -8,9 +8,11 @@ Its interval knows of the sample of contexts alone, not of the model's error: wh
 import numpy as np
 
 from discover.policy import moments, rewards
+from discover.policy.estimator import with_caveat
 from discover.policy.feedback import Feedback, Floats
 
 
+@with_caveat("its interval leaves out how wrong the model may be")
 def direct_method(feedback: Feedback, weights: Floats) -> moments.Estimates:
     """Values (B,) and standard errors (B,) of (B, n) resamples."""
     predicted = rewards.predictions(feedback)
