@@ -1,4 +1,4 @@
-"""Verdicts: what lacks support is refused, what has it is not. `tests/benchmarks/verdicts.py` counts on a larger scale."""
+"""Verdicts: what lacks support is refused, what has it is not. `tests/benchmarks/verdicts.py` counts on many logs."""
 
 from dataclasses import replace
 

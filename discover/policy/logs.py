@@ -82,11 +82,10 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
             left_out["queries without a reward yet"] += 1
             continue
         try:
-            if query.picks:
-                parts.append(_part(query, number, policy, kind))
+            parts.append(_part(query, number, policy, kind))
         except Unknown:
             left_out["queries before a first model"] += 1
-    if not parts:
+    if not any(len(part["actions"]) for part in parts):
         raise DiscoverError(
             f"{files[0]} must hold picks with a reward, found {len(queries)} queries"
             f"{''.join(f', {count} {what}' for what, count in left_out.items())}: let the run go on, or name a "
