@@ -51,7 +51,9 @@ def table(found: Evaluation) -> Iterator[str]:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         yield "  ".join(cells).rstrip()
-    yield from (f"{name} does not apply: {reason}" for name, reason in found.unavailable.items())
+    for reason in dict.fromkeys(found.unavailable.values()):
+        names = [name for name, why in found.unavailable.items() if why == reason]
+        yield f"not for this log: {', '.join(names)}: {reason}"
 
 
 def _row(one: Estimate) -> tuple[str, ...]:

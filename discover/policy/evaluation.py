@@ -125,7 +125,7 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
         except DiscoverError as error:
             if estimators:
                 raise
-            unavailable[one.name] = str(error)
+            unavailable[one.name] = str(error).removeprefix(f"the estimator {one.name!r}: ")
     if not found:
         raise DiscoverError(f"no estimator applies to this log: {'; '.join(unavailable.values())}")
     units = len(np.unique(feedback.units))

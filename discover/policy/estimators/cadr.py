@@ -9,7 +9,7 @@ its own standard deviation given the past, estimated from earlier rows as if the
 
 (Bibaut, Dimakopoulou, Kallus, Chambaz & van der Laan 2021, https://arxiv.org/abs/2106.00418). Then V ± z se is the
 interval, se = sqrt(sum of (D_t - V)^2 / s_t^2) / sum of 1 / s_t, which at the right s_t is the paper's. The first rows,
-from which s is estimated first, count for nothing. Where picks depend on contexts and the log does not say what later
+from which s is estimated first, count for nothing. Where picks depend on contexts, or the log does not say what later
 policies give earlier picks (`Feedback.replayed`), they are taken as they were logged, v = 1: weights that look back
 alone keep the interval right whatever they are, and only its width suffers.
 """
@@ -37,7 +37,7 @@ def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.E
         burn_in: rows that only teach the first model and deviation.
 
     Raises:
-        DiscoverError: the log is no longer than that, or lacks the target's or the behaviour's probabilities.
+        DiscoverError: the log is no longer than that, or lacks the target's probabilities.
     """
     n = len(feedback)
     if not 2 <= burn_in < n:
@@ -90,9 +90,9 @@ def _probabilities_now(feedback: Feedback, row: int, earlier: Ints) -> Floats:
     """(t,) what the policy at a row gives the picks of earlier rows."""
     if feedback.replayed is not None:
         return feedback.replayed[row, earlier]
-    if feedback.contexts is not None or feedback.features is not None:
+    if feedback.behaviour is None or feedback.contexts is not None or feedback.features is not None:
         return feedback.propensities[earlier]
-    return np.asarray(feedback.of("behaviour")[row, feedback.actions[earlier]])
+    return np.asarray(feedback.behaviour[row, feedback.actions[earlier]])
 
 
 def _weighted(score: Floats, precision: Floats, weights: Floats) -> moments.Estimates:
