@@ -44,15 +44,12 @@ def one(name):
 
 
 def log(n=120, seed=0, **more) -> Feedback:
+    """Rows whose logging policy sees no context, which is what `cadr` can replay from the log itself."""
     rng = np.random.default_rng(seed)
-    found = bandit(rng).log(n, rng, contexts=None, **more)
-    return replace(found, behaviour=np.repeat(found.behaviour[:1], n, axis=0), **constant(found))
-
-
-def constant(found: Feedback) -> dict:
-    """A log whose policy sees no context, which is what `cadr` can replay without more."""
-    behaviour = found.behaviour[0]
-    return {"propensities": behaviour[found.actions]}
+    truth = bandit(rng, m=1)
+    varied = bandit(rng, m=n)  # the target sees one
+    feedback = truth.log(n, rng, contexts=None, **more)
+    return replace(feedback, target=varied.target, target_propensities=None)
 
 
 def all_ones(feedback):
