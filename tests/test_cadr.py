@@ -56,6 +56,18 @@ def test_policies_that_are_replayed_on_earlier_contexts_are_used():
     assert abs(as_logged[0][0] - truth) < 5 * as_logged[1][0]
 
 
+def test_rows_of_a_unit_neither_teach_about_each_other_nor_count_as_many():
+    """Each row five times over: the same as once, but that no row may look at its own copies."""
+    feedback, _ = epsilon_greedy(200, np.random.default_rng(2))
+    rows = np.repeat(np.arange(200), 5)
+    tables = {name: getattr(feedback, name)[rows] for name in ("target", "behaviour")}
+    logged = (feedback.actions[rows], feedback.rewards[rows], feedback.propensities[rows])
+    copies = Feedback(*logged, **tables, unit=rows)
+    here = cadr(replace(feedback, predictions=np.zeros((200, 3))), np.ones((1, 200)))
+    there = cadr(replace(copies, predictions=np.zeros((1000, 3))), np.ones((1, 1000)), burn_in=100)
+    assert there[0] == pytest.approx(here[0], abs=1e-9) and there[1] == pytest.approx(here[1], rel=1e-6)
+
+
 def test_where_every_reward_is_alike_there_is_nothing_to_weigh():
     feedback, _ = epsilon_greedy(100, np.random.default_rng(1))
     values, errors = cadr(replace(feedback, rewards=np.full(100, 2.5)), np.ones((1, 100)))

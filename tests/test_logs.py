@@ -103,6 +103,9 @@ def test_the_reward_of_the_whole_batch(tmp_path):
     queries = [line for line in lines_of(run) if "candidates" in line]
     assert feedback.rewards.tolist() == [query["reward"] for query in queries for _ in range(2)]
     assert "reward: that of each query" in notes
+    found = ope(run.root, "uniform")
+    assert {one.per for one in found.estimates} == {"batch", "campaign"}
+    assert "those of this log are of whole batches: take set_ips" in found.unavailable["snips"]
     both = make_run(tmp_path / "both")
     assert feedback_of(both, "uniform")[0].rewards.tolist() != feedback_of(both, "uniform", "query")[0].rewards.tolist()
 

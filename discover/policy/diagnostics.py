@@ -58,7 +58,7 @@ def of_log(feedback: Feedback) -> tuple[Check, ...]:
 
 
 def of_ratios(ratio: Floats) -> tuple[Check, ...]:
-    """Checks of the importance ratios (m,), one for each pick, batch or campaign."""
+    """Checks of the importance ratios (m,), one for each unit."""
     return _effective(ratio), _largest(ratio), _mean(ratio)
 
 
@@ -79,7 +79,7 @@ def _largest(ratio: Floats) -> Check:
     total = float(ratio.sum())
     share = float(ratio.max()) / total if total > 0 else 1.0
     verdict: Verdict = "refuse" if share > TOO_HEAVY else "warn" if share > HEAVY else "ok"
-    return Check("largest ratio", share, verdict, f"one row carries {share:.1%} of all weight")
+    return Check("largest ratio", share, verdict, f"one unit carries {share:.1%} of all weight")
 
 
 def _mean(ratio: Floats) -> Check:

@@ -14,7 +14,7 @@ import numpy as np
 from discover import plugins
 from discover.errors import DiscoverError
 from discover.policy import ratios
-from discover.policy.feedback import Feedback, Floats
+from discover.policy.feedback import Feedback, Floats, Ints
 
 PACKAGE = "discover.policy.estimators"
 Per = Literal["pick", "batch", "campaign"]
@@ -38,7 +38,7 @@ def with_caveat(reason: str) -> Callable[[Function], Function]:
 
 
 def brings_own_interval(function: Function) -> Function:
-    """Say that value ± z standard errors is the interval: to resample rows would break the order it rests on."""
+    """Say that value ± t standard errors is the interval: to resample rows would break the order it rests on."""
     return _noting("own_interval", True)(function)
 
 
@@ -69,7 +69,7 @@ class Estimator:
 
     @property
     def own_interval(self) -> bool:
-        """Whether value ± z standard errors is its interval, and nothing is resampled."""
+        """Whether value ± t standard errors is its interval, and nothing is resampled."""
         return bool(getattr(self.function, "own_interval", False))
 
     @property
@@ -98,12 +98,16 @@ class Estimator:
         return float(found)
 
     def ratios(self, feedback: Feedback) -> Floats:
-        """The importance ratios that it rests on, one for each pick, batch or campaign."""
+        """The importance ratios that it rests on, (units,): the mean over a unit's picks or batches, or its campaign's.
+
+        Rows of a unit are dependent, so a unit counts as one however many there are.
+        """
         if self.per == "campaign":
             return ratios.of_campaigns(feedback)
         if self.per == "batch":
-            return ratios.by_batch(feedback).ratio
-        return ratios.of_picks(feedback)
+            batches = ratios.by_batch(feedback)
+            return _by_unit(batches.ratio, batches.unit)
+        return _by_unit(ratios.of_picks(feedback), feedback.units)
 
     def __call__(self, feedback: Feedback, weights: Floats) -> tuple[Floats, Floats]:
         """Values (B,) and standard errors (B,) of (B, n) resamples.
@@ -111,6 +115,11 @@ class Estimator:
         Raises:
             DiscoverError: the log lacks what it needs, it fails, or what it returns breaks the contract.
         """
+        if feedback.shared and self.per == "pick":
+            raise DiscoverError(
+                f"the estimator {self.name!r}: rewards of picks are needed, those of this log are of whole batches: "
+                "take set_ips, or pdis"
+            )
         try:
             found = self.function(feedback, weights, **self.options)
         except DiscoverError as error:
@@ -142,6 +151,13 @@ def load_estimator(word: str) -> Estimator:
         raise DiscoverError(f"{name!r} must be a function (feedback, weights), found {type(function).__name__}")
     plugins.check_options(function, options, f"the estimator {name!r}")
     return Estimator(name, function, options)
+
+
+def _by_unit(ratio: Floats, unit: Ints) -> Floats:
+    if len(np.unique(unit)) == len(unit):
+        return ratio  # in the order of its rows
+    codes = np.unique(unit, return_inverse=True)[1]
+    return np.asarray(np.bincount(codes, ratio) / np.bincount(codes), np.float64)
 
 
 def _noting(name: str, value: Any) -> Callable[[Function], Function]:

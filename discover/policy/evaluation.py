@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
+from scipy.stats import t
 
 from discover.errors import DiscoverError
 from discover.policy import diagnostics, estimator, intervals, rewards
@@ -162,7 +162,8 @@ def _interval(one: Estimator, feedback: Feedback, found: tuple[float, float], se
     if settings.method != "bootstrap":
         return _in_range(one, feedback, settings)
     if one.own_interval:
-        half = NormalDist().inv_cdf(0.5 + settings.level / 2) * found[1]
+        freedom = len(np.unique(feedback.units)) - 1
+        half = float(t.ppf(0.5 + settings.level / 2, freedom)) * found[1]
         return Interval(found[0] - half, found[0] + half)
     rng = np.random.default_rng(settings.seed)
     return intervals.studentised(one, feedback, rng, settings.level, settings.resamples)

@@ -45,6 +45,7 @@ class Feedback:
         replayed: (n, n), row t column s: the probability that the policy at row t gives the action of row s; `cadr`
             weighs rows better where it knows them.
         predictions: (n, k) of the reward; by default estimators that need them fit them, cross-fitted by unit.
+        shared: rewards are of whole batches, the same in each of their rows: then no ratio of a single pick fits them.
     """
 
     actions: Ints
@@ -65,6 +66,7 @@ class Feedback:
     set_log_targets: Floats | None = None
     replayed: Floats | None = None
     predictions: Floats | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         n = np.size(self.rewards)
@@ -163,7 +165,8 @@ class Feedback:
         assert self.step is not None and self.position is not None and self.batch is not None
         _refuse(self.step < 0, "step", self.step, "be 0 or more", "count rounds of a campaign from 0")
         first = first_of(self.batch)
-        for name in ("unit", "step", "set_log_propensities", "set_log_targets"):
+        equal = ("unit", "step", "set_log_propensities", "set_log_targets", *(["rewards"] if self.shared else []))
+        for name in equal:
             values = getattr(self, name)
             if values is not None:
                 said = "be the same in all rows of a batch"

@@ -91,7 +91,7 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
             f"{''.join(f', {count} {what}' for what, count in left_out.items())}: let the run go on, or name a "
             "rule for the picks' rewards"
         )
-    feedback, independent = _together(parts)
+    feedback, independent = _together(parts, kind == "query" and any(len(part["actions"]) > 1 for part in parts))
     notes = [f"left out: {count} {what}" for what, count in left_out.items()]
     return feedback, [*notes, f"reward: that of each {kind}", f"taken as independent: {independent}"]
 
@@ -193,7 +193,7 @@ def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def _together(parts: list[dict[str, Any]]) -> tuple[Feedback, str]:
+def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]:
     """All queries as one feedback, their slots filled up to the longest; and what its units are."""
     rows, k = sum(len(part["actions"]) for part in parts), max(part["target"].shape[1] for part in parts)
     if rows * k > CELLS:
@@ -201,7 +201,7 @@ def _together(parts: list[dict[str, Any]]) -> tuple[Feedback, str]:
             f"{rows} picks of up to {k} candidates are {rows * k:,} cells, at most {CELLS:,} fit in memory: judge a "
             "part of the log"
         )
-    fields: dict[str, Any] = {
+    fields: dict[str, Any] = {"shared": shared} | {
         name: np.concatenate([part[name] for part in parts])
         for name in ("actions", "rewards", "propensities", "batch", "step")
     }

@@ -7,11 +7,11 @@ its own standard deviation given the past, estimated from earlier rows as if the
     D_t = sum over a of target(t, a) q_t(t, a) + w_t (r_t - q_t(t, a_t)),   V = sum of D_t / s_t / sum of 1 / s_t
     s_t^2 = variance over s < t of D, weighed by v = g_t(a_s | x_s) / g_s(a_s | x_s),  D as at t, at row s
 
-(Bibaut, Dimakopoulou, Kallus, Chambaz & van der Laan 2021, https://arxiv.org/abs/2106.00418). Then V ± z se is the
-interval, se = sqrt(sum of (D_t - V)^2 / s_t^2) / sum of 1 / s_t, which at the right s_t is the paper's. The first rows,
-from which s is estimated first, count for nothing. Where picks depend on contexts, or the log does not say what later
-policies give earlier picks (`Feedback.replayed`), they are taken as they were logged, v = 1: weights that look back
-alone keep the interval right whatever they are, and only its width suffers.
+(Bibaut, Dimakopoulou, Kallus, Chambaz & van der Laan 2021, https://arxiv.org/abs/2106.00418). The interval is V ± t se,
+se = sqrt(sum of (D_t - V)^2 / s_t^2) / sum of 1 / s_t, which at the right s_t is the paper's; rows of one unit are
+summed before they are squared. The first rows, from which s is estimated first, count for nothing. Where picks depend
+on contexts, or the log does not say what later policies give earlier picks (`Feedback.replayed`), they are taken as
+they were logged, v = 1: weights that look back alone keep the interval right whatever they are; its width suffers.
 """
 
 import itertools
@@ -43,35 +43,49 @@ def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.E
     if not 2 <= burn_in < n:
         raise DiscoverError(f"burn_in must be at least 2 and less than the {n} rows of the log, found {burn_in}")
     order = np.argsort(feedback.of("time"), kind="stable")
-    score, deviation = _scores(feedback, order, burn_in)
-    precision = np.zeros(n)
-    precision[order[burn_in:]] = 1 / deviation
-    return _weighted(score, precision, np.asarray(weights, np.float64))
+    score, precision = _scores(feedback, order, burn_in)
+    return moments.ratios([(precision * score, precision)], feedback.units, weights)
 
 
 def _scores(feedback: Feedback, order: Ints, burn_in: int) -> tuple[Floats, Floats]:
-    """(n,) doubly robust scores, 0 in the first rows; and (n - burn_in,) deviations in the order of time."""
+    """(n,) doubly robust scores, and (n,) one over their deviations; 0 in the first rows."""
     n, target = len(order), feedback.of("target")
-    score, deviation = np.zeros(n), np.empty(n - burn_in)
+    begun = _begun(feedback.units[order])
+    score, deviation = np.zeros(n), np.full(n, np.inf)
     starts = np.unique(np.linspace(burn_in, n, REFITS + 1).astype(int))
     for start, end in itertools.pairwise(starts.tolist()):
         predicted = feedback.predictions
         if predicted is None:
             past = np.zeros(n, bool)
-            past[order[:start]] = True
+            past[order[: max(begun[start], 1)]] = True
             predicted = rewards.fitted(feedback, past)
         baseline = np.einsum("nk,nk->n", target, predicted)
         residual = feedback.rewards - predicted[np.arange(n), feedback.actions]
         for t in range(start, end):
-            row, earlier = order[t], order[:t]
+            row, earlier = order[t], order[: begun[t]]
             score[row] = baseline[row] + feedback.targets[row] / feedback.propensities[row] * residual[row]
-            deviation[t - burn_in] = _deviation(feedback, row, earlier, baseline[earlier], residual[earlier])
-    # Of the past alone, so that a weight never looks ahead.
-    highest = np.maximum.accumulate(np.where(np.isfinite(deviation), deviation, 0))
-    deviation = np.maximum(deviation, LEAST * highest)
-    if not highest[-1]:
-        return score, np.ones(len(deviation))  # all scores are alike
-    return score, np.where(deviation > 0, deviation, np.inf)  # none was unlike another so far: nothing to weigh by
+            if len(earlier) > 1:
+                deviation[t] = _deviation(feedback, row, earlier, baseline[earlier], residual[earlier])
+    precision = np.zeros(n)
+    precision[order] = _precision(deviation[burn_in:], burn_in)
+    return score, precision
+
+
+def _begun(unit: Ints) -> Ints:
+    """(n,) where each row's unit began, in the order of time: rows of one unit do not teach about each other."""
+    _, first, codes = np.unique(unit, return_index=True, return_inverse=True)
+    return np.asarray(first[codes], np.int64)
+
+
+def _precision(deviation: Floats, burn_in: int) -> Floats:
+    """(n,) one over the deviations (n - burn_in,), in the order of time."""
+    known = np.where(np.isfinite(deviation), deviation, 0)
+    highest = np.maximum.accumulate(known)  # of the past alone, so that a weight never looks ahead
+    if not highest.max(initial=0.0):
+        return np.r_[np.zeros(burn_in), np.ones(len(deviation))]  # all scores are alike
+    floored = np.maximum(deviation, LEAST * highest)
+    # Where none was unlike another so far, there is nothing to weigh by.
+    return np.r_[np.zeros(burn_in), np.where(floored > 0, 1 / np.where(floored > 0, floored, 1), 0)]
 
 
 def _deviation(feedback: Feedback, row: int, earlier: Ints, baseline: Floats, residual: Floats) -> float:
@@ -93,13 +107,3 @@ def _probabilities_now(feedback: Feedback, row: int, earlier: Ints) -> Floats:
     if feedback.behaviour is None or feedback.contexts is not None or feedback.features is not None:
         return feedback.propensities[earlier]
     return np.asarray(feedback.behaviour[row, feedback.actions[earlier]])
-
-
-def _weighted(score: Floats, precision: Floats, weights: Floats) -> moments.Estimates:
-    total = weights @ precision
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = weights @ (precision * score) / total
-        anchor = (precision @ score) / precision.sum()  # near the values: far from them, squares would cancel
-        squares = [weights @ (precision**2 * (score - anchor) ** power) for power in range(3)]
-        spread = squares[2] - 2 * (values - anchor) * squares[1] + (values - anchor) ** 2 * squares[0]
-        return values, np.sqrt(np.maximum(spread, 0)) / total
