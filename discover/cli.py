@@ -217,6 +217,12 @@ def _evaluate_policy(options: argparse.Namespace) -> None:
     evaluate_policy(options.policy, files, options.seeds, options.output, options.json)
 
 
+def _ope(options: argparse.Namespace) -> None:
+    from discover.commands.ope import ope
+
+    ope(options)
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from discover import doctor
 
@@ -294,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
     _add_policy(commands.add_parser("policy", help="train an acquisition policy, or judge one"))
+    _add_ope(add("ope", _ope, "what another policy would have been worth, from a log of decisions"))
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
@@ -350,6 +357,31 @@ def _add_policy(command: argparse.ArgumentParser) -> None:
     judge.add_argument("--seeds", type=_natural, default=48, metavar="N", help="campaigns of each policy; default 48")
     judge.add_argument("--output", type=_folder, required=True, metavar="DIR")
     judge.add_argument("--json", action="store_true", help="print the summary")
+
+
+def _add_ope(command: argparse.ArgumentParser) -> None:
+    """The arguments of `discover ope`."""
+    command.add_argument(
+        "log", type=Path, metavar="LOG", help="decisions.jsonl, a run folder, a folder of runs; a table"
+    )
+    command.add_argument(
+        "--target",
+        required=True,
+        metavar="POLICY_OR_COLUMN",
+        help="uniform; of a decision log margin, entropy, least_confidence, logged, or path/file.py:name, with options "
+        "as name,key=value; of a table a column or columns (pi_*), or a file with action and probability",
+    )
+    command.add_argument("--columns", default="", metavar="ROLE=NAME,…", help="what a table calls its columns")
+    command.add_argument(
+        "--estimator", dest="estimators", nargs="+", action="extend", default=[], metavar="E", help="default: all"
+    )
+    command.add_argument("--reward", choices=["pick", "query"], help="whose; default pick where any has one")
+    command.add_argument("--interval", choices=["bootstrap", "bernstein", "sequence"], default="bootstrap")
+    command.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="that rewards lie in")
+    command.add_argument("--level", type=_share, default=0.95, metavar="P", help="of the intervals; default 0.95")
+    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of the bootstrap")
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw the table as a PNG")
+    command.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
 def _folder(text: str) -> Path:

@@ -1,1 +1,1 @@
-"""The acquisition policy: which question is worth asking, learned; and judged offline before it is let near people."""
+"""The acquisition policy: which question is worth asking, learned; its training, and its place in the loop."""
