@@ -30,7 +30,7 @@ SCAN = 4  # times the candidates: how far a round looks for the uncertain and th
 ANCHORS = 4  # labelled documents whose neighbours are looked for, the newest
 SHARES = {"uniform": 0.4, "neighbours": 0.3, "uncertain": 0.2, "newest": 0.1}  # as in query.candidates
 LEFT = features.STATE.index("left")
-CALIBRATE = 1.25  # times as many labels since the last calibration
+CALIBRATE = 1.5  # times as many labels since the last calibration
 
 
 class Episodes:
@@ -85,6 +85,7 @@ class Episodes:
         # Of the reward documents, once evenly and once by class: H'H and H'Y, all that the look-ahead needs of them.
         self._spread = np.zeros((2, e, dimension, dimension))
         self._wanted = np.zeros((2, e, dimension, self.head.counts.shape[1]))
+        self._foreseen = np.zeros(e, bool)  # whether those are there: who does not look ahead need not pay for it
         self._twin = Episodes(corpora, count, rules.model_copy(update={"twin": False})) if rules.twin else None
 
     @property
@@ -109,10 +110,7 @@ class Episodes:
         self.moment[row] = rows.T @ rows / len(rows)
         held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[: rules.report]])
         self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[: rules.report]]))
-        for part, weight in enumerate((np.ones(len(reward)), self.scorer.balance(row))):
-            weighed = (held_out[: len(reward)] * weight[:, None]).T.astype(np.float64)
-            self._spread[part, row] = weighed @ held_out[: len(reward)]
-            self._wanted[part, row] = weighed @ np.eye(self._wanted.shape[-1])[corpus.labels[reward]]
+        self._foreseen[row] = False
         first = np.arange(rules.initial)
         self.head.reset(row, held_out, self.vectors[row, first], self.labels[row, first])
         self.labelled[row] = np.arange(rules.pool) < rules.initial
@@ -171,6 +169,8 @@ class Episodes:
         The decrease of the squared error on the reward documents, plus that of the error weighed so that each class
         counts the same, each standardised over the candidates, and their sum once more. Minus infinity where masked.
         """
+        for row in np.flatnonzero(~self._foreseen):
+            self._foresee(row)
         every = np.arange(len(self.time))[:, None]
         vectors = self.vectors[every, self.slots].astype(np.float64)
         error = -np.matmul(vectors, self.head.weights)
@@ -185,6 +185,14 @@ class Episodes:
             second = (np.matmul(steps, spread) * steps).sum(axis=-1) * np.square(error).sum(axis=-1)
             total += _standard(-2 * first - second, self.valid)
         return np.where(self.valid, _standard(total, self.valid), -np.inf)
+
+    def _foresee(self, row: int) -> None:
+        held_out = self.head.held_out[row, : self.rules.reward].astype(np.float64)
+        for part, weight in enumerate((np.ones(len(held_out)), self.scorer.balance(row))):
+            weighed = (held_out * weight[:, None]).T
+            self._spread[part, row] = weighed @ held_out
+            self._wanted[part, row] = weighed @ self.scorer.indicator(row)
+        self._foreseen[row] = True
 
     def _begin_round(self, rows: Rows) -> None:
         """Draw candidates for some episodes and look at them."""

@@ -50,6 +50,10 @@ class Scorer:
         occurs = named + self._occur[int(reported)]
         return (2 * both / np.maximum(occurs, 1)).sum(axis=1) / (occurs > 0).sum(axis=1)
 
+    def indicator(self, row: int) -> Floats:
+        """(reward, c) one where a reward document of one episode is of the class."""
+        return np.eye(self._classes)[self._truth[row, : self._reward]]
+
     def balance(self, row: int) -> Floats:
         """(reward,) weights with which all classes of one episode's reward documents count the same; of mean 1."""
         truth, occur = self._truth[row, : self._reward], self._occur[0, row]

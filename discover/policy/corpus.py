@@ -117,7 +117,8 @@ def altered(corpus: Corpus, rng: np.random.Generator) -> Corpus:
     target = np.full(count, -1)
     target[kept] = rng.permutation(np.arange(len(kept)) % rng.integers(2, len(kept) + 1))
     labels, test_labels = target[corpus.labels], target[corpus.test_labels]
-    share = rng.uniform(0.1, 1, size=len(kept)) if rng.random() < 0.5 else np.ones(len(kept))
+    # From even to very skewed: the rarest class keeps down to a fiftieth of its documents.
+    share = 50 ** -(rng.random(len(kept)) * rng.random())
     rows = (labels >= 0) & (rng.random(len(labels)) < share[np.maximum(labels, 0)])
     tested = test_labels >= 0
     if len(np.unique(labels[rows])) < 2 or not tested.any():

@@ -60,8 +60,8 @@ def calibrate(rows: Floats, labels: NDArray[np.int64], inverse: Floats, weights:
     leverage = ((rows @ inverse) * rows).sum(axis=1)[:, None]
     scores = (rows @ weights[:, seen] - leverage * truth) / np.maximum(1 - leverage, 1e-6)
     scores -= scores.max(axis=1, keepdims=True)
-    right = (scores * truth).sum(axis=1)
-    losses = [np.log(np.exp(one * scores).sum(axis=1)).mean() - one * right.mean() for one in SHARPNESS]
+    total = np.log(np.exp(SHARPNESS[:, None, None] * scores).sum(axis=-1)).mean(axis=-1)
+    losses = total - SHARPNESS * (scores * truth).sum(axis=1).mean()
     return float(SHARPNESS[int(np.argmin(losses))]), float((seen[scores.argmax(axis=1)] == labels).mean())
 
 
