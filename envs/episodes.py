@@ -80,7 +80,9 @@ class Episodes:
         self.near_batch = np.zeros((e, k))
         self.observed = np.zeros((e, k, len(features.NAMES)), np.float32)
         self.state = np.zeros((e, len(features.STATE)), np.float32)
-        self.generator = np.repeat(list(SHARES), _counts(k))
+        self._shares = _counts(min(k, n))  # a pool smaller than k leaves slots empty
+        self.generator = np.full(k, "uniform", dtype="<U10")
+        self.generator[: sum(self._shares)] = np.repeat(list(SHARES), self._shares)
         self.returned = np.zeros(e)
         # Of the reward documents, once evenly and once by class: H'H and H'Y, all that the look-ahead needs of them.
         self._spread = np.zeros((2, e, dimension, dimension))
@@ -169,7 +171,7 @@ class Episodes:
         The decrease of the squared error on the reward documents, plus that of the error weighed so that each class
         counts the same, each standardised over the candidates, and their sum once more. Minus infinity where masked.
         """
-        for row in np.flatnonzero(~self._foreseen):
+        for row in np.flatnonzero(~self._foreseen).tolist():
             self._foresee(row)
         every = np.arange(len(self.time))[:, None]
         vectors = self.vectors[every, self.slots].astype(np.float64)
@@ -212,14 +214,15 @@ class Episodes:
     def _draw(self, rows: Rows) -> None:
         """Candidates of some episodes for a round: places in the pool, and whether they may be picked."""
         r, n, k = len(rows), self.rules.pool, self.rules.candidates
-        uniform, near, unsure, newest = _counts(k)
+        uniform, near, unsure, newest = self._shares
         stretch = (self.pointer[rows, None] + np.arange(min(SCAN * k, n - newest))) % n
         self.pointer[rows] = (self.pointer[rows] + stretch.shape[1]) % n
         last = n - 1 - (self.time[rows, None] // self.rules.batch * newest + np.arange(newest)) % n
         free = ~self.labelled[rows[:, None], stretch]
         free &= ~(stretch[:, :, None] == last[:, None, :]).any(axis=-1)
         slots = np.full((r, k), -1)
-        slots[:, k - newest :] = last
+        start = uniform + near + unsure
+        slots[:, start : start + newest] = last
         # The first free ones are the uniform share: a stable sort brings them to the front.
         stretch = np.take_along_axis(stretch, np.argsort(~free, axis=1, kind="stable"), axis=1)
         free = np.sort(free, axis=1)[:, ::-1]

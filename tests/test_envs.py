@@ -110,6 +110,15 @@ def test_an_episode_ends_when_nothing_may_be_picked():
     assert masked[0] and over[0] and rewards[0] == 0
 
 
+def test_more_slots_than_documents_leave_some_empty():
+    episodes = played(Episodes([corpus()], 2, episode(pool=70, candidates=100)), 30)
+    assert episodes.observed.shape[1] == 100 and not episodes.valid[:, 70:].any()
+    for row in range(2):
+        places = episodes.slots[row, episodes.valid[row]]
+        assert len(set(places.tolist())) == len(places) > 10
+        assert not episodes.labelled[row, places].any()
+
+
 def test_no_two_splits_share_a_document():
     base = corpus()
     episodes = played(Episodes([base], 1, episode(report=100)), 5)

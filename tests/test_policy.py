@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 
+from discover.cli import main
 from discover.errors import DiscoverError
 from discover.policy import imitation, saved, training, trials
 from discover.policy.config import EpisodeConfig, ImitationConfig, PolicyConfig, ReinforcementConfig
@@ -15,6 +16,7 @@ from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES, STATE
 from discover.policy.reinforcement import ScorerPolicy, StableBaselinesEnv, improve
 from discover.policy.scorer import Scorer
+from tests.labelled_files import write_pair
 
 SMALL = EpisodeConfig(budget=60, candidates=16, pool=300, state=50, reward=200)
 
@@ -47,7 +49,7 @@ def test_permuting_candidates_permutes_their_logits():
 
 def test_imitation_prefers_what_the_look_ahead_prefers():
     torch.set_num_threads(1)
-    env = training.make_env([corpus(0), corpus(1)], 16, SMALL)
+    env = trials.make_env([corpus(0), corpus(1)], 16, SMALL)
     learned, held_out = imitation.gather(env, 1200, 0), imitation.gather(env, 300, 1)
     scorer = Scorer()
     losses = list(imitation.fit(scorer, [learned], ImitationConfig(epochs=6), 0))
@@ -60,7 +62,7 @@ def test_imitation_prefers_what_the_look_ahead_prefers():
 
 
 def test_the_oracle_is_a_ceiling_and_curves_are_paired():
-    env = training.make_env([corpus()], 12, SMALL.model_copy(update={"report": 300}))
+    env = trials.make_env([corpus()], 12, SMALL.model_copy(update={"report": 300}))
     found = {name: trials.play(env, trials.chooser(name), 7) for name in ("random", "margin", "oracle")}
     assert found["random"].labels.tolist() == list(range(20, 61, 5))
     for one in found.values():
@@ -135,7 +137,7 @@ def test_a_policy_that_cannot_be_used_is_refused(tmp_path):
 
 
 def test_sb3_sees_what_an_episode_ended_with():
-    env = StableBaselinesEnv(training.make_env([corpus()], 3, SMALL))
+    env = StableBaselinesEnv(trials.make_env([corpus()], 3, SMALL))
     env.seed(5)
     observed = env.reset()
     for step in range(40):
@@ -208,7 +210,32 @@ def test_reinforcement_starts_from_the_imitated_scorer(tmp_path):
     torch.manual_seed(3)
     scorer = Scorer(8)
     before = {name: weights.clone() for name, weights in scorer.state_dict().items()}
-    env = training.make_env([corpus()], 4, SMALL.model_copy(update={"twin": True}))
+    env = trials.make_env([corpus()], 4, SMALL.model_copy(update={"twin": True}))
     improve(scorer, env, ReinforcementConfig(steps=160, rollout=40, batch=40, learning_rate=1e-12), tmp_path, 0)
     for name, weights in scorer.state_dict().items():
         assert weights == pytest.approx(before[name], abs=1e-6)
+
+
+def test_train_and_evaluate_by_command(tmp_path, capsys):
+    train, test = write_pair(tmp_path, 220, 60)
+    config = tmp_path / "mine.yaml"
+    small = "episode: {budget: 40, pool: 120, state: 20, reward: 60}\n"
+    small += "imitation: {candidates: [8], decisions: 30, variants: 1, epochs: 1}\n"
+    config.write_text(small + f"synthetic: 1\ncorpora: [{{train: {train}, test: {test}}}]\n")
+    command = ["policy", "train", str(config), "--run", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert "query.options.policy" in capsys.readouterr().out
+    assert main([*command, "--set", "seed=1"]) == 1
+    assert "was begun with another seed" in capsys.readouterr().err
+    assert main([*command[:3], "--run", str(tmp_path / "other"), "--set", "sed=1"]) == 1
+    assert "unknown key 'sed': did you mean 'seed'?" in capsys.readouterr().err
+    files = ["--train", str(train), "--test", str(test)]
+    judge = ["policy", "evaluate", str(tmp_path / "run" / "policy"), *files, "--seeds", "2"]
+    assert main([*judge, "--output", str(tmp_path / "judged")]) == 0
+    shown = capsys.readouterr().out
+    assert "words: the policy was trained on a corpus of this name" in shown
+    assert "learned: macro_f1" in shown
+    rows = [json.loads(line) for line in (tmp_path / "judged" / "results.jsonl").read_text().splitlines()]
+    assert {row["policy"] for row in rows} == {*trials.BASELINES, "oracle", "learned"} and len(rows) == 18
+    assert main([*judge[:3], *files, "--test", str(test), "--output", str(tmp_path / "judged")]) == 1
+    assert "--train names 1 files and --test 2" in capsys.readouterr().err

@@ -13,15 +13,17 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
+from discover.policy.learned import LEARNED
 from discover.policy.saved import load_policy
-from discover.policy.training import make_env, train
-from discover.policy.trials import ORACLE, chooser, play, summary, table
+from discover.policy.scorer import Scorer
+from discover.policy.training import train
+from discover.policy.trials import BASELINES, ORACLE, Rows, judged, summary, table
 from discover.pool.labelled import read_dataset, shortened
 from discover.run import RunFolder, publish
 from discover.simulate import Arena
 
 TESTED = 1500  # test documents of a corpus, at most
-BASELINES = ("random", "margin", "density_margin", "clustered_density_margin", "typical")
+FIRST_SEED = 5000  # training counts from 0
 
 
 def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> None:
@@ -57,26 +59,12 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
     folder.create(folder.vectors)
     with folder.lock():
         folder.sweep()
-        rows: list[dict[str, Any]] = []
+        policies: dict[str, str | Scorer] = {name: name for name in (*BASELINES, ORACLE)} | {LEARNED: scorer}
+        rows: Rows = []
         for corpus in read_corpora(files, config.documents, folder):
             if corpus.name in known:
                 print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
-            # Enough candidates for the whole pool to be scanned: margin is then margin over the pool.
-            episode = config.episode.model_copy(update={"candidates": 512, "report": TESTED, "twin": False})
-            env = make_env([corpus], seeds, episode)
-            for name in (*BASELINES, ORACLE, "learned"):
-                curves = play(env, chooser(scorer if name == "learned" else name), seed=5000)
-                areas = zip(curves.area("macro_f1"), curves.area("accuracy"), strict=True)
-                rows += [
-                    {
-                        "dataset": corpus.name,
-                        "policy": name,
-                        "seed": seed,
-                        "macro_f1": float(f1),
-                        "accuracy": float(right),
-                    }
-                    for seed, (f1, right) in enumerate(areas)
-                ]
+            rows += judged(corpus, policies, seeds, config.episode, FIRST_SEED)
         found = summary(rows, np.random.default_rng(0))
         with publish(folder.results) as scratch:
             scratch.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 from safetensors import SafetensorError
@@ -22,23 +21,12 @@ from discover.policy.corpus import Corpus, altered, synthetic
 from discover.policy.imitation import Decisions
 from discover.policy.saved import load_policy, save_policy
 from discover.policy.scorer import Scorer
+from discover.policy.trials import make_env
 from discover.progress import progress
 from discover.run import publish
 
-LABELING = "envs:discover/Labeling-v0"
 PARALLEL = 16  # episodes that decisions are gathered from
 ATTEMPTS = 10  # to alter a corpus so that enough of it is left
-
-
-def make_env(corpora: Sequence[Corpus], count: int, episode: EpisodeConfig) -> VectorEnv:
-    """The vector environment of ``count`` labeling campaigns.
-
-    Raises:
-        DiscoverError: a corpus is too small for the rules.
-    """
-    return gymnasium.make_vec(
-        LABELING, num_envs=count, vectorization_mode="vector_entry_point", corpora=corpora, episode=episode
-    )
 
 
 def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scorer:

@@ -6,21 +6,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from discover.evaluate import seeds
+from discover.policy.config import EpisodeConfig
+from discover.policy.corpus import Corpus
 from discover.policy.features import NAMES
 from discover.policy.heuristics import HEURISTICS, utilities
 from discover.policy.scorer import Scorer
 
 Floats = NDArray[np.float64]
 Observations = dict[str, NDArray[np.float32]]
+Rows = list[dict[str, Any]]
 Chooser = Callable[[Observations, VectorEnv, np.random.Generator], Floats]  # (e, k) utilities
 
 METRICS = ("macro_f1", "accuracy")
+BASELINES = ("random", "margin", "entropy", "density_margin", "clustered_density_margin", "coverage", "typical")
 REFERENCE = "margin"
+LABELING = "envs:discover/Labeling-v0"
+CANDIDATES = 512  # of which four times as many are scanned: a pool of 2,000
 ORACLE = "oracle"  # looks ahead with the true labels: a ceiling, no policy
 
 
@@ -76,11 +83,47 @@ def play(env: VectorEnv, choose: Chooser, seed: int) -> Curves:
     return Curves(np.array(labels), *(np.stack([one[name] for one in scores], 1) for name in ("accuracy", "macro_f1")))
 
 
+def judged(corpus: Corpus, policies: Mapping[str, str | Scorer], count: int, episode: EpisodeConfig, seed: int) -> Rows:
+    """Play policies on one corpus, each with the same seeds.
+
+    Args:
+        corpus: one that none of them was trained on.
+        policies: by the names of the rows; as for `chooser`.
+        count: campaigns of each.
+        episode: the rules; enough candidates that the whole pool is scanned, so that margin is margin over the pool.
+        seed: of the first campaign.
+
+    Returns:
+        A row for each policy and campaign: ``dataset``, ``policy``, ``seed``, and the area under both curves.
+    """
+    rules = episode.model_copy(update={"candidates": CANDIDATES, "report": len(corpus.test_labels), "twin": False})
+    env, rows = make_env([corpus], count, rules), []
+    for name, policy in policies.items():
+        curves = play(env, chooser(policy), seed)
+        areas = zip(*(curves.area(metric).tolist() for metric in METRICS), strict=True)
+        rows += [
+            {"dataset": corpus.name, "policy": name, "seed": number, **dict(zip(METRICS, area, strict=True))}
+            for number, area in enumerate(areas)
+        ]
+    return rows
+
+
+def make_env(corpora: Sequence[Corpus], count: int, episode: EpisodeConfig) -> VectorEnv:
+    """The vector environment of ``count`` labeling campaigns.
+
+    Raises:
+        DiscoverError: a corpus is too small for the rules.
+    """
+    return gymnasium.make_vec(
+        LABELING, num_envs=count, vectorization_mode="vector_entry_point", corpora=corpora, episode=episode
+    )
+
+
 def _candidates(observed: Observations) -> NDArray[np.float32]:
     return observed["candidates"].reshape(len(observed["state"]), -1, len(NAMES))
 
 
-def summary(rows: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> dict[str, Any]:
+def summary(rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
     """What each policy gains over margin in area under the curve.
 
     Args:
