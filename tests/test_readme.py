@@ -80,6 +80,12 @@ def test_judge_another_policy_from_a_log(tmp_path: Path, monkeypatch: pytest.Mon
     assert any(row[0] == "snips" and float(row[2]) < 0.28 < float(row[3]) for row in found)
 
 
+def test_an_episode_of_the_environment(capsys) -> None:
+    exec(block("Learn what to ask"), {})
+    first, last = re.search(r"macro-F1 ([\d.]+) to ([\d.]+)", capsys.readouterr().out).groups()
+    assert float(last) > float(first)
+
+
 def test_the_first_screen_shows_both_commands_and_the_curve() -> None:
     first = README.splitlines()[:45]
     assert any("make demo" in line for line in first) and any("make test" in line for line in first)
