@@ -86,6 +86,20 @@ def test_an_episode_of_the_environment(capsys) -> None:
     assert float(last) > float(first)
 
 
+def test_compare_policies_offline(capsys) -> None:
+    script = block("Compare policies offline").replace(
+        "CAMPAIGNS, ROUNDS, SLOTS = 2000,", "CAMPAIGNS, ROUNDS, SLOTS = 200,"
+    )
+    found: dict = {}
+    exec(script, found)
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 9 and shown[0].startswith("uniform")
+    assert found["chances"].shape == (8, 100, 10)
+    errors = [float(re.search(r"\+- ([\d.]+)", line).group(1)) for line in shown[:8]]
+    assert (np.abs(np.subtract(found["estimated"], found["true"])) < 2 * np.array(errors)).all()
+    assert found["regret"] < 0.5
+
+
 def test_the_first_screen_shows_both_commands_and_the_curve() -> None:
     first = README.splitlines()[:45]
     assert any("make demo" in line for line in first) and any("make test" in line for line in first)
