@@ -88,7 +88,7 @@ def test_an_episode_of_the_environment(capsys) -> None:
 
 def test_compare_policies_offline(capsys) -> None:
     script = block("Compare policies offline").replace(
-        "CAMPAIGNS, ROUNDS, SLOTS = 2000,", "CAMPAIGNS, ROUNDS, SLOTS = 200,"
+        "CAMPAIGNS, ROUNDS, SLOTS = 2000,", "CAMPAIGNS, ROUNDS, SLOTS = 100,"
     )
     found: dict = {}
     exec(script, found)

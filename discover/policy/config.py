@@ -42,13 +42,13 @@ class EpisodeConfig(Strict):
 class ImitationConfig(Strict):
     """How the scorer learns from the look-ahead."""
 
-    candidates: list[int] = Field([16, 64, 256], min_length=1, description="k, each for as many decisions")
-    decisions: int = Field(300, ge=1, description="kept of each task and k")
-    variants: int = Field(3, ge=0, description="altered tasks made of each corpus: fewer, merged or rarer classes")
+    candidates: list[int] = Field([32, 128], min_length=1, description="k, each for as many decisions")
+    decisions: int = Field(120, ge=1, description="kept of each task and k")
+    variants: int = Field(12, ge=0, description="altered tasks made of each corpus: fewer, merged or rarer classes")
     epochs: int = Field(5, ge=1)
     batch: int = Field(64, ge=1, description="decisions of a step")
     learning_rate: float = Field(2e-3, gt=0)
-    sharpness: float = Field(2.0, gt=0, description="of the softmax over standardised gains")
+    sharpness: float = Field(12.0, gt=0, description="of the softmax over standardised gains")
 
 
 class ReinforcementConfig(Strict):
