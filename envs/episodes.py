@@ -22,6 +22,7 @@ from discover.policy import features, ridge
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from envs.head import RidgeHeads, Rows
+from envs.lookahead import LookAhead
 from envs.scores import Scorer
 
 Floats = NDArray[np.float64]
@@ -84,10 +85,7 @@ class Episodes:
         self.generator = np.full(k, "uniform", dtype="<U10")
         self.generator[: sum(self._shares)] = np.repeat(list(SHARES), self._shares)
         self.returned = np.zeros(e)
-        # Of the reward documents, once evenly and once by class: H'H and H'Y, all that the look-ahead needs of them.
-        self._spread = np.zeros((2, e, dimension, dimension))
-        self._wanted = np.zeros((2, e, dimension, self.head.counts.shape[1]))
-        self._foreseen = np.zeros(e, bool)  # whether those are there: who does not look ahead need not pay for it
+        self._ahead = LookAhead(self.head, self.scorer, rules.reward)
         self._twin = Episodes(corpora, count, rules.model_copy(update={"twin": False})) if rules.twin else None
 
     @property
@@ -112,7 +110,7 @@ class Episodes:
         self.moment[row] = rows.T @ rows / len(rows)
         held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[: rules.report]])
         self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[: rules.report]]))
-        self._foreseen[row] = False
+        self._ahead.forget(row)
         first = np.arange(rules.initial)
         self.head.reset(row, held_out, self.vectors[row, first], self.labels[row, first])
         self.labelled[row] = np.arange(rules.pool) < rules.initial
@@ -121,7 +119,7 @@ class Episodes:
         self.time[row], self.pointer[row], self.calibrated[row] = 0, rules.initial, rules.initial
         self.returned[row] = 0
         self._begin_round(np.array([row]))
-        self.quality[row] = self.scorer.quality(self.head.scores, rules.metric)[row]
+        self.quality[row] = self.scorer.quality(self.head.scores[[row]], rules.metric, rows=[row])[0]
 
     def step(self, actions: Rows) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
         """Pick one candidate in every episode; one that is masked changes nothing but the time.
@@ -166,35 +164,9 @@ class Episodes:
         return {name: self.scorer.quality(self.head.scores, name, reported=True) for name in ("accuracy", "macro_f1")}
 
     def lookahead(self) -> Floats:
-        """(e, k) what each candidate's true label would gain at once: the closed-form oracle, for learning only.
-
-        The decrease of the squared error on the reward documents, plus that of the error weighed so that each class
-        counts the same, each standardised over the candidates, and their sum once more. Minus infinity where masked.
-        """
-        for row in np.flatnonzero(~self._foreseen).tolist():
-            self._foresee(row)
+        """(e, k) what each candidate's true label would gain at once (`envs.lookahead`), for learning only."""
         every = np.arange(len(self.time))[:, None]
-        vectors = self.vectors[every, self.slots].astype(np.float64)
-        error = -np.matmul(vectors, self.head.weights)
-        truth = self.labels[every, self.slots][..., None]
-        np.put_along_axis(error, truth, np.take_along_axis(error, truth, -1) + 1, -1)
-        steps = np.matmul(vectors, self.head.inverse)
-        steps /= 1 + (steps * vectors).sum(axis=-1, keepdims=True)
-        total = np.zeros(self.slots.shape)
-        for spread, wanted in zip(self._spread, self._wanted, strict=True):
-            moved = np.matmul(spread, self.head.weights) - wanted
-            first = (np.matmul(steps, moved) * error).sum(axis=-1)
-            second = (np.matmul(steps, spread) * steps).sum(axis=-1) * np.square(error).sum(axis=-1)
-            total += _standard(-2 * first - second, self.valid)
-        return np.where(self.valid, _standard(total, self.valid), -np.inf)
-
-    def _foresee(self, row: int) -> None:
-        held_out = self.head.held_out[row, : self.rules.reward].astype(np.float64)
-        for part, weight in enumerate((np.ones(len(held_out)), self.scorer.balance(row))):
-            weighed = (held_out * weight[:, None]).T
-            self._spread[part, row] = weighed @ held_out
-            self._wanted[part, row] = weighed @ self.scorer.indicator(row)
-        self._foreseen[row] = True
+        return self._ahead.gains(self.vectors[every, self.slots], self.labels[every, self.slots], self.valid)
 
     def _begin_round(self, rows: Rows) -> None:
         """Draw candidates for some episodes and look at them."""
@@ -318,12 +290,3 @@ def _counts(k: int) -> list[int]:
     counts = [int(share * k) for share in SHARES.values()]
     counts[0] += k - sum(counts)
     return counts
-
-
-def _standard(values: Floats, valid: NDArray[np.bool_]) -> Floats:
-    """(e, k) values less their mean over the valid ones, by their standard deviation."""
-    kept = np.where(valid, values, np.nan)
-    count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
-    mean = np.nansum(kept, axis=1, keepdims=True) / count
-    spread = np.sqrt(np.nansum(np.square(kept - mean), axis=1, keepdims=True) / count)
-    return (values - mean) / np.maximum(spread, 1e-12)

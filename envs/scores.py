@@ -3,6 +3,8 @@
 The same figures as `discover.evaluate.metrics`, for arrays of episodes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,16 +32,23 @@ class Scorer:
         for part, found in enumerate((truth[: self._reward], truth[self._reward :])):
             self._occur[part, row] = np.bincount(found, minlength=self._classes)
 
-    def quality(self, scores: NDArray[np.float32], metric: str, reported: bool = False) -> Floats:
-        """(e,) accuracy or macro-F1 of every episode, of the scores (e, c, h) of all held-out documents.
+    def quality(
+        self,
+        scores: NDArray[np.float32],
+        metric: str,
+        reported: bool = False,
+        rows: slice | Sequence[int] = slice(None),
+    ) -> Floats:
+        """(r,) accuracy or macro-F1 of some episodes, of the scores (r, c, h) of all their held-out documents.
 
         Args:
             scores: the largest is the prediction; of equals, the first.
             metric: ``accuracy`` or ``macro_f1``.
             reported: on the report's documents instead of those that rewards are made of.
+            rows: which episodes; all of them by default.
         """
         part = slice(self._reward, None) if reported else slice(self._reward)
-        predicted, truth = _largest(scores[:, :, part]), self._truth[:, part]
+        predicted, truth = _largest(scores[:, :, part]), self._truth[rows, part]
         right = predicted == truth
         if metric == "accuracy":
             return right.mean(axis=1)
@@ -47,7 +56,7 @@ class Scorer:
         predicted += np.arange(e)[:, None] * c
         named = np.bincount(predicted.ravel(), minlength=e * c).reshape(e, c)
         both = np.bincount(predicted[right], minlength=e * c).reshape(e, c)
-        occurs = named + self._occur[int(reported)]
+        occurs = named + self._occur[int(reported), rows]
         return (2 * both / np.maximum(occurs, 1)).sum(axis=1) / (occurs > 0).sum(axis=1)
 
     def indicator(self, row: int) -> Floats:
