@@ -34,6 +34,7 @@ from discover.steps.choose import affordable, choose, reason_to_stop, stopping_r
 from discover.steps.collect import answers_of, collect
 from discover.steps.intake import intake, restore
 from discover.steps.judge import judge
+from discover.steps.reward import rule_of
 from discover.steps.teach import open_learner, teach
 from discover.tables import step
 
@@ -79,6 +80,7 @@ def check(config: Config) -> None:
     for word in {config.query.strategy, *strategies_of(config).values()}:
         strategy_of(config.query, word)
     stopping_rule(config.loop)
+    rule_of(config.query)
     simulation.check(config)
 
 

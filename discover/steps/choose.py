@@ -20,6 +20,8 @@ from discover.query.strategy import CONTROL, Strategy
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
 
+LEARNED = ("cross_validated", "changed", "unsure")  # what a round's training leaves for later decisions
+
 
 def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
     """Draw candidates, let the strategy choose among them, and draw the audit sample.
@@ -153,11 +155,17 @@ def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.
 
 def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
     """Where an arm stands before a round."""
-    taught = campaign.outputs(arm, "teach", "cross_validated", "changed", "unsure")
-    decided = campaign.outputs(arm, "evaluate", "decide")
+    taught = campaign.outputs(arm, "teach", *LEARNED)
+    decided = campaign.outputs(arm, "evaluate", "decide", "rewards")
     rounds = tuple(
-        PastRound(number, found["accuracy"], found["low"], found["high"], *learned)
-        for number, ((found,), learned) in enumerate(zip(decided[:round_], taught[:round_], strict=True))
+        PastRound(
+            number,
+            **{name: found[key] for name, key in (("score", "accuracy"), ("low", "low"), ("high", "high"))},
+            **dict(zip(LEARNED, learned, strict=True)),
+            policy_rewards=tuple(rewards["policy"]),
+            auto_rewards=tuple(rewards["auto"]),
+        )
+        for number, ((found, rewards), learned) in enumerate(zip(decided[:round_], taught[:round_], strict=True))
     )
     return Progress(campaign.queue.spent(arm), campaign.config.label.budget, rounds)
 
