@@ -163,3 +163,5 @@ def _announce(campaign: Campaign, arm: str, round_: int) -> None:
         score += f" · macro-F1 {row['macro_f1']:.3f}" if row["macro_f1"] is not None else ""
     seconds = sum(row["seconds"].values())
     print(f"round {round_:2d} · {arm:8s} · {row['labels']:4d} labels · {score} · {seconds:.1f} s", flush=True)
+    if row["note"] and not (campaign.output(arm, round_ - 1, "query") or {}).get("note"):
+        print(f"{arm}: {row['note']}", flush=True)

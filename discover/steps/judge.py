@@ -35,6 +35,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
+        "note": (campaign.output(arm, round_, "query") or {}).get("note", ""),
     }
     output: dict[str, Any] = {}
     if len(tested[0]):
