@@ -1,6 +1,7 @@
 """The test that a learned policy does harm: valid at any time, sticky, and heeded by the loop and by the bench."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -136,10 +137,15 @@ def test_a_bench_gives_a_sabotaged_policy_up_and_says_so(tmp_path, capsys):
 def imported(tmp_path_factory):
     """A campaign with a sabotaged policy, its documents imported: its config and its run folder."""
     folder = tmp_path_factory.mktemp("safety")
-    config = write_inputs(folder)
+    config = write_inputs(folder, documents=600)
     settings = yaml.safe_load(config.read_text())
-    settings["label"] |= {"budget": 152, "audit": 0.1, "seed": 32}
-    settings["query"] |= {"batch": 10, "strategy": "learned", "options": {"policy": sabotaged(folder / "policy")}}
+    settings["label"] |= {"budget": 192, "audit": 0.1, "seed": 32}
+    settings["query"] |= {
+        "batch": 20,
+        "strategy": "learned",
+        "candidates": {"count": 300},
+        "options": {"policy": sabotaged(folder / "policy")},
+    }
     settings["loop"] = {"arms": []}
     config.write_text(json.dumps(settings))
     assert main(["import", str(config), str(folder / "documents.jsonl.gz"), "--run", str(folder / "run")]) == 0
@@ -148,8 +154,6 @@ def imported(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_loop_gives_a_sabotaged_policy_up_killed_or_not_and_the_log_says_why(imported, tmp_path, capfd):
-    import shutil
-
     config, run = imported
     shutil.copytree(run, tmp_path / "killed")
     assert main(["run", str(config), "--run", str(run)]) == 0
@@ -174,13 +178,13 @@ def test_the_loop_gives_a_sabotaged_policy_up_killed_or_not_and_the_log_says_why
     with Server() as server:
         arguments = ["run", str(config), "--run", str(tmp_path / "killed")]
         assert server.run([*arguments, "--rounds", str(given_up[0] - 1)])["status"] == 0
-        for at in ("within_evaluate", "after_evaluate", "during_query", "within_query"):
+        for at in ("within_evaluate", "during_query"):
             assert server.run(arguments, crash_at=at)["status"] == -9
         assert server.run(arguments)["status"] == 0
     assert decisions_of(tmp_path / "killed")[1:] == decisions_of(run)[1:]
 
 
 def test_without_a_reward_there_is_no_test_and_so_no_policy(imported):
-    config = load_config(imported[0], ["query.reward="])
+    config = load_config(imported[0], ["query.reward=''"])
     with pytest.raises(DiscoverError, match=r"query\.strategy learned needs query\.reward"):
         check(config)

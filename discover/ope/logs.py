@@ -83,12 +83,13 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
         if len(known) and not known.any():
             left_out["queries without a reward yet"] += 1
             continue
-        left_out["picks without a reward yet"] += int((~known).sum())
         try:
             # Each draw has the probability that it had given all before it, those without a reward included.
             parts.append({name: _of(known, found) for name, found in _part(query, number, policy, kind).items()})
         except Unknown:
             left_out["queries before a first model"] += 1
+        else:
+            left_out["picks without a reward yet"] += int((~known).sum())
     if not any(len(part["actions"]) for part in parts):
         raise DiscoverError(
             f"{files[0]} must hold picks with a reward, found {len(queries)} queries"
