@@ -169,6 +169,8 @@ def _status(options: argparse.Namespace) -> None:
             f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} spent, "
             f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"
         )
+        if last and last.get("note"):
+            print(f"{arm}: {last['note']}")
 
 
 def _report(options: argparse.Namespace) -> None:

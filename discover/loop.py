@@ -34,6 +34,7 @@ from discover.steps.choose import affordable, choose, reason_to_stop, stopping_r
 from discover.steps.collect import answers_of, collect
 from discover.steps.intake import intake, restore
 from discover.steps.judge import judge
+from discover.steps.reward import rule_of
 from discover.steps.teach import open_learner, teach
 from discover.tables import step
 
@@ -79,6 +80,7 @@ def check(config: Config) -> None:
     for word in {config.query.strategy, *strategies_of(config).values()}:
         strategy_of(config.query, word)
     stopping_rule(config.loop)
+    rule_of(config.query)
     simulation.check(config)
 
 
@@ -161,3 +163,5 @@ def _announce(campaign: Campaign, arm: str, round_: int) -> None:
         score += f" · macro-F1 {row['macro_f1']:.3f}" if row["macro_f1"] is not None else ""
     seconds = sum(row["seconds"].values())
     print(f"round {round_:2d} · {arm:8s} · {row['labels']:4d} labels · {score} · {seconds:.1f} s", flush=True)
+    if row["note"] and not (campaign.output(arm, round_ - 1, "query") or {}).get("note"):
+        print(f"{arm}: {row['note']}", flush=True)

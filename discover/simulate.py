@@ -21,9 +21,11 @@ from discover.embed.vectors import Encodes, VectorStore, embed_new
 from discover.evaluate import metrics
 from discover.label.effort import expected_seconds
 from discover.learn.learner import Learner
+from discover.policy.reward import Answered, load_reward
 from discover.pool.labelled import Dataset
 from discover.query import candidates
-from discover.query.config import CandidateConfig
+from discover.query.acquire import Picks
+from discover.query.config import CandidateConfig, QueryConfig
 from discover.query.strategy import Strategy
 from discover.query.view import PastRound, Progress, View
 from discover.strict import Strict
@@ -103,6 +105,7 @@ class Round:
         accuracy, macro_f1, ece: on the test documents.
         seconds: of training.
         select_seconds: from drawing candidates to the picks.
+        note: what the strategy said of its choice; mostly nothing.
     """
 
     asked: Ids
@@ -113,6 +116,7 @@ class Round:
     ece: float
     seconds: float
     select_seconds: float
+    note: str = ""
 
 
 def play(
@@ -134,6 +138,8 @@ def play(
     budget = min(config.budget, arena.dataset.n)
     asked, uncertain, selecting = [seed_documents(arena, config, seed)], np.empty(0, np.int64), 0.0
     past: list[PastRound] = []
+    rewards: dict[str, Any] = {}
+    note = ""
     while True:
         learner.classifier.unlabelled = _unlabelled(arena, learner.classifier.looks_at, asked, seed)
         started = time.perf_counter()
@@ -141,9 +147,10 @@ def play(
         taught = time.perf_counter() - started
         spent = sum(map(len, asked))
         known = {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
-        past.append(PastRound(len(past), **known))
+        past.append(PastRound(len(past), **known, **rewards))
         effort = round(float(arena.effort(np.concatenate(asked)).sum()), 1)
-        yield Round(asked[-1], spent, effort, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
+        scores = _scores(learner, tested, arena.dataset.y[tested])
+        yield Round(asked[-1], spent, effort, *scores, taught, selecting, note)
         if spent >= budget:
             return
         started = time.perf_counter()
@@ -152,6 +159,7 @@ def play(
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
         asked.append(view.ids[picks.indices])
+        rewards, note = _rewards(view, picks, answers[asked[-1]]), picks.note
         uncertain = candidates.most_uncertain(view) if config.candidates.uncertain else uncertain
         selecting = time.perf_counter() - started
 
@@ -229,6 +237,22 @@ def _view(
         make_labelled_vectors=lambda: arena.vectors(labelled),
         make_labels=lambda: answers[labelled],
     )
+
+
+def _rewards(view: View, picks: Picks, answers: Ids) -> dict[str, tuple[float, ...]]:
+    """What the (k,) answers to picks were worth, by who chose them, where a strategy shares its batch."""
+    rule = load_reward(QueryConfig().reward)
+    if picks.choosers is None or rule is None:
+        return {}
+    answered = Answered(
+        answers,
+        view.probabilities[picks.indices],
+        lambda: view.vectors[picks.indices],
+        lambda: view.labelled_vectors,
+        view.labels,
+    )
+    worth = rule(answered)
+    return {f"{one}_rewards": tuple(worth[picks.choosers == one].tolist()) for one in ("policy", "auto")}
 
 
 def _scores(learner: Learner[Any], tested: Ids, truth: Ids) -> tuple[float, float, float]:

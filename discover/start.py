@@ -12,7 +12,16 @@ from discover.run import RunFolder
 from discover.tables import meta
 
 # What a run cannot change after its first step: the learner's vectors, arms and draws would no longer be comparable.
-FIXED = ("seed", "encoder.model", "encoder.max_tokens", "encoder.dtype", "loop.test", "label.seed")
+FIXED = (
+    "seed",
+    "encoder.model",
+    "encoder.max_tokens",
+    "encoder.dtype",
+    "loop.test",
+    "label.seed",
+    "query.reward",
+    "query.reward_options",
+)
 SETTINGS = "config"  # the note in the database: config.yaml again
 
 

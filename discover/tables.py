@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA = 3  # a run of another is refused
+SCHEMA = 4  # a run of another is refused
 
 metadata = MetaData()
 # SQLite gives out row ids by itself only for a column of the exact type INTEGER.
@@ -118,6 +118,7 @@ pick = Table(
     Column("utility", Float),
     Column("log_propensity", Float, nullable=False),
     Column("pick_reward", Float),
+    Column("chooser", String(8)),  # policy | auto, where a strategy shares its batch
 )
 slot = Table(  # one answer wanted of one arm about one document, and its present state
     "slot",

@@ -40,7 +40,7 @@ QUERY_KEYS = [
     "reward",
     "reward_source",
 ]
-PICK_KEYS = ["query", "document", "kind", "utility", "log_propensity", "label", "pick_reward"]
+PICK_KEYS = ["query", "document", "kind", "utility", "log_propensity", "label", "pick_reward", "chooser"]
 ROW = {
     "id": "margin-0003",
     "arm": "margin",

@@ -121,6 +121,25 @@ def test_what_has_no_reward_yet_is_left_out_and_told(run):
         feedback_of(run, "uniform")
 
 
+def test_a_pick_that_was_skipped_leaves_the_others_of_its_batch(run):
+    """The probabilities of the others stay those of the draw, in which the skipped one had its place."""
+    whole, _ = feedback_of(run, "entropy")
+    first = next(line["document"] for line in lines_of(run) if line.get("query") == "margin-0002" and "kind" in line)
+    rewrite(run, lambda line: line | {"pick_reward": None} if line.get("document") == first else line)
+    rows = [number for number, line in enumerate(_picks(run, 1)) if line["pick_reward"] is not None]
+    feedback, notes = feedback_of(run, "entropy")
+    assert f"left out: {9 - len(rows)} picks without a reward yet" in notes and len(rows) < 9
+    assert feedback.rewards.tolist() == whole.rewards[rows].tolist()
+    assert feedback.target[:, :N] == pytest.approx(whole.target[rows])
+    assert np.array_equal(feedback.actions, whole.actions[rows])
+    assert feedback.set_log_targets == pytest.approx(whole.set_log_targets[rows])
+    assert np.isfinite(ope(run.root, "entropy", estimators=["set_ips"]).estimates[0].value)
+
+
+def _picks(run, first):
+    return [line for line in lines_of(run) if line.get("kind") == "policy" and int(line["query"][-4:]) >= first]
+
+
 def test_many_runs_are_campaigns_and_few_are_queries(tmp_path):
     for number in range(20):
         make_run(tmp_path / "runs" / f"{number:02d}", seed=number, rounds=2, batch=1)

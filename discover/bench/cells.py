@@ -16,6 +16,7 @@ from discover import plugins
 from discover.bench import learners
 from discover.bench.config import FULL, BenchConfig
 from discover.errors import DiscoverError
+from discover.policy import safety
 from discover.policy.learned import LEARNED, load_strategy
 from discover.policy.saved import CARD
 from discover.pool.labelled import Dataset
@@ -147,4 +148,5 @@ def _code(word: str) -> str:
     """A digest of the user's own file, or trained policy, that a word names; the package's version tells the rest."""
     name, options = plugins.split(word)
     file = Path(str(options["policy"])) / CARD if name == LEARNED else Path(name.rpartition(":")[0])
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    tested = f", harm by {safety.TOLERATED} at {safety.LEVEL}" if name == LEARNED else ""
+    return hashlib.sha256(file.read_bytes()).hexdigest() + tested if file.is_file() else ""

@@ -47,6 +47,9 @@ def table(summary: dict[str, Any]) -> Iterator[str]:
             )
         yield f"{dataset}: means over {max(arm['seeds'] for arm in arms)} seeds, 95% intervals, p by Holm"
         yield from _aligned(rows)
+    for note in summary["notes"]:
+        place = f"{note['dataset']}, {_short(note['learner'])}, {_short(note['strategy'])}, seed {note['seed']}"
+        yield f"{place}, at {note['labels']} labels: {note['note']}"
     if len({arm["dataset"] for arm in summary["arms"]}) > 1 and summary["pooled"]:
         rows = [("learner", "strategy", "datasets", "against random: aulc", "accuracy")]
         for row in summary["pooled"]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,16 @@ def summarise(found: Found, target: float | None) -> dict[str, Any]:
         "arms": arms,
         "comparisons": _comparisons(differences, rng),
         "pooled": _pooled(differences, rng),
+        "notes": list(_notes(found)),
     }
+
+
+def _notes(found: Found) -> Iterator[dict[str, Any]]:
+    """Of each campaign whose strategy has said something: which, its first words, and after how many labels."""
+    for cell, content in found:
+        said = next((row for row in content["rounds"] if row.get("note")), None)
+        if said is not None:
+            yield cell.names | {"labels": said["labels"], "note": said["note"]}
 
 
 def _arm(runs: list[dict[str, NDArray[np.float64]]], target: float) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 In come ``decisions.jsonl`` and the arrays beside it; nothing else is needed, neither model nor text. A row is a pick of
 the strategy (the audit sample is no decision); its probabilities are those given the picks before it in its batch. What
-has no reward yet is left out, and so are queries before a first model where the target needs what only a model knows.
+has no reward (a skip, an answer that is still awaited) is left out, and so are queries before a first model where the
+target needs what only a model knows.
 """
 
 import json
@@ -78,21 +79,25 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
     kind = reward or ("pick" if any(r is not None for query in queries for r in query.rewards("pick")) else "query")
     parts, left_out = [], Counter[str]()
     for number, query in enumerate(queries):
-        if any(one is None for one in query.rewards(kind)):
+        known = np.array([one is not None for one in query.rewards(kind)], bool)
+        if len(known) and not known.any():
             left_out["queries without a reward yet"] += 1
             continue
         try:
-            parts.append(_part(query, number, policy, kind))
+            # Each draw has the probability that it had given all before it, those without a reward included.
+            parts.append({name: _of(known, found) for name, found in _part(query, number, policy, kind).items()})
         except Unknown:
             left_out["queries before a first model"] += 1
+        else:
+            left_out["picks without a reward yet"] += int((~known).sum())
     if not any(len(part["actions"]) for part in parts):
         raise DiscoverError(
             f"{files[0]} must hold picks with a reward, found {len(queries)} queries"
-            f"{''.join(f', {count} {what}' for what, count in left_out.items())}: let the run go on, or name a "
-            "rule for the picks' rewards"
+            f"{''.join(f', {count} {what}' for what, count in left_out.items() if count)}: let the run go on, or name "
+            "a rule for the picks' rewards (query.reward)"
         )
     feedback, independent = _together(parts, kind == "query" and any(len(part["actions"]) > 1 for part in parts))
-    notes = [f"left out: {count} {what}" for what, count in left_out.items()]
+    notes = [f"left out: {count} {what}" for what, count in left_out.items() if count]
     return feedback, [*notes, f"reward: that of each {kind}", f"taken as independent: {independent}"]
 
 
@@ -135,7 +140,7 @@ def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any
     j = len(picked)
     return {
         "actions": picked,
-        "rewards": np.array(query.rewards(kind), np.float64),
+        "rewards": np.array(query.rewards(kind), np.float64),  # None becomes NaN
         "propensities": np.exp(arrays["log_propensities"]),
         "target": _draw_by_draw(wanted, picked),
         "behaviour": _behaviour(candidates, picked),
@@ -187,6 +192,11 @@ def _set_log_target(log_probabilities: Floats, picked: NDArray[np.int64]) -> flo
     if not possible[picked].all():
         return -np.inf
     return set_log_propensity(log_probabilities[possible], (np.cumsum(possible) - 1)[picked])
+
+
+def _of(known: NDArray[np.bool_], found: Any) -> Any:
+    """The rows (j, …) of the picks with a reward; what is no array is of the query as a whole."""
+    return found[known] if isinstance(found, np.ndarray) else found
 
 
 def _or_nan(value: float | None) -> float:

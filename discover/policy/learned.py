@@ -2,11 +2,13 @@
 
 It sees the columns that it was trained on: probabilities are the present model's, and where training had a ridge head,
 one is fitted here to the labelled vectors, reduced to the candidates' principal components. Picks are drawn one by one,
-since each changes what the rest is worth. A share of every batch is left to `auto`, among what the policy has not
-taken: so a policy that does harm never has the whole budget.
+since each changes what the rest is worth. A share of the picks is left to `auto`, among what the policy has not taken,
+and once those are clearly worth more (`discover.policy.safety`), `auto` asks alone: so a policy that does harm never
+has the whole budget.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from discover import plugins
 from discover.errors import DiscoverError
-from discover.policy import features, ridge
+from discover.policy import features, ridge, safety
 from discover.policy.corpus import CLUSTERS, DIMENSION, Reduction
 from discover.policy.saved import load_policy
 from discover.policy.scorer import Scorer
@@ -52,13 +54,16 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
     """Pick by the policy, then by `auto`; the utility of the policy's picks are its logits.
 
     Args:
-        view: the candidates.
+        view: the candidates; past rounds tell what the picks of both were worth.
         n: how many.
         rng: of the draw.
         policy: the folder of a trained one.
-        auto_share: of the picks that `auto` makes.
+        auto_share: of all picks of the run, those that `auto` makes; with 0 nothing tells whether the policy does harm.
     """
-    theirs = round(auto_share * n)
+    if reason := safety.harm(view.progress.rounds):
+        alone = strategy.load_strategy("auto")(view, n, rng)
+        return replace(alone, choosers=np.full(n, "auto"), note=f"auto asks alone: {reason}")
+    theirs = _due(auto_share, view.progress.spent, n)
     wanted = preferences(view, load_policy(Path(policy))[0])
     ours = draw_sequentially(wanted, n - theirs, rng, view.temperature, view.floor)
     left, places = rest(view, ours.indices)
@@ -69,7 +74,14 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
         np.concatenate([ours.log_propensities, others.log_propensities]),
         temperature=view.temperature,
         floor=view.floor,
+        choosers=np.repeat(["policy", "auto"], [n - theirs, theirs]),
     )
+
+
+def _due(share: float, spent: float, n: int) -> int:
+    """How many of n picks are `auto`'s, so that its share holds over all rounds, however small a batch is."""
+    before, after = (np.floor(share * labels + 1e-9) for labels in (spent, spent + n))
+    return int(min(n, after - before))
 
 
 def preferences(view: View, scorer: Scorer) -> Callable[[NDArray[np.int64]], Floats]:

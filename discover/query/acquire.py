@@ -39,6 +39,8 @@ class Picks:
         set_log_propensity: log-probability of the picks in any order; None where `logits` is None.
         temperature: that it was drawn with, whatever the config says; 0 where nothing was drawn.
         floor: likewise; 1 is a uniform draw, whatever the temperature, and 0 where nothing was drawn.
+        choosers: (k,) str, who chose each, ``policy`` or ``auto``, where a strategy shares its batch; else None.
+        note: what people should know about this choice; mostly nothing.
     """
 
     indices: Indices
@@ -48,6 +50,8 @@ class Picks:
     set_log_propensity: float | None = None
     temperature: float = 0.0
     floor: float = 0.0
+    choosers: NDArray[np.str_] | None = None
+    note: str = ""
 
 
 def gumbel_top_k(

@@ -35,4 +35,8 @@ class QueryConfig(Strict):
         "answers", description="seconds: utility is weighed by the seconds that an answer is expected to take"
     )
     options: dict[str, Any] = Field({}, description="the strategy's keyword-only parameters")
+    reward: str = Field(
+        "surprise", description="of a pick: a file in policy/rewards, or path/file.py:name; empty: none"
+    )
+    reward_options: dict[str, Any] = Field({}, description="the reward's keyword-only parameters")
     candidates: CandidateConfig = CandidateConfig()

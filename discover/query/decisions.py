@@ -83,7 +83,8 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     Returns:
         The arrays: ``public_ids`` (n, 16) uint8; ``features`` (n, F) float32, NaN where unknown; ``mask`` (n,) bool,
         what could be picked; ``generator`` (n,) uint8; ``picked`` (k,) int64, rows in the order of the draw; their
-        ``utilities`` and ``log_propensities`` (k,) float64; and of a one-shot draw ``logits`` (n,) float64.
+        ``utilities`` and ``log_propensities`` (k,) float64; ``probabilities`` (k, c) float32, the model's of the picks,
+        where there was one; and of a one-shot draw ``logits`` (n,) float64.
         The metadata: ``features`` and ``generators``, names joined by commas; ``query``, ``strategy``, ``temperature``,
         ``floor``, ``seed``; temperature and floor as drawn, 0 where nothing was.
 
@@ -150,6 +151,8 @@ def _write_arrays(path: Path, row: dict[str, Any], view: View, picks: Picks, pub
         "utilities": np.asarray(picks.utilities, np.float64),
         "log_propensities": np.asarray(picks.log_propensities, np.float64),
     }
+    if view.make_probabilities is not None and len(view):
+        arrays["probabilities"] = view.probabilities[picks.indices].astype(np.float32)
     if picks.logits is not None:
         arrays["logits"] = np.asarray(picks.logits, np.float64)
     metadata = {
@@ -203,6 +206,7 @@ def _pick_rows(query_id: str, view: View, picks: Picks, audit: Audit) -> Iterato
             "generator": str(view.generator[index]),
             "utility": float(picks.utilities[position]),
             "log_propensity": float(picks.log_propensities[position]),
+            "chooser": None if picks.choosers is None else str(picks.choosers[position]),
         }
     for position, document_id in enumerate(audit.ids.tolist()):
         yield {
@@ -213,6 +217,7 @@ def _pick_rows(query_id: str, view: View, picks: Picks, audit: Audit) -> Iterato
             "generator": "uniform",
             "utility": None,
             "log_propensity": float(audit.log_propensities[position]),
+            "chooser": None,
         }
 
 
@@ -249,4 +254,5 @@ def _lines(connection: Connection, run: str) -> Iterator[dict[str, Any]]:
                 "log_propensity": picked["log_propensity"],
                 "label": picked["label"],
                 "pick_reward": picked["pick_reward"],
+                "chooser": picked["chooser"],
             }

@@ -147,6 +147,8 @@ def _check(picks: Any, view: View, count: int, word: str) -> None:
         problem = f"log_propensities must be {count} finite numbers of at most 0"
     elif picks.logits is not None and not _finite(picks.logits, (n,)):
         problem = f"logits must be {n} finite numbers, or None"
+    elif picks.choosers is not None and np.shape(picks.choosers) != (count,):
+        problem = f"choosers must be {count} names, or None"
     if problem:
         raise DiscoverError(
             f"the strategy {word!r} breaks its contract: {problem}; draw through discover.query.acquire"

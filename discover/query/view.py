@@ -28,6 +28,8 @@ class PastRound:
         cross_validated: accuracy cross-validated over the answers; None where it was not computed.
         changed: share of predictions that differ from the round before, in [0, 1]; None where it was not computed.
         unsure: share of errors that the model expects of itself, in [0, 1]; None where it was not computed.
+        policy_rewards: of the picks by a trained policy whose rewards became known in it, in [0, 1].
+        auto_rewards: of the picks that were left to `auto`, likewise.
     """
 
     round: int
@@ -37,6 +39,8 @@ class PastRound:
     cross_validated: float | None = None
     changed: float | None = None
     unsure: float | None = None
+    policy_rewards: tuple[float, ...] = ()
+    auto_rewards: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

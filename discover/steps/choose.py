@@ -10,15 +10,18 @@ from sqlalchemy import Connection
 from discover import plugins
 from discover.campaign import Campaign
 from discover.config import LoopConfig
+from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label import effort
 from discover.learn.learner import Learner
-from discover.policy.learned import load_strategy
+from discover.policy.learned import LEARNED, load_strategy
 from discover.query import candidates, decisions
 from discover.query.config import QueryConfig
 from discover.query.strategy import CONTROL, Strategy
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
+
+OF_TRAINING = ("cross_validated", "changed", "unsure")  # what a round's training leaves for later decisions
 
 
 def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
@@ -53,15 +56,20 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
         campaign.queue.put(connection, arm, round_, _slots(campaign, asking, len(picks.indices), seed))
 
     output = {"asked": len(asking), "audited": len(audited.ids), "suggestions": _suggestions(campaign, asking, learner)}
-    return Finished(output, commit)
+    return Finished(output | {"note": picks.note}, commit)
 
 
 def strategy_of(settings: QueryConfig, word: str) -> Strategy:
     """The strategy of a config word; `query.options` are those of `query.strategy`, others have their defaults.
 
     Raises:
-        DiscoverError: there is no such strategy, or an option is not its own.
+        DiscoverError: there is no such strategy, an option is not its own, or it needs a reward and there is none.
     """
+    if word == LEARNED and not settings.reward:
+        raise DiscoverError(
+            f"query.strategy {LEARNED} needs query.reward, by which its picks are held against those of auto, found "
+            "none: take surprise"
+        )
     return load_strategy(word, settings.options if word == settings.strategy else {})
 
 
@@ -153,11 +161,17 @@ def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.
 
 def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
     """Where an arm stands before a round."""
-    taught = campaign.outputs(arm, "teach", "cross_validated", "changed", "unsure")
-    decided = campaign.outputs(arm, "evaluate", "decide")
+    taught = campaign.outputs(arm, "teach", *OF_TRAINING)
+    decided = campaign.outputs(arm, "evaluate", "decide", "rewards")
     rounds = tuple(
-        PastRound(number, found["accuracy"], found["low"], found["high"], *learned)
-        for number, ((found,), learned) in enumerate(zip(decided[:round_], taught[:round_], strict=True))
+        PastRound(
+            number,
+            **{name: found[key] for name, key in (("score", "accuracy"), ("low", "low"), ("high", "high"))},
+            **dict(zip(OF_TRAINING, learned, strict=True)),
+            policy_rewards=tuple(rewards["policy"]),
+            auto_rewards=tuple(rewards["auto"]),
+        )
+        for number, ((found, rewards), learned) in enumerate(zip(decided[:round_], taught[:round_], strict=True))
     )
     return Progress(campaign.queue.spent(arm), campaign.config.label.budget, rounds)
 

@@ -14,10 +14,11 @@ from discover.learn.learner import Learner
 from discover.query import decisions
 from discover.steps import Finished, simulation
 from discover.steps.choose import query_id
+from discover.steps.reward import reward
 
 
 def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
-    """Measure, and write the round's row of metrics.jsonl and the reward of its decision."""
+    """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
     started = time.perf_counter()
     index = {name: number for number, name in enumerate(campaign.classes)}
     labelled = campaign.queue.labels(arm)
@@ -34,6 +35,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
+        "note": (campaign.output(arm, round_, "query") or {}).get("note", ""),
     }
     output: dict[str, Any] = {}
     if len(tested[0]):
@@ -46,12 +48,14 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     row["model"] = campaign.latest_model(arm)
     row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
     decided = _accuracy(audit_probabilities[~reported], audit_truth[~reported])
+    rewarded = reward(campaign, arm)
 
     def commit(connection: Connection) -> None:
         connection.execute(tables.metric.insert().values(arm=arm, round=round_, row=row))
         _reward(connection, arm, round_, row)
+        rewarded.commit(connection)
 
-    return Finished(output | {"decide": decided}, commit)
+    return Finished(output | {"decide": decided, "rewards": rewarded.by}, commit)
 
 
 def _test_set(campaign: Campaign, index: dict[str, int]) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:

@@ -1,0 +1,14 @@
+"""Error: 1 where the model that chose was wrong about the document, 0 where it was right.
+
+What it knew already teaches a model little. It is cheap, bounded and says the same in every round, but it does not know
+how many other documents an answer tells about: noise and outliers are worth as much as what is typical.
+"""
+
+import numpy as np
+
+from discover.policy.reward import Answered, Floats
+
+
+def error(answered: Answered) -> Floats:
+    """(k,) rewards of a query's answered picks, 0 or 1."""
+    return np.asarray(answered.probabilities.argmax(axis=1) != answered.answers, np.float64)
