@@ -101,6 +101,7 @@ class Round:
         labels: answers so far.
         effort: seconds that people would have needed for them.
         accuracy, macro_f1, ece: on the test documents.
+        minority_f1: there as well, over the classes that are rare in the pool, by `metrics.minority`.
         seconds: of training.
         select_seconds: from drawing candidates to the picks.
     """
@@ -110,6 +111,7 @@ class Round:
     effort: float
     accuracy: float
     macro_f1: float
+    minority_f1: float
     ece: float
     seconds: float
     select_seconds: float
@@ -131,6 +133,7 @@ def play(
     """
     answers = annotations(arena.dataset, config.noise, seed)
     tested = arena.dataset.test[: config.test_limit or None]
+    truth, rare = arena.dataset.y[tested], metrics.minority(arena.dataset.y[: arena.dataset.n])
     budget = min(config.budget, arena.dataset.n)
     asked, uncertain, selecting = [seed_documents(arena, config, seed)], np.empty(0, np.int64), 0.0
     past: list[PastRound] = []
@@ -143,7 +146,7 @@ def play(
         known = {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
         past.append(PastRound(len(past), **known))
         effort = round(float(arena.effort(np.concatenate(asked)).sum()), 1)
-        yield Round(asked[-1], spent, effort, *_scores(learner, tested, arena.dataset.y[tested]), taught, selecting)
+        yield Round(asked[-1], spent, effort, *_scores(learner, tested, truth, rare), taught, selecting)
         if spent >= budget:
             return
         started = time.perf_counter()
@@ -231,12 +234,13 @@ def _view(
     )
 
 
-def _scores(learner: Learner[Any], tested: Ids, truth: Ids) -> tuple[float, float, float]:
-    """Accuracy, macro-F1 and calibration error."""
+def _scores(learner: Learner[Any], tested: Ids, truth: Ids, rare: Ids) -> tuple[float, float, float, float]:
+    """Accuracy, macro-F1, F1 of the rare classes, and calibration error."""
     probabilities = learner.predict_proba(tested)
     predicted = probabilities.argmax(axis=1)
     return (
         metrics.accuracy(predicted, truth),
         metrics.macro_f1(predicted, truth),
+        metrics.minority_f1(predicted, truth, rare),
         metrics.calibration_error(probabilities, truth),
     )
