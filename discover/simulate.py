@@ -150,7 +150,7 @@ def play(
         if spent >= budget:
             return
         started = time.perf_counter()
-        drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, uncertain, seed)
+        drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, answers, uncertain, seed)
         view = _view(arena, learner, config, drawn, asked, answers, past)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
@@ -166,10 +166,7 @@ def seed_documents(arena: Arena, config: SimulationConfig, seed: int) -> Ids:
     if not config.balanced:
         return candidates.draw_uniformly(store, (), count, seed)[0]
     order = candidates.draw_uniformly(store, (), arena.dataset.n, seed)[0]
-    y = arena.dataset.y[order]
-    turn = np.empty(len(order), np.int64)  # the first of every class, then the second of every class, and so on
-    for one in np.unique(y):
-        turn[y == one] = np.arange((y == one).sum())
+    turn = candidates.turns(arena.dataset.y[order])
     return order[np.argsort(turn, kind="stable")[:count]]
 
 
@@ -194,13 +191,14 @@ def _unlabelled(arena: Arena, count: int, asked: list[Ids], seed: int) -> Ids:
 
 
 def _candidates(
-    arena: Arena, shares: CandidateConfig, asked: list[Ids], uncertain: Ids, seed: int
+    arena: Arena, shares: CandidateConfig, asked: list[Ids], answers: Ids, uncertain: Ids, seed: int
 ) -> candidates.Candidates:
     labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
     return candidates.draw(
         arena.index,
         excluded=labelled,
         labelled=labelled,
+        classes=answers[labelled],
         uncertain=uncertain,
         config=shares,
         seed=candidates.seed_of(seed, len(asked), "candidates"),
