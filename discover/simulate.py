@@ -68,9 +68,9 @@ class Arena:
         self._test = VectorStore(folder / dataset.digest / "test", version, dimension)
         self.index = Index(self._pool, self._pool.folder)
 
-    def embed(self, encoder: Encodes) -> None:
-        """Encode the documents that have no vector yet."""
-        for store, ids in ((self._pool, self.dataset.pool), (self._test, self.dataset.test)):
+    def embed(self, encoder: Encodes, test_limit: int = 0) -> None:
+        """Encode the documents that have no vector yet; for testing as many as the campaigns' `test_limit`."""
+        for store, ids in ((self._pool, self.dataset.pool), (self._test, self.dataset.test[: test_limit or None])):
             public_ids = [self.dataset.public_ids[row] for row in ids]
             embed_new(encoder, store, ids, public_ids, self.texts)
         self.index.update()

@@ -36,7 +36,7 @@ def measure() -> list[dict[str, Any]]:
             folder = Path(made)
             train = thinned(name, {"spam": 0.01}, folder) if rare else file_of(name, "train")
             arena = Arena(read_dataset(train, file_of(name, "test")), folder, encoder.version, encoder.dimension)
-            arena.embed(encoder)
+            arena.embed(encoder, TESTED)
             ours, margin = (
                 float(np.mean([_minority_f1(encoder, arena, word, budget, seed) for seed in range(seeds)]))
                 for word, budget in ((STRATEGY, HALF), ("margin", WHOLE))
