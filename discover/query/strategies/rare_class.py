@@ -17,7 +17,7 @@ from discover.query.view import View
 DIGITS = 12  # of the error: beyond them lies rounding noise, and equal candidates must tie
 
 
-def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1.0, count: int = 50) -> Picks:
+def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1.0, count: int = 400) -> Picks:
     """Pick what is uncertain between classes with few answers; the utility is the rank after halving.
 
     Args:
@@ -25,7 +25,7 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1
         n: how many.
         rng: of the draw.
         power: of a class's weight; 0 is the plain squared error.
-        count: clusters.
+        count: clusters; many, so that near-duplicates are spread but a rare class in one place is not (runs/LOG.md).
     """
     likely = view.probabilities
     answers = np.bincount(view.labels, minlength=likely.shape[1])[: likely.shape[1]]
