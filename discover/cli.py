@@ -199,6 +199,30 @@ def _bench(options: argparse.Namespace) -> None:
     bench(validate(BenchConfig, settings, "discover bench"), options.json)
 
 
+def _train_policy(options: argparse.Namespace) -> None:
+    from discover.commands.policy import train_policy
+
+    train_policy(options.config, options.set, options.run)
+
+
+def _evaluate_policy(options: argparse.Namespace) -> None:
+    from discover.commands.policy import evaluate_policy
+    from discover.policy.config import CorpusFiles
+
+    if len(options.train) != len(options.test):
+        raise DiscoverError(
+            f"--train names {len(options.train)} files and --test {len(options.test)}: they go together in order"
+        )
+    files = [CorpusFiles(train=train, test=test) for train, test in zip(options.train, options.test, strict=True)]
+    evaluate_policy(options.policy, files, options.seeds, options.output, options.json)
+
+
+def _ope(options: argparse.Namespace) -> None:
+    from discover.commands.ope import ope
+
+    ope(options)
+
+
 def _doctor(options: argparse.Namespace) -> None:
     from discover import doctor
 
@@ -275,6 +299,8 @@ def _parser() -> argparse.ArgumentParser:
         help="leave the label empty where its probability is less",
     )
     _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
+    _add_policy(commands.add_parser("policy", help="train an acquisition policy, or judge one"))
+    _add_ope(add("ope", _ope, "what another policy would have been worth, from a log of decisions"))
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
     command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
     return parser
@@ -313,6 +339,49 @@ def _add_bench(command: argparse.ArgumentParser) -> None:
     command.add_argument("--no-full", dest="full", action="store_false", help="do not train on all labels as well")
     command.add_argument("--jobs", type=_natural, metavar="N", help="processes; default: one a core")
     command.add_argument("--json", action="store_true", help="print the summary")
+
+
+def _add_policy(command: argparse.ArgumentParser) -> None:
+    """The two commands of `discover policy`."""
+    parts = command.add_subparsers(required=True, metavar="train|evaluate")
+    train = parts.add_parser("train", help="train an acquisition policy; the same command goes on after a kill")
+    train.set_defaults(command=_train_policy)
+    train.add_argument("config", type=Path, metavar="CONFIG")
+    train.add_argument("--run", type=_folder, metavar="DIR", help="its folder; default runs/<name>")
+    train.add_argument("--set", action="append", metavar="a.b=value", help="replace a setting; repeatable")
+    judge = parts.add_parser("evaluate", help="play a policy and the baselines on labelled files it has not seen")
+    judge.set_defaults(command=_evaluate_policy)
+    judge.add_argument("policy", type=_folder, metavar="POLICY", help="the folder of a trained policy")
+    judge.add_argument("--train", nargs="+", action="extend", type=Path, metavar="F", required=True)
+    judge.add_argument("--test", nargs="+", action="extend", type=Path, metavar="F", required=True)
+    judge.add_argument("--seeds", type=_natural, default=48, metavar="N", help="campaigns of each policy; default 48")
+    judge.add_argument("--output", type=_folder, required=True, metavar="DIR")
+    judge.add_argument("--json", action="store_true", help="print the summary")
+
+
+def _add_ope(command: argparse.ArgumentParser) -> None:
+    """The arguments of `discover ope`."""
+    command.add_argument(
+        "log", type=Path, metavar="LOG", help="decisions.jsonl, a run folder, a folder of runs; a table"
+    )
+    command.add_argument(
+        "--target",
+        required=True,
+        metavar="POLICY_OR_COLUMN",
+        help="uniform; of a decision log margin, entropy, least_confidence, logged, or path/file.py:name, with options "
+        "as name,key=value; of a table a column or columns (pi_*), or a file with action and probability",
+    )
+    command.add_argument("--columns", default="", metavar="ROLE=NAME,…", help="what a table calls its columns")
+    command.add_argument(
+        "--estimator", dest="estimators", nargs="+", action="extend", default=[], metavar="E", help="default: all"
+    )
+    command.add_argument("--reward", choices=["pick", "query"], help="whose; default pick where any has one")
+    command.add_argument("--interval", choices=["bootstrap", "bernstein", "sequence"], default="bootstrap")
+    command.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="that rewards lie in")
+    command.add_argument("--level", type=_share, default=0.95, metavar="P", help="of the intervals; default 0.95")
+    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of the bootstrap")
+    command.add_argument("--plot", type=Path, metavar="FILE", help="draw the table as a PNG")
+    command.add_argument("--json", action="store_true", help="print the table as JSON")
 
 
 def _folder(text: str) -> Path:

@@ -80,7 +80,7 @@ class Config(Strict):
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:
-    """Read and check a config file.
+    """Read and check a config file of a run.
 
     Args:
         path: a YAML file.
@@ -88,6 +88,18 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
 
     Raises:
         DiscoverError: the file is missing or not YAML, a key is unknown, or a value does not fit.
+    """
+    content = read_settings(path, overrides)
+    if not content.get("name"):
+        content["name"] = path.resolve().parent.name if path.stem == "config" else path.stem
+    return validate(Config, content, str(path))
+
+
+def read_settings(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Keys and values of a YAML file, some of them replaced, not yet checked.
+
+    Raises:
+        DiscoverError: the file is missing or not YAML, or an override is not ``a.b=value``.
     """
     try:
         content = values.parse(path.read_text(encoding="utf-8"))
@@ -99,9 +111,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
         raise DiscoverError(f"{path} must hold keys and values, found {type(content).__name__}: see configs/demo.yaml")
     for override in overrides or []:
         _override(content, override)
-    if not content.get("name"):
-        content["name"] = path.resolve().parent.name if path.stem == "config" else path.stem
-    return validate(Config, content, str(path))
+    return content
 
 
 def validate(model: type[Model], content: dict[str, Any], where: str) -> Model:

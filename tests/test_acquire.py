@@ -9,7 +9,7 @@ from scipy.special import logsumexp
 
 from discover.errors import DiscoverError
 from discover.query.acquire import draw_sequentially, gumbel_top_k, log_probabilities, rank_scaled
-from discover.query.propensity import ordered_log_propensities, set_log_propensity
+from discover.query.propensity import ordered_log_propensities, set_log_propensities, set_log_propensity
 
 DRAWS = 5_000
 
@@ -198,3 +198,16 @@ def test_the_generator_decides_alone():
 
     assert draw(3) == draw(3)
     assert draw(3) != draw(4)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0, 300.0])
+def test_many_sets_at_once_are_as_each_alone(scale):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(40, 25)) * scale
+    chosen = np.array([rng.permutation(25)[:6] for _ in range(40)])
+    alone = [set_log_propensity(row, picked) for row, picked in zip(logits, chosen, strict=True)]
+    assert set_log_propensities(logits, chosen) == pytest.approx(alone, abs=1e-10, rel=1e-13)
+    assert set_log_propensities(logits, np.argsort(logits)).tolist() == [0.0] * 40
+    if scale <= 30:
+        exact = [enumerated(row, picked) for row, picked in zip(logits[:2], chosen[:2], strict=True)]
+        assert alone[:2] == pytest.approx(exact, abs=1e-10)

@@ -66,6 +66,20 @@ def test_a_learner_of_ones_own_in_a_bench(tmp_path: Path) -> None:
     assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 2 * 2 + 1
 
 
+def test_judge_another_policy_from_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = README.split("## Judge another policy from a log\n", 1)[1].split("\n## ", 1)[0]
+    made, judged = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    exec(made, {})
+    (command,) = re.findall(r"^    discover (ope clicks.csv .*)$", section, re.MULTILINE)
+    assert main(command.split()) == 0
+    shown = [line[4:] for line in section.splitlines() if line.startswith("    snips ")]
+    assert shown and shown[0] in capsys.readouterr().out.splitlines()
+    exec(judged, {})
+    found = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert any(row[0] == "snips" and float(row[2]) < 0.28 < float(row[3]) for row in found)
+
+
 def test_the_first_screen_shows_both_commands_and_the_curve() -> None:
     first = README.splitlines()[:45]
     assert any("make demo" in line for line in first) and any("make test" in line for line in first)

@@ -16,8 +16,10 @@ from discover import plugins
 from discover.bench import learners
 from discover.bench.config import FULL, BenchConfig
 from discover.errors import DiscoverError
+from discover.policy.learned import LEARNED, load_strategy
+from discover.policy.saved import CARD
 from discover.pool.labelled import Dataset
-from discover.query.strategy import CONTROL, Strategy, load_strategy
+from discover.query.strategy import CONTROL, Strategy
 from discover.run import RunFolder, publish
 from discover.simulate import Round, SimulationConfig
 
@@ -142,6 +144,7 @@ def _cell(config: BenchConfig, dataset: Dataset, arm: tuple[str, str, int], enco
 
 
 def _code(word: str) -> str:
-    """A digest of the user's own file that a word names; of what comes with the package its version tells."""
-    file = Path(plugins.split(word)[0].rpartition(":")[0])
+    """A digest of the user's own file, or trained policy, that a word names; the package's version tells the rest."""
+    name, options = plugins.split(word)
+    file = Path(str(options["policy"])) / CARD if name == LEARNED else Path(name.rpartition(":")[0])
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

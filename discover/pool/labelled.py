@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -94,6 +94,19 @@ def read_dataset(train: Path, test: Path) -> Dataset:
         y=np.array([classes.index(label) for _, (_, label) in rows], np.int64),
         n=len(pool),
         left_out=left_out,
+    )
+
+
+def shortened(dataset: Dataset, documents: int, tested: int) -> Dataset:
+    """The dataset with so many documents of each kind at most; a uniform sample, as public ids are hashes."""
+    pool, test = dataset.pool[:documents], dataset.test[:tested]
+    rows = np.concatenate([pool, test])
+    return replace(
+        dataset,
+        texts=[dataset.texts[row] for row in rows],
+        public_ids=[dataset.public_ids[row] for row in rows],
+        y=dataset.y[rows],
+        n=len(pool),
     )
 
 

@@ -164,6 +164,31 @@ class View:
         return self.probabilities[rows]
 
 
+def rest(view: View, taken: NDArray[np.int64]) -> tuple[View, NDArray[np.int64]]:
+    """The view without some of its candidates, and where the others are in it, (n - k,).
+
+    Args:
+        view: n candidates.
+        taken: (k,) positions in it.
+    """
+    kept = np.setdiff1d(np.arange(len(view)), taken)
+    left = View(
+        ids=view.ids[kept],
+        generator=view.generator[kept],
+        age=view.age[kept],
+        costs=view.costs[kept],
+        temperature=view.temperature,
+        floor=view.floor,
+        progress=view.progress,
+        make_vectors=lambda: view.vectors[kept],
+        make_probabilities=lambda: view.probabilities[kept],
+        make_labelled_vectors=lambda: view.labelled_vectors,
+        make_labels=lambda: view.labels,
+        make_votes=lambda: view.committee.probabilities[kept],
+    )
+    return left, kept
+
+
 def _made(name: str, make: Callable[[], ArrayLike] | None, kind: Any, rows: int | None = None) -> NDArray[Any]:
     if make is None:
         raise DiscoverError(

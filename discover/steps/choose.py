@@ -13,9 +13,10 @@ from discover.config import LoopConfig
 from discover.evaluate import audit
 from discover.label import effort
 from discover.learn.learner import Learner
+from discover.policy.learned import load_strategy
 from discover.query import candidates, decisions
 from discover.query.config import QueryConfig
-from discover.query.strategy import CONTROL, Strategy, load_strategy
+from discover.query.strategy import CONTROL, Strategy
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
 

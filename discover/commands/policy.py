@@ -1,0 +1,118 @@
+"""A policy trained on labelled corpora, and a trained one judged on others."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from discover.config import read_settings, validate
+from discover.embed.config import EncoderConfig
+from discover.embed.encoder import Encoder
+from discover.errors import DiscoverError
+from discover.policy.config import CorpusFiles, PolicyConfig
+from discover.policy.corpus import Corpus, prepare
+from discover.policy.saved import load_policy
+from discover.policy.training import make_env, train
+from discover.policy.trials import ORACLE, chooser, play, summary, table
+from discover.pool.labelled import read_dataset, shortened
+from discover.run import RunFolder, publish
+from discover.simulate import Arena
+
+TESTED = 1500  # test documents of a corpus, at most
+BASELINES = ("random", "margin", "density_margin", "clustered_density_margin", "typical")
+
+
+def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> None:
+    """Train the policy of a config file; the same command goes on after a kill.
+
+    Raises:
+        DiscoverError: the config, a file or a corpus does not fit, or the folder was begun with other settings.
+    """
+    content = read_settings(path, overrides)
+    content.setdefault("name", path.stem)
+    config = validate(PolicyConfig, content, str(path))
+    folder = RunFolder(root or Path("runs") / config.name)
+    folder.create(folder.vectors)
+    with folder.lock():
+        folder.sweep()
+        _same_settings(folder.root / "policy.json", config.model_dump(mode="json"))
+        train(read_corpora(config.corpora, config.documents, folder), config, folder.root)
+    print(
+        f"{folder.root / 'policy'}: use it with query.strategy learned, query.options.policy {folder.root / 'policy'}"
+    )
+
+
+def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root: Path, as_json: bool) -> None:
+    """Play a trained policy and the baselines on corpora, with the same seeds each, and write the results.
+
+    Raises:
+        DiscoverError: the policy cannot be used, or a file does not fit.
+    """
+    scorer, card = load_policy(policy)
+    config = PolicyConfig.model_validate(card["trained"]["config"])
+    known = {one["name"] for one in card["trained"]["corpora"]}
+    folder = RunFolder(root)
+    folder.create(folder.vectors)
+    with folder.lock():
+        folder.sweep()
+        rows: list[dict[str, Any]] = []
+        for corpus in read_corpora(files, config.documents, folder):
+            if corpus.name in known:
+                print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
+            # Enough candidates for the whole pool to be scanned: margin is then margin over the pool.
+            episode = config.episode.model_copy(update={"candidates": 512, "report": TESTED, "twin": False})
+            env = make_env([corpus], seeds, episode)
+            for name in (*BASELINES, ORACLE, "learned"):
+                curves = play(env, chooser(scorer if name == "learned" else name), seed=5000)
+                areas = zip(curves.area("macro_f1"), curves.area("accuracy"), strict=True)
+                rows += [
+                    {
+                        "dataset": corpus.name,
+                        "policy": name,
+                        "seed": seed,
+                        "macro_f1": float(f1),
+                        "accuracy": float(right),
+                    }
+                    for seed, (f1, right) in enumerate(areas)
+                ]
+        found = summary(rows, np.random.default_rng(0))
+        with publish(folder.results) as scratch:
+            scratch.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        with publish(folder.summary) as scratch:
+            scratch.write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print(json.dumps(found) if as_json else "\n".join(table(found)))
+
+
+def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder) -> list[Corpus]:
+    """Read labelled files and embed what is used of them.
+
+    Args:
+        files: in pairs.
+        documents: of each corpus to ask about, drawn uniformly.
+        folder: whose vectors are kept.
+    """
+    encoder, found = Encoder(EncoderConfig()), []
+    for one in files:
+        dataset = shortened(read_dataset(one.train, one.test), documents, TESTED)
+        arena = Arena(dataset, folder.vectors, encoder.version, encoder.dimension)
+        arena.embed(encoder)
+        pool, test = dataset.pool, dataset.test
+        found.append(prepare(dataset.name, arena.vectors(pool), dataset.y[pool], arena.vectors(test), dataset.y[test]))
+    return found
+
+
+def _same_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Keep the settings of a training; refuse others, since what is in the folder was made with those."""
+    if path.is_file():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(key for key in settings if settings[key] != begun.get(key))
+        if changed:
+            raise DiscoverError(
+                f"{path.parent} was begun with another {', '.join(changed)}: name another folder with --run, or give "
+                "the settings of before"
+            )
+        return
+    with publish(path) as scratch:
+        scratch.write_text(json.dumps(settings), encoding="utf-8")

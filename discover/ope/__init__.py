@@ -1,0 +1,1 @@
+"""Off-policy evaluation: what another policy would have been worth, from the log of the one that chose."""

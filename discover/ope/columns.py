@@ -1,0 +1,227 @@
+"""The named columns of a table: read whole, each value checked as it is asked for, errors with row and field."""
+
+import csv
+import difflib
+import fnmatch
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import DiscoverError
+from discover.ope.feedback import Floats
+from discover.pool import formats
+
+ROLES = ("action", "reward", "propensity", "position", "context", "target", "unit", "step", "batch", "time")
+NEEDED = ("action", "reward", "propensity")
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A table by columns.
+
+    Attributes:
+        path: where it was read, for messages.
+        names: what the table calls each role.
+        values: of each column, one a row, as read.
+    """
+
+    path: Path
+    names: Mapping[str, str]
+    values: Mapping[str, list[Any]]
+
+    @classmethod
+    def read(cls, path: Path, names: Mapping[str, str], needed: tuple[str, ...] = NEEDED) -> "Columns":
+        """Read a file; `names` says what it calls a role, by default as the role is called.
+
+        Raises:
+            DiscoverError: it cannot be read, is empty, a row lacks a column, or a role or needed column does not exist.
+        """
+        for role in names:
+            if role not in (*ROLES, *needed):
+                close = difflib.get_close_matches(role, ROLES, n=1)
+                raise DiscoverError(f"columns are {', '.join(ROLES)}, found {role!r}{_meant(close)}")
+        values = _read(path)
+        found = cls(path, {**{role: role for role in (*ROLES, *needed) if role in values}, **names}, values)
+        for role in needed:
+            found.column(found.names.get(role, role), role)
+        return found
+
+    def __contains__(self, role: str) -> bool:
+        return role in self.names
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def column(self, name: str, role: str = "") -> list[Any]:
+        """One column's values.
+
+        Raises:
+            DiscoverError: there is none of this name.
+        """
+        if name not in self.values:
+            close = difflib.get_close_matches(name, self.values, n=1)
+            how = f", or say which it is: --columns {role}=…" if role else ""
+            raise DiscoverError(
+                f"{self.path} has no column {name!r}{_meant(close)}: it has {', '.join(self.values)}{how}"
+            )
+        return self.values[name]
+
+    def expand(self, words: str) -> list[str]:
+        """The columns of ``a+b`` or ``a_*``, those of a pattern in the table's order.
+
+        Raises:
+            DiscoverError: one matches no column.
+        """
+        found: list[str] = []
+        for word in words.split("+"):
+            matching = [name for name in self.values if fnmatch.fnmatchcase(name, word)]
+            found += matching or [word]
+            self.column(found[-1])
+        return found
+
+    def labels(self, role: str) -> NDArray[np.str_]:
+        """(n,) values as words; whole numbers are written without a point.
+
+        Raises:
+            DiscoverError: one is missing.
+        """
+        name = self.names.get(role, role)
+        return np.array([self._label(name, row, value) for row, value in enumerate(self.column(name, role), start=1)])
+
+    def numbers(self, role: str) -> Floats:
+        """(n,) values as numbers.
+
+        Raises:
+            DiscoverError: one is missing, or no number.
+        """
+        return self.numbers_of(self.names.get(role, role))
+
+    def numbers_of(self, name: str) -> Floats:
+        """The same of a column by its own name."""
+        return np.array([self._number(name, row, value) for row, value in enumerate(self.column(name), start=1)])
+
+    def integers(self, role: str) -> NDArray[np.int64]:
+        """(n,) whole numbers; words, such as the names of campaigns, are numbered.
+
+        Raises:
+            DiscoverError: one is missing.
+        """
+        labels = self.labels(role)
+        try:
+            return labels.astype(np.int64)
+        except ValueError:
+            return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+    def lists_of(self, name: str) -> Floats | None:
+        """(n, k) numbers of a column of lists; None where its first value is no list.
+
+        Raises:
+            DiscoverError: one is no list, of another length, or holds what is no number.
+        """
+        values = [_unpacked(value) for value in self.column(name)]
+        if not isinstance(values[0], list):
+            return None
+        for row, value in enumerate(values, start=1):
+            if not isinstance(value, list) or len(value) != len(values[0]):
+                raise self._wrong(name, row, value, f"a list of {len(values[0])} numbers, as in row 1")
+        return np.array([[self._number(name, row, x) for x in value] for row, value in enumerate(values, start=1)])
+
+    def _label(self, name: str, row: int, value: Any) -> str:
+        if value is None or value == "" or value != value:
+            raise self._wrong(name, row, value, "a value")
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+    def _number(self, name: str, row: int, value: Any) -> float:
+        try:
+            if isinstance(value, str | int | float):
+                return float(value)
+        except ValueError:
+            pass
+        raise self._wrong(name, row, value, "a number")
+
+    def _wrong(self, name: str, row: int, value: Any, wanted: str) -> DiscoverError:
+        said = "nothing" if value is None or value == "" else repr(value)
+        return DiscoverError(
+            f"{self.path}, row {row}: {name} must be {wanted}, found {said}: mend the row or leave it out"
+        )
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    kind = formats.kind_of(path)
+    try:
+        if kind == "parquet":
+            from pyarrow import ArrowException, parquet
+
+            try:
+                values = {name: list(column) for name, column in parquet.read_table(path).to_pydict().items()}
+            except ArrowException as error:
+                raise OSError(" ".join(str(error).split())) from error
+        else:
+            with formats.opened(path, "rb", path.suffix.lower() == ".gz") as handle:
+                lines = handle.read().decode("utf-8-sig").splitlines()
+            values = _by_column(path, _jsonl(path, lines) if kind == "jsonl" else _csv(path, lines))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DiscoverError(f"{path} cannot be read ({error}): check the name and the file") from error
+    if not values or not len(next(iter(values.values()))):
+        raise DiscoverError(f"{path} must hold at least one row, found none: log decisions first")
+    return values
+
+
+def _jsonl(path: Path, lines: list[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for line in lines:
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise DiscoverError(f"{path}, row {len(rows) + 1}: JSON is expected, {error}: mend the row") from error
+            if not isinstance(row, dict):
+                raise DiscoverError(f"{path}, row {len(rows) + 1}: an object is expected, found {row!r}: mend the row")
+            rows.append(row)
+    return rows
+
+
+def _csv(path: Path, lines: list[str]) -> list[dict[str, Any]]:
+    reader = csv.reader(lines)
+    header = [name.strip() for name in next(reader, [])]
+    rows: list[dict[str, Any]] = []
+    for cells in reader:
+        if cells and len(cells) != len(header):
+            raise DiscoverError(
+                f"{path}, row {len(rows) + 1}: {len(header)} cells are expected as in the header, found {len(cells)}: "
+                "mend the row, or do not mix tables"
+            )
+        if cells:
+            rows.append(dict(zip(header, cells, strict=True)))
+    return rows
+
+
+def _by_column(path: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = list(rows[0]) if rows else []
+    for number, row in enumerate(rows, start=1):
+        if row.keys() != rows[0].keys():
+            differing = sorted(row.keys() ^ rows[0].keys())
+            raise DiscoverError(
+                f"{path}, row {number}: the columns of row 1 are expected, and {', '.join(map(repr, differing))} "
+                f"{'is' if len(differing) == 1 else 'are'} in one of them only: do not mix tables"
+            )
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def _unpacked(value: Any) -> Any:
+    """A list that CSV holds as JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _meant(close: list[str]) -> str:
+    return f", did you mean {close[0]!r}?" if close else ""

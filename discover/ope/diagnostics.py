@@ -1,0 +1,165 @@
+"""When not to believe an estimate: checks of a log and of the ratios that an estimator rests on, each with a verdict.
+
+``ok``: nothing speaks against it. ``warn``: read the reason, and take the interval for optimistic. ``refuse``: the
+figure says nothing about the target. How often verdicts err is measured by `tests/benchmarks/verdicts.py`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from discover.ope.feedback import Feedback, Floats
+
+Verdict = Literal["ok", "warn", "refuse"]
+SEVERITY: dict[Verdict, int] = {"ok": 0, "warn": 1, "refuse": 2}
+
+ENOUGH, TOO_FEW = 50, 10  # effective rows
+SHARE = 0.15  # of rows that are effective: below, coverage is not promised
+HEAVY, TOO_HEAVY = 0.1, 0.3  # the largest ratio's share of all
+OFF, FAR_OFF = 3.0, 5.0  # standard errors of the mean ratio from 1
+LITTLE, MUCH = 1e-3, 0.01  # of the target's probability, where the logging policy's is known
+UNSEEN_LITTLE, UNSEEN_MUCH = 0.01, 0.05  # of it, on actions that the log never has
+UNLIKELY, IMPOSSIBLE = 0.01, 1e-5  # p of the propensities being right
+LEAST_COUNT = 10  # expected picks of a group, for its frequency to be near normal
+TOLERATED = 0.1  # relative error of a propensity: a large log proves smaller ones, which matter little
+STEADY = 4.0  # between an action's propensities: where they vary more, what carries the sum may not have been drawn
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Check:
+    """One look at a log.
+
+    Attributes:
+        name: what was looked at.
+        value: what was found; None where it could not be.
+        verdict: ok, warn or refuse.
+        reason: a few words, with the figures.
+    """
+
+    name: str
+    value: float | None
+    verdict: Verdict
+    reason: str
+
+
+def worst(checks: Iterable[Check]) -> Verdict:
+    """The gravest verdict of all; ok of none."""
+    return max((check.verdict for check in checks), key=SEVERITY.__getitem__, default="ok")
+
+
+def of_log(feedback: Feedback) -> tuple[Check, ...]:
+    """Checks of the log and the target, whatever the estimator: support, and whether propensities are right."""
+    return _support(feedback), _calibration(feedback)
+
+
+def of_ratios(ratio: Floats) -> tuple[Check, ...]:
+    """Checks of the importance ratios (m,), one for each unit."""
+    return _effective(ratio), _largest(ratio), _mean(ratio)
+
+
+def effective_sample(ratio: Floats) -> float:
+    """Kish's effective sample size, (sum w)^2 / sum w^2: so many evenly weighed rows would be as good."""
+    squares = float(ratio @ ratio)
+    return float(ratio.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def _effective(ratio: Floats) -> Check:
+    size, n = effective_sample(ratio), len(ratio)
+    share = size / n
+    verdict: Verdict = "refuse" if size < TOO_FEW else "warn" if size < ENOUGH or share < SHARE else "ok"
+    return Check("effective sample", size, verdict, f"{size:.1f} of {n} ({share:.1%})")
+
+
+def _largest(ratio: Floats) -> Check:
+    total = float(ratio.sum())
+    share = float(ratio.max()) / total if total > 0 else 1.0
+    verdict: Verdict = "refuse" if share > TOO_HEAVY else "warn" if share > HEAVY else "ok"
+    return Check("largest ratio", share, verdict, f"one unit carries {share:.1%} of all weight")
+
+
+def _mean(ratio: Floats) -> Check:
+    """Ratios have the mean 1 where the support is full and the propensities are right."""
+    mean, n = float(ratio.mean()), len(ratio)
+    error = float(ratio.std(ddof=1)) / np.sqrt(n) if n > 1 else np.inf
+    off = abs(mean - 1) / error if error > 0 else (0.0 if abs(mean - 1) < 1e-9 else np.inf)
+    verdict: Verdict = "refuse" if off > FAR_OFF else "warn" if off > OFF else "ok"
+    return Check("mean ratio", mean, verdict, f"{mean:.3f}, {off:.1f} standard errors from 1")
+
+
+def _support(feedback: Feedback) -> Check:
+    """How much of the target's probability lies where the log cannot know anything."""
+    name = "mass without support"
+    if feedback.target is None:
+        return Check(name, None, "warn", "unknown: the target's probabilities of all actions are not given")
+    if feedback.behaviour is not None:
+        mass = float(np.where(feedback.behaviour <= 0, feedback.target, 0).sum(axis=1).mean())
+        verdict: Verdict = "refuse" if mass > MUCH else "warn" if mass > LITTLE else "ok"
+        return Check(name, mass, verdict, f"{mass:.2%} of the target's picks could not have been logged")
+    if feedback.features is not None:
+        return Check(name, None, "warn", "unknown: the logging policy's probabilities of all actions are not given")
+    unseen = np.bincount(feedback.actions, minlength=feedback.target.shape[1]) == 0
+    mass = float(feedback.target[:, unseen].sum(axis=1).mean())
+    verdict = "refuse" if mass > UNSEEN_MUCH else "warn" if mass > UNSEEN_LITTLE else "ok"
+    return Check(name, mass, verdict, f"{mass:.2%} of the target's picks are actions that were never logged")
+
+
+def _calibration(feedback: Feedback) -> Check:
+    """Whether actions were taken as often as their propensities say."""
+    name = "propensity calibration"
+    alone = len(np.unique(feedback.of("batch"))) == len(feedback)
+    if feedback.behaviour is not None:
+        excess, relative = _against_behaviour(feedback, feedback.behaviour)
+    elif feedback.features is None and alone:
+        excess, relative = _against_inverse(feedback)
+    else:
+        return Check(name, None, "warn", "unknown: the logging policy's probabilities of all actions are not given")
+    if not len(excess):
+        return Check(name, None, "ok", "too few rows to tell")
+    worst_at = int(np.argmax(np.abs(excess)))
+    p = min(1.0, 2 * float(norm.sf(abs(excess[worst_at]))) * len(excess))
+    bad: Verdict = "refuse" if p < IMPOSSIBLE and abs(relative[worst_at]) > TOLERATED else "warn"
+    said = f"an action or group was taken {relative[worst_at]:+.1%} from what its propensity says, p {p:.2g}"
+    return Check(name, p, bad if p < UNLIKELY else "ok", said)
+
+
+def _against_behaviour(feedback: Feedback, behaviour: Floats) -> tuple[Floats, Floats]:
+    """Standardised and relative excess of observed over expected counts, by size of probability and by action."""
+    rows, k = np.arange(len(feedback)), behaviour.shape[1]
+    edges = np.unique(np.quantile(feedback.propensities, np.linspace(0, 1, BINS + 1)[1:-1]))
+    groups = [np.searchsorted(edges, behaviour)]
+    if feedback.features is None:
+        groups.append(np.broadcast_to(np.arange(k), behaviour.shape))
+    excess, relative = [], []
+    for group in groups:
+        taken = np.bincount(group[rows, feedback.actions], minlength=int(group.max()) + 1)
+        for number, count in enumerate(taken):
+            share = np.where(group == number, behaviour, 0).sum(axis=1)
+            expected, variance = float(share.sum()), float((share * (1 - share)).sum())
+            if min(expected, variance) >= LEAST_COUNT:
+                excess.append((count - expected) / np.sqrt(variance))
+                relative.append(count / expected - 1)
+    return np.array(excess), np.array(relative)
+
+
+def _against_inverse(feedback: Feedback) -> tuple[Floats, Floats]:
+    """The same where only the logged propensities are known: by action, 1 / p sums to the number of rows.
+
+    An action that was once rare and then was not is passed over: its sum hangs on draws that were too rare to be there.
+    """
+    places: NDArray[np.int64] = feedback.of("position")
+    excess, relative = [], []
+    for place in np.unique(places):
+        at = places == place
+        inverse = 1 / feedback.propensities[at]
+        for action in np.unique(feedback.actions[at]):
+            mine = inverse[feedback.actions[at] == action]
+            variance = float((mine**2 - mine).sum())
+            if len(mine) >= LEAST_COUNT and variance > 0 and mine.max() <= STEADY * mine.min():
+                excess.append((mine.sum() - at.sum()) / np.sqrt(variance))
+                relative.append(mine.sum() / at.sum() - 1)
+    return np.array(excess), np.array(relative)

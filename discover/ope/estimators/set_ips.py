@@ -1,0 +1,25 @@
+"""Inverse propensity scoring of whole batches, in any order.
+
+    V = mean over batches of W R,   W = P_target(set) / P_logged(set),   R the mean reward of the batch's picks
+
+A reward does not care for the order of a draw, so the ratio of the set, which averages over all orders, is right as
+well and varies less than the ratio of the order drawn. This is what a reward of the whole batch needs.
+"""
+
+import numpy as np
+
+from discover.ope import moments, ratios
+from discover.ope.estimator import per
+from discover.ope.feedback import Feedback, Floats
+
+
+@per("batch")
+def set_ips(feedback: Feedback, weights: Floats) -> moments.Estimates:
+    """Values (B,) and standard errors (B,) of (B, n) resamples.
+
+    Raises:
+        DiscoverError: batches have several picks, and a set's probability is not known.
+    """
+    ratios.of_sets(feedback)  # the product over an order, which `by_batch` falls back on, is another estimator
+    batches = ratios.by_batch(feedback)
+    return moments.mean(batches.ratio * batches.reward, batches.unit, np.asarray(weights)[:, batches.rows])

@@ -1,0 +1,228 @@
+"""Our own decision log as feedback: what a run logged, and any other policy's probabilities of the same picks.
+
+In come ``decisions.jsonl`` and the arrays beside it; nothing else is needed, neither model nor text. A row is a pick of
+the strategy (the audit sample is no decision); its probabilities are those given the picks before it in its batch. What
+has no reward yet is left out, and so are queries before a first model where the target needs what only a model knows.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+
+from discover.errors import DiscoverError
+from discover.ope.candidates import Candidates, Target, Unknown, load_target
+from discover.ope.feedback import Feedback, Floats
+from discover.query.decisions import read_arrays
+from discover.query.propensity import set_log_propensity
+
+CAMPAIGNS = 20  # so many, and they are the units; with fewer, queries are
+CELLS = 20_000_000  # rows times candidates
+QUERY = ("query", "run", "arm", "round", "strategy", "reward")
+PICK = ("query", "kind", "log_propensity", "pick_reward")
+
+
+@dataclass
+class Query:
+    """One line of a query with those of its picks by the strategy, and where they stand."""
+
+    line: dict[str, Any]
+    path: Path
+    number: int
+    picks: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def campaign(self) -> tuple[str, str, str]:
+        """What it is a round of."""
+        return str(self.path.parent), self.line["run"], self.line["arm"]
+
+    def rewards(self, kind: str) -> list[float | None]:
+        """Of each pick: its own, or the query's."""
+        return [pick["pick_reward"] if kind == "pick" else self.line["reward"] for pick in self.picks]
+
+
+def files_of(log: Path) -> list[Path]:
+    """The decision logs that a path names: a file, a run folder, or a folder of such; none where it is another file."""
+    if log.is_dir():
+        found = [log / "decisions.jsonl"] if (log / "decisions.jsonl").is_file() else []
+        return found or sorted(log.glob("*/decisions.jsonl"))
+    if log.suffix != ".jsonl" or not log.is_file():
+        return []
+    with log.open(encoding="utf-8") as lines:
+        first = next((line for line in lines if line.strip()), "")
+    return [log] if '"candidates"' in first and '"strategy"' in first else []
+
+
+def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback, list[str]]:
+    """Read decision logs for one target policy.
+
+    Args:
+        files: of `files_of`; each with its ``decisions`` folder beside it.
+        target: ``name,option=value,…``.
+        reward: pick or query; by default pick where any pick has a reward.
+
+    Returns:
+        The feedback, and notes of what was left out and what is taken as independent.
+
+    Raises:
+        DiscoverError: a line or array is missing or damaged, the target does not fit, or nothing has a reward.
+    """
+    policy = load_target(target)
+    queries = [query for path in files for query in _queries(path)]
+    kind = reward or ("pick" if any(r is not None for query in queries for r in query.rewards("pick")) else "query")
+    parts, left_out = [], Counter[str]()
+    for number, query in enumerate(queries):
+        if any(one is None for one in query.rewards(kind)):
+            left_out["queries without a reward yet"] += 1
+            continue
+        try:
+            parts.append(_part(query, number, policy, kind))
+        except Unknown:
+            left_out["queries before a first model"] += 1
+    if not any(len(part["actions"]) for part in parts):
+        raise DiscoverError(
+            f"{files[0]} must hold picks with a reward, found {len(queries)} queries"
+            f"{''.join(f', {count} {what}' for what, count in left_out.items())}: let the run go on, or name a "
+            "rule for the picks' rewards"
+        )
+    feedback, independent = _together(parts, kind == "query" and any(len(part["actions"]) > 1 for part in parts))
+    notes = [f"left out: {count} {what}" for what, count in left_out.items()]
+    return feedback, [*notes, f"reward: that of each {kind}", f"taken as independent: {independent}"]
+
+
+def _queries(path: Path) -> Iterator[Query]:
+    """The queries of one file, in its order, with the strategy's picks."""
+    found: dict[str, Query] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DiscoverError(f"{path}, line {number}: JSON is expected ({error}): export the log again") from error
+        needed = PICK if "document" in row else QUERY
+        missing = next((key for key in needed if key not in row), None)
+        if missing is not None:
+            raise DiscoverError(
+                f"{path}, line {number}: a {'pick' if needed is PICK else 'query'} must have {missing!r}, found "
+                f"{', '.join(row)}: export the log again, and do not mix it with other files"
+            )
+        if needed is QUERY:
+            found[row["query"]] = Query(row, path, number)
+        elif row["query"] not in found:
+            raise DiscoverError(f"{path}, line {number}: its query {row['query']!r} must come first: export it again")
+        elif row["kind"] == "policy":
+            found[row["query"]].picks.append(row)
+    yield from found.values()
+
+
+def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any]:
+    """One query's rows (j picks, n candidates): fields of the feedback, still of the query's own number of slots."""
+    arrays, metadata = read_arrays(query.path.parent / "decisions" / f"{query.line['query']}.safetensors")
+    if len(arrays["picked"]) != len(query.picks):
+        raise DiscoverError(
+            f"{query.path}, line {query.number}: query {query.line['query']!r} has {len(query.picks)} picks there, "
+            f"its arrays {len(arrays['picked'])}: export the log of the same run again"
+        )
+    allowed = np.flatnonzero(arrays["mask"])
+    picked = np.searchsorted(allowed, arrays["picked"])
+    candidates = _candidates(query, arrays, metadata, allowed)
+    wanted = policy(candidates)
+    j = len(picked)
+    return {
+        "actions": picked,
+        "rewards": np.array(query.rewards(kind), np.float64),
+        "propensities": np.exp(arrays["log_propensities"]),
+        "target": _draw_by_draw(wanted, picked),
+        "behaviour": _behaviour(candidates, picked),
+        "features": np.broadcast_to(candidates.features, (j, *candidates.features.shape)),
+        "batch": np.full(j, number),
+        "step": np.full(j, query.line["round"]),
+        "campaign": query.campaign,
+        "set_log_propensities": np.full(j, _or_nan(query.line.get("set_log_propensity"))),
+        "set_log_targets": np.full(j, _set_log_target(wanted, picked)),
+    }
+
+
+def _candidates(
+    query: Query, arrays: dict[str, NDArray[Any]], metadata: dict[str, str], allowed: NDArray[np.int64]
+) -> Candidates:
+    return Candidates(
+        query=query.line["query"],
+        strategy=query.line["strategy"],
+        names=tuple(metadata["features"].split(",")),
+        features=arrays["features"][allowed].astype(np.float64),
+        generator=np.array(metadata["generators"].split(","))[arrays["generator"][allowed]],
+        logits=arrays["logits"][allowed] if "logits" in arrays else None,
+        temperature=float(metadata["temperature"]),
+        floor=float(metadata["floor"]),
+    )
+
+
+def _draw_by_draw(log_probabilities: Floats, picked: NDArray[np.int64]) -> Floats:
+    """(j, n) probabilities of each draw, given the picks before it; even among what is left where that has none."""
+    left = np.repeat(log_probabilities[None], len(picked), axis=0)
+    for draw in range(1, len(picked)):
+        left[draw:, picked[draw - 1]] = -np.inf
+    stuck = ~np.isfinite(left).any(axis=1)
+    for draw in np.flatnonzero(stuck).tolist():
+        left[draw] = 0.0
+        left[draw, picked[:draw]] = -np.inf
+    return np.asarray(np.exp(log_softmax(left, axis=1)), np.float64)
+
+
+def _behaviour(candidates: Candidates, picked: NDArray[np.int64]) -> Floats | None:
+    """(j, n) of the logged draw; certain where nothing was drawn, None where only the picks' own are known."""
+    if candidates.logits is not None:
+        return _draw_by_draw(candidates.logits, picked)
+    return np.eye(len(candidates))[picked] if candidates.temperature == 0 else None
+
+
+def _set_log_target(log_probabilities: Floats, picked: NDArray[np.int64]) -> float:
+    possible = np.isfinite(log_probabilities)
+    if not possible[picked].all():
+        return -np.inf
+    return set_log_propensity(log_probabilities[possible], (np.cumsum(possible) - 1)[picked])
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]:
+    """All queries as one feedback, their slots filled up to the longest; and what its units are."""
+    rows, k = sum(len(part["actions"]) for part in parts), max(part["target"].shape[1] for part in parts)
+    if rows * k > CELLS:
+        raise DiscoverError(
+            f"{rows} picks of up to {k} candidates are {rows * k:,} cells, at most {CELLS:,} fit in memory: judge a "
+            "part of the log"
+        )
+    fields: dict[str, Any] = {"shared": shared} | {
+        name: np.concatenate([part[name] for part in parts])
+        for name in ("actions", "rewards", "propensities", "batch", "step")
+    }
+    for name in ("target", "features"):
+        fields[name] = np.concatenate([_filled(part[name], k) for part in parts])
+    fields["mask"] = np.concatenate([_filled(np.ones(part["target"].shape, bool), k) for part in parts])
+    if all(part["behaviour"] is not None for part in parts):
+        fields["behaviour"] = np.concatenate([_filled(part["behaviour"], k) for part in parts])
+    sets = np.concatenate([part["set_log_propensities"] for part in parts])
+    if np.isfinite(sets).all():
+        fields["set_log_propensities"] = sets
+        fields["set_log_targets"] = np.concatenate([part["set_log_targets"] for part in parts])
+    campaigns = {name: code for code, name in enumerate(dict.fromkeys(part["campaign"] for part in parts))}
+    if len(campaigns) >= CAMPAIGNS:
+        codes = [np.full(len(part["actions"]), campaigns[part["campaign"]]) for part in parts]
+        return Feedback(**fields, unit=np.concatenate(codes)), f"{len(campaigns)} campaigns"
+    return Feedback(**fields), f"{len(parts)} queries"
+
+
+def _filled(table: NDArray[Any], k: int) -> NDArray[Any]:
+    """The (j, n, …) table with slots up to k that hold 0, False or NaN."""
+    empty = np.nan if table.ndim == 3 else 0
+    width = [(0, 0), (0, k - table.shape[1]), *[(0, 0)] * (table.ndim - 2)]
+    return np.pad(table, width, constant_values=empty)

@@ -1,0 +1,115 @@
+"""Open Bandit Pipeline's dictionary of logged feedback (``obp``, 0.4 and later), in and out, without that package.
+
+One reading fits both: an action is a candidate's slot, `position` the order of the draw, `slate_id` the batch. A log
+that means something else by them (places on a page, items) is refused: a plain table says what its columns are.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from discover.errors import DiscoverError
+from discover.ope.feedback import Feedback, Floats
+
+NEEDED = ("n_rounds", "n_actions", "action", "reward", "pscore")
+
+
+def from_obp(bandit_feedback: Mapping[str, Any], action_dist: ArrayLike) -> Feedback:
+    """Feedback of obp's dictionary and the evaluation policy's ``action_dist`` (n, k, positions).
+
+    Raises:
+        DiscoverError: a key is missing, a shape does not fit, or positions are no order of a draw.
+    """
+    missing = next((key for key in NEEDED if bandit_feedback.get(key) is None), None)
+    if missing is not None:
+        raise DiscoverError(
+            f"obp's dictionary must have {', '.join(NEEDED)}, found no {missing!r}: take it from obp's dataset"
+        )
+    n, k = int(bandit_feedback["n_rounds"]), int(bandit_feedback["n_actions"])
+    table = np.asarray(action_dist, np.float64)
+    if table.ndim != 3 or table.shape[:2] != (n, k):
+        raise DiscoverError(f"action_dist must have the shape ({n}, {k}, positions), found {table.shape}: see obp")
+    position, batch = _draws(bandit_feedback, n)
+    _within(position, table.shape[2])
+    rows = np.arange(n)
+    behaviour = bandit_feedback.get("pi_b")
+    context = bandit_feedback.get("context")
+    return Feedback(
+        bandit_feedback["action"],
+        bandit_feedback["reward"],
+        bandit_feedback["pscore"],
+        table[rows, :, position],
+        behaviour=None if behaviour is None else np.asarray(behaviour)[rows, :, position],
+        contexts=context,
+        batch=batch,
+        position=position,
+    )
+
+
+def to_obp(feedback: Feedback) -> tuple[dict[str, Any], Floats]:
+    """The dictionary, and the target as its ``action_dist`` (n, k, positions), the same at each position of a row.
+
+    Raises:
+        DiscoverError: the target's probabilities are not known for every action, or positions are no order of a draw.
+    """
+    target = feedback.of("target")
+    n, k = target.shape
+    batch, position = feedback.of("batch"), feedback.of("position")
+    _check_order(position, batch)
+    length = int(position.max()) + 1
+    found = {
+        "n_rounds": n,
+        "n_actions": k,
+        "context": np.empty((n, 0)) if feedback.contexts is None else feedback.contexts,
+        "action_context": None,
+        "action": feedback.actions,
+        "position": position if length > 1 else None,
+        "slate_id": batch,
+        "reward": feedback.rewards,
+        "expected_reward": None,
+        "pi_b": None if feedback.behaviour is None else np.repeat(feedback.behaviour[:, :, None], length, axis=2),
+        "pscore": feedback.propensities,
+    }
+    return found, np.repeat(target[:, :, None], length, axis=2)
+
+
+def _draws(bandit_feedback: Mapping[str, Any], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n,) order of the draw and (n,) batch of each row."""
+    position, batch = bandit_feedback.get("position"), bandit_feedback.get("slate_id")
+    if position is None:
+        return np.zeros(n, np.int64), np.arange(n)
+    position = np.asarray(position, np.int64)
+    if batch is None:
+        if position.any():
+            raise DiscoverError(
+                "position must be the order of a draw, and without `slate_id` nothing says which rows were drawn "
+                "together: give slate_id, or read the log as a plain table (--columns position=…)"
+            )
+        batch = np.arange(n)
+    batch = np.asarray(batch, np.int64)
+    _check_order(position, batch)
+    return position, batch
+
+
+def _check_order(position: NDArray[np.int64], batch: NDArray[np.int64]) -> None:
+    order = np.lexsort([position, batch])
+    starts = np.r_[True, np.diff(batch[order]) != 0]
+    expected = np.arange(len(batch)) - np.maximum.accumulate(np.where(starts, np.arange(len(batch)), 0))
+    bad = np.flatnonzero(position[order] != expected)
+    if len(bad):
+        row = order[bad[0]]
+        raise DiscoverError(
+            f"position must be the order of the draw, 0, 1, 2 … within each batch; row {row + 1} has {position[row]} "
+            f"in batch {batch[row]}: obp's dictionary is for such logs, a plain table for others"
+        )
+
+
+def _within(position: NDArray[np.int64], length: int) -> None:
+    bad = np.flatnonzero(position >= length)
+    if len(bad):
+        raise DiscoverError(
+            f"position must be under {length}, the positions of action_dist; row {bad[0] + 1} has {position[bad[0]]}: "
+            "give a distribution for each position"
+        )

@@ -1,0 +1,110 @@
+"""Importance ratios: how much likelier the target makes what was logged, by pick, by batch, by campaign.
+
+Shapes: n rows (picks), m batches. A batch's ratio is that of its set where both set probabilities are known, since a
+reward does not care for the order of a draw; else the product over its picks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from discover.errors import DiscoverError
+from discover.ope.feedback import Feedback, Floats, Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Batches:
+    """A log by batches, in the order of unit and step.
+
+    Attributes:
+        ratio: (m,) target's probability over the logged one.
+        reward: (m,) mean reward of the batch's rows.
+        unit: (m,) of each.
+        step: (m,) round within the campaign.
+        rows: (m,) the first row of each.
+    """
+
+    ratio: Floats
+    reward: Floats
+    unit: Ints
+    step: Ints
+    rows: Ints
+
+
+def of_picks(feedback: Feedback) -> Floats:
+    """(n,) target's probability of each pick over the logged one."""
+    return feedback.targets / feedback.propensities
+
+
+def of_sets(feedback: Feedback) -> Floats:
+    """(n,) the same of each row's whole batch, in any order.
+
+    Raises:
+        DiscoverError: a probability of a set is not known, and batches have several picks.
+    """
+    if len(np.unique(feedback.of("batch"))) == len(feedback):
+        return of_picks(feedback)
+    logged, wanted = feedback.of("set_log_propensities"), feedback.of("set_log_targets")
+    bad = np.flatnonzero(~np.isfinite(logged))
+    if len(bad):
+        raise DiscoverError(f"set_log_propensities must be finite; row {bad[0] + 1} has {logged[bad[0]]}: log them")
+    return np.asarray(np.exp(wanted - logged), np.float64)
+
+
+def by_batch(feedback: Feedback) -> Batches:
+    """The log by batches."""
+    batch, step = feedback.of("batch"), feedback.of("step")
+    _, first, codes, counts = np.unique(batch, return_index=True, return_inverse=True, return_counts=True)
+    if feedback.set_log_propensities is not None and feedback.set_log_targets is not None:
+        ratio = of_sets(feedback)[first]
+    else:
+        ratio = np.ones(len(first))
+        np.multiply.at(ratio, codes, of_picks(feedback))
+    reward = np.bincount(codes, feedback.rewards) / counts
+    order = np.lexsort([step[first], feedback.units[first]])
+    rows = first[order]
+    return Batches(ratio[order], reward[order], feedback.units[rows], step[rows], rows)
+
+
+def along_campaigns(batches: Batches) -> Floats:
+    """(m,) product of the ratios from each campaign's first batch to this one.
+
+    Raises:
+        DiscoverError: a campaign has two batches at one step, so that they have no order.
+    """
+    starts = np.r_[True, np.diff(batches.unit) != 0]
+    tied = ~starts & np.r_[False, np.diff(batches.step) == 0]
+    if tied.any():
+        row = batches.rows[int(np.argmax(tied))]
+        raise DiscoverError(
+            f"step must tell the batches of a campaign apart; row {row + 1} has step "
+            f"{batches.step[int(np.argmax(tied))]} twice in unit {batches.unit[int(np.argmax(tied))]}: give `step`"
+        )
+    product = np.empty(len(batches.ratio))
+    for index, ratio in enumerate(batches.ratio):
+        product[index] = ratio if starts[index] else product[index - 1] * ratio
+    return product
+
+
+def lasts(batches: Batches) -> Ints:
+    """(campaigns,) index of each campaign's last batch."""
+    return np.flatnonzero(np.r_[np.diff(batches.unit) != 0, True])
+
+
+def of_campaigns(feedback: Feedback) -> Floats:
+    """(campaigns,) ratio of each whole campaign."""
+    batches = by_batch(feedback)
+    return along_campaigns(batches)[lasts(batches)]
+
+
+def largest(feedback: Feedback) -> float:
+    """The largest ratio of a pick that this log's policies allow, whatever is drawn.
+
+    Raises:
+        DiscoverError: the behaviour's probabilities are not known for all actions, so nothing bounds it.
+    """
+    target, behaviour = feedback.of("target"), feedback.of("behaviour")
+    wanted = target > 0
+    if (behaviour[wanted] <= 0).any():
+        return float("inf")
+    return float((target[wanted] / behaviour[wanted]).max())

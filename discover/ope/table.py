@@ -1,0 +1,140 @@
+"""A logged bandit in a plain table, CSV, JSONL or Parquet, with named columns, as feedback; and feedback as a table.
+
+A row is a pick. Columns: `action` (a label), `reward`, `propensity`; where there are any `position`, `unit` (campaign),
+`step` (round), `batch` (query), `time`, and `context` (several: ``a+b`` or ``user_*``; words become one column a word).
+The target is ``uniform``; a column with its probability of the logged action, or with a list of them for actions
+numbered from 0; several columns, ``target_*``, in that order; or a file: `action`, `probability` and, where it matters,
+`position`. Rows are counted from 1, without a header.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import DiscoverError
+from discover.ope.columns import Columns
+from discover.ope.feedback import Feedback, Floats
+from discover.pool.files import export_rows
+
+LEVELS = 50  # of a word-valued context: the rest is one more
+
+
+def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None) -> tuple[Feedback, list[str]]:
+    """Read a table for one target policy.
+
+    Args:
+        path: the table.
+        target: uniform, a column or several, or a file of probabilities.
+        columns: what the table calls each of its columns.
+
+    Returns:
+        The feedback, and notes.
+
+    Raises:
+        DiscoverError: a file, row or field is not as it must be; it says which.
+    """
+    table = Columns.read(path, columns or {})
+    labels = table.labels("action")
+    fields: dict[str, Any] = {name: table.integers(name) for name in ("unit", "step", "batch", "time") if name in table}
+    if "position" in table:
+        fields["position"] = table.integers("position")
+        if "batch" not in table:
+            fields["batch"] = np.arange(len(table))
+    if "context" in table:
+        fields["contexts"] = _contexts(table)
+    actions, more, k = _target(table, labels, target)
+    fields |= {"actions": actions, **more}
+    feedback = Feedback(rewards=table.numbers("reward"), propensities=table.numbers("propensity"), **fields)
+    return feedback, [f"actions: {k}"] if k else []
+
+
+def write_table(feedback: Feedback, path: Path) -> None:
+    """Write feedback as a table that `read_table` reads with ``--target target``; features of actions are left out.
+
+    Raises:
+        DiscoverError: the kind of file is unknown, or it cannot be written.
+    """
+    export_rows(_rows(feedback), path)
+
+
+def _rows(feedback: Feedback) -> Iterator[dict[str, Any]]:
+    names = ("position", "unit", "step", "batch", "time")
+    contexts = feedback.contexts if feedback.contexts is not None else np.empty((len(feedback), 0))
+    for row in range(len(feedback)):
+        yield {
+            "action": int(feedback.actions[row]),
+            "reward": float(feedback.rewards[row]),
+            "propensity": float(feedback.propensities[row]),
+            "target": float(feedback.targets[row]) if feedback.target is None else feedback.target[row].tolist(),
+            **{name: int(feedback.of(name)[row]) for name in names},
+            **{f"context_{index}": float(value) for index, value in enumerate(contexts[row])},
+        }
+
+
+def _target(table: Columns, labels: NDArray[np.str_], word: str) -> tuple[NDArray[np.int64], dict[str, Floats], int]:
+    """(n,) numbers of the actions, the target's fields, and how many actions there are, 0 where that is unknown."""
+    if word == "uniform":
+        actions, codes = np.unique(labels, return_inverse=True)
+        return codes.astype(np.int64), {"target": np.full((len(table), len(actions)), 1 / len(actions))}, len(actions)
+    if Path(word).suffix in (".csv", ".jsonl", ".parquet"):
+        return _from_file(table, labels, Path(word))
+    names = table.expand(table.names.get("target", word) if word == "target" else word)
+    if len(names) > 1:
+        probabilities = np.column_stack([table.numbers_of(name) for name in names])
+    else:
+        lists = table.lists_of(names[0])
+        if lists is None:
+            return np.unique(labels, return_inverse=True)[1], {"target_propensities": table.numbers_of(names[0])}, 0
+        probabilities = lists
+    return _numbered(table, labels, probabilities.shape[1]), {"target": probabilities}, probabilities.shape[1]
+
+
+def _numbered(table: Columns, labels: NDArray[np.str_], k: int) -> NDArray[np.int64]:
+    """(n,) actions that are numbers already, since the target's probabilities are in their order."""
+    for row, label in enumerate(labels, start=1):
+        if not label.isdecimal() or int(label) >= k:
+            raise DiscoverError(
+                f"{table.path}, row {row}: {table.names.get('action', 'action')} must be a number from 0 to {k - 1}, "
+                f"as the target gives {k} probabilities, found {label!r}: number the actions in their order"
+            )
+    return labels.astype(np.int64)
+
+
+def _from_file(
+    table: Columns, labels: NDArray[np.str_], path: Path
+) -> tuple[NDArray[np.int64], dict[str, Floats], int]:
+    """The target's probabilities by action, and by position where the file has it."""
+    policy = Columns.read(path, {}, ("action", "probability"))
+    known, probabilities = policy.labels("action"), policy.numbers("probability")
+    actions = np.unique(np.concatenate([known, labels]))
+    by_place = "position" in policy
+    places = policy.labels("position") if by_place else np.full(len(known), "")
+    at = table.labels("position") if by_place else np.full(len(labels), "")
+    rows = {place: np.zeros(len(actions)) for place in places}
+    for place, action, probability in zip(places, np.searchsorted(actions, known), probabilities, strict=True):
+        rows[place][action] += probability
+    for row, place in enumerate(at, start=1):
+        if place not in rows:
+            raise DiscoverError(
+                f"{table.path}, row {row}: position {place} is not in {path}, which has {', '.join(rows)}: add it there"
+            )
+    target = np.array([rows[place] for place in at])
+    return np.searchsorted(actions, labels), {"target": target}, len(actions)
+
+
+def _contexts(table: Columns) -> Floats:
+    """(n, p) numbers as they are, words as one column a word."""
+    parts = []
+    for name in table.expand(table.names["context"]):
+        values = table.column(name)
+        try:
+            parts.append(np.array([[np.nan if value in (None, "") else float(value)] for value in values]))
+        except (TypeError, ValueError):
+            words = np.array([str(value) for value in values])
+            levels, counts = np.unique(words, return_counts=True)
+            common = levels[np.argsort(-counts, kind="stable")[: min(LEVELS, len(levels) - 1)]]  # the last is the rest
+            parts.append((words[:, None] == common).astype(np.float64))
+    return np.hstack(parts)

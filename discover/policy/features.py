@@ -1,0 +1,164 @@
+"""What a policy sees: of each candidate how it ranks among the others, of the campaign how far it is. No raw vectors.
+
+Nothing here tells one corpus from another, so a policy learned on some can be used on any (Konyushkova, Sznitman & Fua
+2018, https://arxiv.org/abs/1810.04114). All of it lies in [0, 1]. Environments and the real loop fill the same columns;
+what they are called is the schema that a trained policy is saved with. Leading dimensions are free: one set of k
+candidates, or one a parallel episode.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+RANKED = (  # the rank among the candidates enters
+    "margin",  # 1 - (largest - second probability)
+    "entropy",  # over that of a uniform guess
+    "doubt",  # 1 - largest probability
+    "disagreement",  # probability of the model's class less that of the one with the nearest mean
+    "leverage",  # what a label may do: see ridge.prospects
+    "reach",
+    "change",
+    "gain",
+    "upside",
+    "density",  # mean cosine to the nearest others
+    "labelled",  # cosine to the nearest labelled document
+    "crowd",  # 1 / (1 + labels in its cluster)
+    "rarity",  # 1 - share of the labels, over the classes that it may have
+    "age",  # rounds since it was found
+    "cost",  # of an answer
+    "batch",  # cosine to the nearest pick of this batch; last, it alone changes within a batch
+)
+VALUED = ("margin", "entropy", "doubt", "disagreement", "labelled", "crowd", "rarity", "batch")  # its value enters too
+GENERATORS = ("uniform", "neighbours", "uncertain", "newest")  # what drew it: a 1 in its column
+STATE = (
+    "left",  # share of the budget
+    "labels",  # how many, log10(1 + m) / 5
+    "classes",  # seen, log10(c) / 3
+    "balance",  # entropy of the labels over that of even ones
+    "sure_low",  # first decile of the largest probability, of a uniform sample
+    "sure",  # median
+    "sure_high",  # last decile
+    "validated",  # leave-one-out accuracy of the ridge head
+)
+NAMES = (
+    *(f"{name}_rank" for name in RANKED),
+    *VALUED,
+    *(f"from_{name}" for name in GENERATORS),
+)
+_BATCH = RANKED.index("batch")
+_VALUED = [RANKED.index(name) for name in VALUED]
+
+
+def schema() -> dict[str, list[str]]:
+    """The names of the columns: of a candidate (f), and of the state (g)."""
+    return {"candidate": list(NAMES), "state": list(STATE)}
+
+
+def columns(raw: Mapping[str, Floats], generator: NDArray[np.str_], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Features of candidates, (…, k, f), from their raw columns.
+
+    Args:
+        raw: (…, k) for each name of `RANKED`.
+        generator: (…, k) or (k,), what drew each.
+        valid: (…, k), False for empty places, whose features are 0.
+    """
+    values = np.stack(np.broadcast_arrays(*(raw[name] for name in RANKED)), axis=-1)
+    sources = np.stack([np.broadcast_to(generator == name, valid.shape) for name in GENERATORS], axis=-1)
+    found = np.concatenate([ranks(values, valid), np.clip(values[..., _VALUED], 0, 1), sources], axis=-1)
+    return np.where(valid[..., None], found, 0).astype(np.float32)
+
+
+def renew_batch(found: NDArray[np.float32], batch: Floats, valid: NDArray[np.bool_]) -> None:
+    """Put new similarities to this batch's picks, (…, k), in the place of the old ones, and empty what is not valid."""
+    found[..., _BATCH] = ranks(batch[..., None], valid)[..., 0]
+    found[..., len(RANKED) + len(VALUED) - 1] = np.clip(batch, 0, 1)
+    found[~valid] = 0
+
+
+def ranks(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """Ranks from 0 to 1 along the candidates, of (…, k, r); ties share the mean, a lone one has 1/2."""
+    # The infinite ones come last, so they do not move the ranks of the others.
+    rows = np.ascontiguousarray(np.swapaxes(np.where(valid[..., None], values, np.inf), -1, -2))
+    order = np.argsort(rows, axis=-1)
+    ordered = np.take_along_axis(rows, order, axis=-1)
+    k = rows.shape[-1]
+    step = ordered[..., 1:] != ordered[..., :-1]
+    ends = np.ones((*step.shape[:-1], 1), bool)
+    first = np.maximum.accumulate(np.where(np.concatenate([ends, step], -1), np.arange(k), 0), axis=-1)
+    last = np.where(np.concatenate([step, ends], -1), np.arange(k), k)[..., ::-1]
+    mean = (first + np.minimum.accumulate(last, axis=-1)[..., ::-1]) / 2
+    found = np.empty(rows.shape)
+    np.put_along_axis(found, order, mean, axis=-1)
+    count = valid.sum(axis=-1)[..., None, None]
+    return np.where(count > 1, np.swapaxes(found, -1, -2) / np.maximum(count - 1, 1), 0.5)
+
+
+def uncertainty(likely: Floats) -> dict[str, Floats]:
+    """Margin, entropy and doubt, (…, k) each, of class probabilities (…, k, c); with one class alone all are 1."""
+    if likely.shape[-1] < 2:
+        return {name: np.ones(likely.shape[:-1]) for name in ("margin", "entropy", "doubt")}
+    top = np.partition(likely, -2, axis=-1)
+    count = np.maximum((likely > 0).sum(axis=-1), 2)
+    entropy = -(likely * np.log(np.maximum(likely, 1e-300))).sum(axis=-1) / np.log(count)
+    return {"margin": 1 - (top[..., -1] - top[..., -2]), "entropy": entropy, "doubt": 1 - top[..., -1]}
+
+
+def disagreement(likely: Floats, vectors: NDArray, means: Floats, seen: NDArray[np.bool_]) -> Floats:
+    """(…, k) how much less likely the class with the nearest mean is than the most likely one.
+
+    Args:
+        likely: (…, k, c) class probabilities.
+        vectors: (…, k, d).
+        means: (…, c, d) mean vectors of the labelled documents of each class.
+        seen: (…, c), the classes that have one.
+    """
+    lengths = np.linalg.norm(means, axis=-1)
+    near = np.matmul(vectors, np.swapaxes(means, -1, -2)) / np.maximum(lengths, 1e-12)[..., None, :]
+    nearest = np.where(seen[..., None, :], near, -np.inf).argmax(axis=-1)
+    return likely.max(axis=-1) - np.take_along_axis(likely, nearest[..., None], axis=-1)[..., 0]
+
+
+def rarity(likely: Floats, counts: NDArray[np.int64]) -> Floats:
+    """(…, k) one less the share that a candidate's likely classes have of the labels, which are (…, c) counts."""
+    share = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+    return 1 - np.matmul(likely, share[..., None])[..., 0]
+
+
+def crowd(labels_there: NDArray[np.int64]) -> Floats:
+    """(…, k) of how many labels each candidate's cluster has."""
+    return 1 / (1 + labels_there)
+
+
+def similarity(vectors: NDArray, others: NDArray) -> Floats:
+    """(…, k) cosine of (…, k, d) vectors to the nearest of (…, m, d) others; 0 without others or below 0."""
+    if others.shape[-2] == 0:
+        return np.zeros(vectors.shape[:-1])
+    near = np.matmul(unit(vectors), np.swapaxes(unit(others), -1, -2))
+    return np.maximum(near.max(axis=-1), 0)
+
+
+def unit(vectors: NDArray) -> NDArray:
+    """(…, d) vectors of length one, without the constant last component; what is zero stays zero."""
+    bare = vectors[..., :-1]
+    return bare / np.maximum(np.linalg.norm(bare, axis=-1, keepdims=True), 1e-12)
+
+
+def state(left: Floats, counts: NDArray[np.int64], sure: Floats, validated: Floats) -> NDArray[np.float32]:
+    """The state, (…, g).
+
+    Args:
+        left: (…) share of the budget.
+        counts: (…, c) labels of each class.
+        sure: (…, s) largest probabilities of a uniform sample.
+        validated: (…) leave-one-out accuracy.
+    """
+    total = counts.sum(axis=-1)
+    share = counts / np.maximum(total, 1)[..., None]
+    seen = (counts > 0).sum(axis=-1)
+    entropy = -(share * np.log(np.maximum(share, 1e-300))).sum(axis=-1) / np.log(np.maximum(seen, 2))
+    low, middle, high = np.quantile(sure, (0.1, 0.5, 0.9), axis=-1)
+    parts = (left, np.log10(1 + total) / 5, np.log10(np.maximum(seen, 1)) / 3, entropy, low, middle, high, validated)
+    return np.clip(np.stack(np.broadcast_arrays(*parts), axis=-1), 0, 1).astype(np.float32)

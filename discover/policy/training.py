@@ -1,0 +1,124 @@
+"""How a policy is trained: decisions gathered on many tasks, imitation, then reinforcement; each part is kept.
+
+A killed training goes on from what lies in its folder: the decisions of each corpus, the imitated scorer, and the last
+checkpoint of the reinforcement.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import VectorEnv
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+from torch.utils.tensorboard import SummaryWriter
+
+from discover.errors import DiscoverError
+from discover.policy import imitation, reinforcement
+from discover.policy.config import EpisodeConfig, PolicyConfig
+from discover.policy.corpus import Corpus, altered, synthetic
+from discover.policy.imitation import Decisions
+from discover.policy.saved import load_policy, save_policy
+from discover.policy.scorer import Scorer
+from discover.progress import progress
+from discover.run import publish
+
+LABELING = "envs:discover/Labeling-v0"
+PARALLEL = 16  # episodes that decisions are gathered from
+ATTEMPTS = 10  # to alter a corpus so that enough of it is left
+
+
+def make_env(corpora: Sequence[Corpus], count: int, episode: EpisodeConfig) -> VectorEnv:
+    """The vector environment of ``count`` labeling campaigns.
+
+    Raises:
+        DiscoverError: a corpus is too small for the rules.
+    """
+    return gymnasium.make_vec(
+        LABELING, num_envs=count, vectorization_mode="vector_entry_point", corpora=corpora, episode=episode
+    )
+
+
+def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scorer:
+    """Train a policy and publish it as ``folder/policy``.
+
+    Args:
+        corpora: those of the config, in its order.
+        config: the rules.
+        folder: for what is kept; the same call goes on with it.
+
+    Raises:
+        DiscoverError: a corpus is too small for the rules.
+    """
+    made_up = [synthetic(np.random.default_rng([config.seed, one]), n=3500) for one in range(config.synthetic)]
+    tasks = [*corpora, *made_up]
+    kept = folder / "decisions"
+    kept.mkdir(parents=True, exist_ok=True)
+    numbered = list(enumerate(tasks))
+    decisions = [
+        one
+        for number, corpus in progress(numbered, len(numbered), "gather decisions")
+        for one in _decisions_of(corpus, number, config, kept / f"{number:03d}-{corpus.name}.safetensors")
+    ]
+    scorer = _imitated(decisions, config, folder)
+    if config.reinforcement.steps:
+        env = make_env(tasks, config.reinforcement.environments, config.episode.model_copy(update={"twin": True}))
+        reinforcement.improve(scorer, env, config.reinforcement, folder / "reinforcement", config.seed)
+    save_policy(folder / "policy", scorer, _trained(tasks, config, len(decisions)))
+    return scorer
+
+
+def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path) -> Scorer:
+    """The scorer as imitation leaves it; learned once."""
+    done = folder / "imitated"
+    if done.is_dir():
+        return load_policy(done)[0]
+    scorer = Scorer(config.hidden)
+    with SummaryWriter(str(folder / "tensorboard")) as curves:
+        for epoch, loss in enumerate(imitation.fit(scorer, decisions, config.imitation, config.seed)):
+            curves.add_scalar("imitation/cross_entropy", loss, epoch)
+    save_policy(done, scorer, {"decisions": sum(map(len, decisions))})
+    return scorer
+
+
+def _decisions_of(corpus: Corpus, number: int, config: PolicyConfig, path: Path) -> list[Decisions]:
+    """The decisions of a corpus and its variants, gathered once."""
+    try:
+        arrays = load_file(path)
+        return [Decisions(*(arrays[f"{i}.{part}"] for part in imitation.PARTS)) for i in range(len(arrays) // 3)]
+    except (OSError, SafetensorError, KeyError):
+        pass  # not yet there, or damaged
+    found = list(_gathered(corpus, number, config))
+    arrays = {f"{i}.{part}": getattr(one, part) for i, one in enumerate(found) for part in imitation.PARTS}
+    with publish(path) as scratch:
+        scratch.write_bytes(save(arrays))
+    return found
+
+
+def _gathered(corpus: Corpus, number: int, config: PolicyConfig) -> Iterator[Decisions]:
+    rng = np.random.default_rng([config.seed, number])
+    for variant in range(1 + config.imitation.variants):
+        for candidates in config.imitation.candidates:
+            episode = config.episode.model_copy(update={"candidates": candidates, "report": 0})
+            env = _varied(corpus, episode, rng) if variant else make_env([corpus], PARALLEL, episode)
+            yield imitation.gather(env, config.imitation.decisions, int(rng.integers(2**31)))
+
+
+def _varied(corpus: Corpus, episode: EpisodeConfig, rng: np.random.Generator) -> VectorEnv:
+    """An altered corpus that is still large enough; the corpus itself where chance finds none."""
+    for _ in range(ATTEMPTS):
+        try:
+            return make_env([altered(corpus, rng)], PARALLEL, episode)
+        except DiscoverError:
+            continue
+    return make_env([corpus], PARALLEL, episode)
+
+
+def _trained(tasks: Sequence[Corpus], config: PolicyConfig, gathered: int) -> dict[str, Any]:
+    return {
+        "corpora": [{"name": one.name, "documents": len(one), "classes": one.classes} for one in tasks],
+        "decision_sets": gathered,
+        "config": config.model_dump(mode="json"),
+    }

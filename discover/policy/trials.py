@@ -1,0 +1,134 @@
+"""Policies tried against one another in the environment: the same seeds, so the same documents, for each."""
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from discover.evaluate import seeds
+from discover.policy.features import NAMES
+from discover.policy.heuristics import HEURISTICS, utilities
+from discover.policy.scorer import Scorer
+
+Floats = NDArray[np.float64]
+Observations = dict[str, NDArray[np.float32]]
+Chooser = Callable[[Observations, VectorEnv, np.random.Generator], Floats]  # (e, k) utilities
+
+METRICS = ("macro_f1", "accuracy")
+REFERENCE = "margin"
+ORACLE = "oracle"  # looks ahead with the true labels: a ceiling, no policy
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Learning curves of e campaigns, measured on the test documents.
+
+    Attributes:
+        labels: (p,) at which they were measured.
+        accuracy, macro_f1: (e, p).
+    """
+
+    labels: NDArray[np.int64]
+    accuracy: Floats
+    macro_f1: Floats
+
+    def area(self, metric: str) -> Floats:
+        """(e,) area under the curves, by trapezoids, over the span of the labels."""
+        return np.trapezoid(getattr(self, metric), self.labels, axis=1) / (self.labels[-1] - self.labels[0])
+
+
+def chooser(policy: str | Scorer) -> Chooser:
+    """What a policy would rather ask about: a heuristic's name, `ORACLE`, or a trained scorer."""
+    if isinstance(policy, Scorer):
+        return lambda observed, env, rng: policy.logits(_candidates(observed), observed["state"])
+    if policy == ORACLE:
+        return lambda observed, env, rng: env.unwrapped.lookahead()
+    assert policy in HEURISTICS
+    return lambda observed, env, rng: utilities(policy, _candidates(observed), rng)
+
+
+def play(env: VectorEnv, choose: Chooser, seed: int) -> Curves:
+    """Play one campaign in each environment, always the most wanted candidate.
+
+    Args:
+        env: ``discover/Labeling-v0``, vectorised, with a report.
+        choose: as `chooser` gives it.
+        seed: of the first environment, the others counting on.
+    """
+    rng = np.random.default_rng(seed)
+    observed, _ = env.reset(seed=seed)
+    rules = env.unwrapped.episodes.rules
+    points = [(rules.initial, env.unwrapped.report())]
+    for spent in range(rules.initial + 1, rules.budget + 1):
+        wanted = np.where(observed["mask"] > 0, choose(observed, env, rng), -np.inf)
+        observed, _, _, _, infos = env.step(wanted.argmax(axis=1))
+        if spent == rules.budget:  # the environments have begun anew
+            last = infos["final_info"]
+            points.append((spent, {name: last[name] for name in ("accuracy", "macro_f1")}))
+        elif (spent - rules.initial) % rules.batch == 0:
+            points.append((spent, env.unwrapped.report()))
+    labels, scores = zip(*points, strict=True)
+    return Curves(np.array(labels), *(np.stack([one[name] for one in scores], 1) for name in ("accuracy", "macro_f1")))
+
+
+def _candidates(observed: Observations) -> NDArray[np.float32]:
+    return observed["candidates"].reshape(len(observed["state"]), -1, len(NAMES))
+
+
+def summary(rows: Sequence[Mapping[str, Any]], rng: np.random.Generator) -> dict[str, Any]:
+    """What each policy gains over margin in area under the curve.
+
+    Args:
+        rows: of results, one a dataset, policy and seed, with the areas under ``macro_f1`` and ``accuracy``.
+        rng: of the bootstrap over datasets.
+
+    Returns:
+        ``margin``: its mean areas by dataset; ``gains``: of each other policy and metric, by dataset the mean
+        difference and half of its 95 % interval over paired seeds; over datasets their mean, with a bootstrap's
+        interval.
+    """
+    areas: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        for metric in METRICS:
+            areas[row["dataset"], row["policy"], metric].append(row[metric])
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    policies = [name for name in dict.fromkeys(row["policy"] for row in rows) if name != REFERENCE]
+    gains = []
+    for name, metric in itertools.product(policies, METRICS):
+        pairs = {one: np.subtract(areas[one, name, metric], areas[one, REFERENCE, metric]) for one in datasets}
+        means = [float(pairs[one].mean()) for one in datasets]
+        halves = [float(seeds.half_width(pairs[one])) for one in datasets]
+        gains.append(
+            {
+                "policy": name,
+                "metric": metric,
+                "datasets": {one: [mean, half] for one, mean, half in zip(datasets, means, halves, strict=True)},
+                "mean": float(np.mean(means)),
+                "interval": seeds.between_datasets(means, rng),
+            }
+        )
+    reference = {one: {metric: float(np.mean(areas[one, REFERENCE, metric])) for metric in METRICS} for one in datasets}
+    return {REFERENCE: reference, "gains": gains}
+
+
+def table(found: Mapping[str, Any]) -> Iterator[str]:
+    """The summary in lines: macro-F1 by dataset, and the means of both metrics; all in points."""
+    gains = [one for one in found["gains"] if one["metric"] == "macro_f1"]
+    yield "area under the macro-F1 curve less that of margin, in points, mean of the seeds (half of a 95% interval)"
+    yield "  ".join([f"{'':24}", f"{REFERENCE:>7}", *(f"{one['policy'][:14]:>14}" for one in gains)])
+    for dataset, reference in found[REFERENCE].items():
+        cells = [f"{100 * mean:+.1f} ({100 * half:.1f})" for mean, half in (one["datasets"][dataset] for one in gains)]
+        yield "  ".join(
+            [f"{dataset[:24]:24}", f"{100 * reference['macro_f1']:7.1f}", *(f"{cell:>14}" for cell in cells)]
+        )
+    for one in found["gains"]:
+        low, high = one["interval"] or (np.nan, np.nan)
+        yield (
+            f"{one['policy']}: {one['metric']} {100 * one['mean']:+.1f} points over margin "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}] over datasets"
+        )

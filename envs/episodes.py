@@ -1,0 +1,326 @@
+"""Labeling campaigns in memory, many side by side: what every environment here is made of.
+
+An episode is one corpus, cut into a pool to ask from, a sample for the state, and documents that rewards are measured
+on, all disjoint, besides the corpus's test documents for the report. All its chance is spent at its start: the order
+of the pool is a random permutation, and candidates are taken from it in turn, so that the same seed gives the same
+documents whatever the policy does.
+
+A round draws candidates: the next of the pool's order (``uniform``), the newest (its other end), and of a stretch
+further on those nearest to what was labelled last (``neighbours``) and those with the smallest margin (``uncertain``).
+Within a round `batch` of them are picked one by one. The head learns each label at once and the reward follows; what
+the policy sees of the candidates stays as it was at the round's start, but for its own picks, as in a real loop.
+"""
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover.errors import DiscoverError
+from discover.policy import features, ridge
+from discover.policy.config import EpisodeConfig
+from discover.policy.corpus import Corpus
+from envs.head import RidgeHeads, Rows
+from envs.scores import Scorer
+
+Floats = NDArray[np.float64]
+
+SCAN = 4  # times the candidates: how far a round looks for the uncertain and the near
+ANCHORS = 4  # labelled documents whose neighbours are looked for, the newest
+SHARES = {"uniform": 0.4, "neighbours": 0.3, "uncertain": 0.2, "newest": 0.1}  # as in query.candidates
+LEFT = features.STATE.index("left")
+CALIBRATE = 1.5  # times as many labels since the last calibration
+
+
+class Episodes:
+    """e episodes, each at its own place.
+
+    Args:
+        corpora: at least one; each episode draws one.
+        count: e.
+        rules: of all of them.
+
+    Attributes:
+        rules: those, with the sizes that the smallest corpus allows.
+        time: (e,) steps taken.
+        quality: (e,) of the head on the reward documents, now.
+        pool: (e, n) positions in the episode's corpus, in the order of the draw.
+        labelled: (e, n), which of the pool are.
+        slots: (e, k) places in the pool of this round's candidates.
+        valid: (e, k), which of them may be picked.
+        observed: (e, k, f) float32 features of the candidates.
+        state: (e, g) float32.
+        returned: (e,) sum of the rewards so far, those of the twin not subtracted: at the end the mean of Q_1 … Q_T
+            less Q_0, the ``mean_return``.
+    """
+
+    def __init__(self, corpora: Sequence[Corpus], count: int, rules: EpisodeConfig):
+        if not corpora:
+            raise DiscoverError("an environment needs at least one corpus, found none")
+        self.corpora = list(corpora)
+        self.rules = rules = _fitting(corpora, rules)
+        e, k, n = count, rules.candidates, rules.pool
+        self.corpus_of = np.zeros(e, np.int64)
+        dimension = corpora[0].vectors.shape[1]
+        self.head = RidgeHeads(e, dimension, max(one.classes for one in corpora), rules.reward + rules.report)
+        self.scorer = Scorer(e, rules.reward, rules.report, self.head.counts.shape[1])
+        self.time, self.quality = np.zeros(e, np.int64), np.zeros(e)
+        self.pool = np.zeros((e, n), np.int64)
+        self.vectors = np.zeros((e, n, dimension), np.float32)
+        self.labels, self.cluster = np.zeros((e, n), np.int64), np.zeros((e, n), np.int64)
+        self.density, self.cost = np.zeros((e, n)), np.zeros((e, n))
+        self.labelled = np.zeros((e, n), bool)
+        self.order = np.zeros((e, rules.budget), np.int64)  # places in the pool, in the order of their labels
+        self.crowded = np.zeros((e, max(int(one.cluster.max()) for one in corpora) + 1), np.int64)
+        self.moment = np.zeros((e, dimension, dimension))
+        self.sample = np.zeros((e, rules.state, dimension), np.float32)
+        self.pointer, self.calibrated = np.zeros(e, np.int64), np.zeros(e, np.int64)
+        self.slots, self.valid = np.zeros((e, k), np.int64), np.zeros((e, k), bool)
+        self.near_batch = np.zeros((e, k))
+        self.observed = np.zeros((e, k, len(features.NAMES)), np.float32)
+        self.state = np.zeros((e, len(features.STATE)), np.float32)
+        self.generator = np.repeat(list(SHARES), _counts(k))
+        self.returned = np.zeros(e)
+        # Of the reward documents, once evenly and once by class: H'H and H'Y, all that the look-ahead needs of them.
+        self._spread = np.zeros((2, e, dimension, dimension))
+        self._wanted = np.zeros((2, e, dimension, self.head.counts.shape[1]))
+        self._foreseen = np.zeros(e, bool)  # whether those are there: who does not look ahead need not pay for it
+        self._twin = Episodes(corpora, count, rules.model_copy(update={"twin": False})) if rules.twin else None
+
+    @property
+    def spent(self) -> Rows:
+        """(e,) labels so far, seed labels included."""
+        return self.head.counts.sum(axis=1)
+
+    def reset(self, row: int, rng: np.random.Generator) -> None:
+        """Begin one episode anew."""
+        if self._twin:
+            self._twin.reset(row, copy.deepcopy(rng))
+        rules = self.rules
+        which = int(rng.integers(len(self.corpora)))
+        corpus, self.corpus_of[row] = self.corpora[which], which
+        draw = rng.permutation(len(corpus))
+        pool, sample, reward = np.split(draw[: rules.pool + rules.state + rules.reward], _ends(rules))
+        self.pool[row], self.vectors[row] = pool, corpus.vectors[pool]
+        self.labels[row], self.cluster[row] = corpus.labels[pool], corpus.cluster[pool]
+        self.density[row], self.cost[row] = corpus.density[pool], rng.lognormal(size=len(pool))
+        self.sample[row] = corpus.vectors[sample]
+        rows = self.sample[row].astype(np.float64)
+        self.moment[row] = rows.T @ rows / len(rows)
+        held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[: rules.report]])
+        self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[: rules.report]]))
+        self._foreseen[row] = False
+        first = np.arange(rules.initial)
+        self.head.reset(row, held_out, self.vectors[row, first], self.labels[row, first])
+        self.labelled[row] = np.arange(rules.pool) < rules.initial
+        self.order[row, : rules.initial] = first
+        self.crowded[row] = np.bincount(self.cluster[row, first], minlength=self.crowded.shape[1])
+        self.time[row], self.pointer[row], self.calibrated[row] = 0, rules.initial, rules.initial
+        self.returned[row] = 0
+        self._begin_round(np.array([row]))
+        self.quality[row] = self.scorer.quality(self.head.scores, rules.metric)[row]
+
+    def step(self, actions: Rows) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Pick one candidate in every episode; one that is masked changes nothing but the time.
+
+        Args:
+            actions: (e,) slots.
+
+        Returns:
+            (e,) rewards ``(Q_t - Q_t-1)(T - t + 1) / T``; (e,), which actions were masked; (e,), which episodes are
+            over.
+        """
+        every, steps = np.arange(len(actions)), self.rules.steps
+        taken = self.valid[every, actions]
+        places = self.slots[every, actions]
+        self.time += 1
+        self.head.teach(self.vectors[every, places], self.labels[every, places], taken)
+        rows = every[taken]
+        self.order[rows, self.spent[rows] - 1] = places[rows]
+        self.labelled[rows, places[rows]] = True
+        self.crowded[rows, self.cluster[rows, places[rows]]] += 1
+        self.valid[rows, actions[rows]] = False
+        before, self.quality = self.quality, self.scorer.quality(self.head.scores, self.rules.metric)
+        rewards = (self.quality - before) * (steps - self.time + 1) / steps
+        self.returned += rewards
+        if self._twin:
+            rewards = rewards - self._twin.step(self._twin.greedy("margin"))[0]
+        over = self.time >= steps
+        full = taken & ((self.spent - self.rules.initial) % self.rules.batch == 0) & ~over
+        self._begin_round(np.flatnonzero(full))
+        going = np.flatnonzero(taken & ~full & ~over)
+        self._renew_batch(going, actions[going])
+        self.state[:, LEFT] = 1 - self.spent / self.rules.budget
+        return rewards, ~taken, over | ~self.valid.any(axis=1)
+
+    def greedy(self, column: str) -> Rows:
+        """(e,) slot of the candidate that ranks highest in a column of the features."""
+        ranks = self.observed[:, :, features.RANKED.index(column)]
+        return np.where(self.valid, ranks, -1).argmax(axis=1)
+
+    def report(self) -> dict[str, Floats]:
+        """Accuracy and macro-F1, (e,) each, on the report's documents."""
+        return {name: self.scorer.quality(self.head.scores, name, reported=True) for name in ("accuracy", "macro_f1")}
+
+    def lookahead(self) -> Floats:
+        """(e, k) what each candidate's true label would gain at once: the closed-form oracle, for learning only.
+
+        The decrease of the squared error on the reward documents, plus that of the error weighed so that each class
+        counts the same, each standardised over the candidates, and their sum once more. Minus infinity where masked.
+        """
+        for row in np.flatnonzero(~self._foreseen):
+            self._foresee(row)
+        every = np.arange(len(self.time))[:, None]
+        vectors = self.vectors[every, self.slots].astype(np.float64)
+        error = -np.matmul(vectors, self.head.weights)
+        truth = self.labels[every, self.slots][..., None]
+        np.put_along_axis(error, truth, np.take_along_axis(error, truth, -1) + 1, -1)
+        steps = np.matmul(vectors, self.head.inverse)
+        steps /= 1 + (steps * vectors).sum(axis=-1, keepdims=True)
+        total = np.zeros(self.slots.shape)
+        for spread, wanted in zip(self._spread, self._wanted, strict=True):
+            moved = np.matmul(spread, self.head.weights) - wanted
+            first = (np.matmul(steps, moved) * error).sum(axis=-1)
+            second = (np.matmul(steps, spread) * steps).sum(axis=-1) * np.square(error).sum(axis=-1)
+            total += _standard(-2 * first - second, self.valid)
+        return np.where(self.valid, _standard(total, self.valid), -np.inf)
+
+    def _foresee(self, row: int) -> None:
+        held_out = self.head.held_out[row, : self.rules.reward].astype(np.float64)
+        for part, weight in enumerate((np.ones(len(held_out)), self.scorer.balance(row))):
+            weighed = (held_out * weight[:, None]).T
+            self._spread[part, row] = weighed @ held_out
+            self._wanted[part, row] = weighed @ self.scorer.indicator(row)
+        self._foreseen[row] = True
+
+    def _begin_round(self, rows: Rows) -> None:
+        """Draw candidates for some episodes and look at them."""
+        if not len(rows):
+            return
+        for row in rows[self.spent[rows] >= self.calibrated[rows] * CALIBRATE]:
+            places = self.order[row, : self.spent[row]]
+            self.head.refresh(row, self.vectors[row, places], self.labels[row, places])
+            self.calibrated[row] = len(places)
+        self._draw(rows)
+        self.near_batch[rows] = 0
+        likely, sample = self.beliefs(rows)
+        self.observed[rows] = features.columns(self.raw(rows, sample), self.generator, self.valid[rows])
+        left = 1 - self.spent[rows] / self.rules.budget
+        self.state[rows] = features.state(left, self.head.counts[rows], likely.max(axis=-1), self.head.validated[rows])
+
+    def _draw(self, rows: Rows) -> None:
+        """Candidates of some episodes for a round: places in the pool, and whether they may be picked."""
+        r, n, k = len(rows), self.rules.pool, self.rules.candidates
+        uniform, near, unsure, newest = _counts(k)
+        stretch = (self.pointer[rows, None] + np.arange(min(SCAN * k, n - newest))) % n
+        self.pointer[rows] = (self.pointer[rows] + stretch.shape[1]) % n
+        last = n - 1 - (self.time[rows, None] // self.rules.batch * newest + np.arange(newest)) % n
+        free = ~self.labelled[rows[:, None], stretch]
+        free &= ~(stretch[:, :, None] == last[:, None, :]).any(axis=-1)
+        slots = np.full((r, k), -1)
+        slots[:, k - newest :] = last
+        # The first free ones are the uniform share: a stable sort brings them to the front.
+        stretch = np.take_along_axis(stretch, np.argsort(~free, axis=1, kind="stable"), axis=1)
+        free = np.sort(free, axis=1)[:, ::-1]
+        slots[:, :uniform] = np.where(free[:, :uniform], stretch[:, :uniform], -1)
+        rest, free = stretch[:, uniform:], free[:, uniform:].copy()
+        vectors = self.vectors[rows[:, None], rest]
+        likely = ridge.probabilities(
+            np.matmul(vectors, self.head.weights[rows]), self.head.seen[rows], self.head.sharpness[rows]
+        )
+        for start, count, wanted in (
+            (uniform, near, self._nearness(rows, vectors)),
+            (uniform + near, unsure, features.uncertainty(likely)["margin"]),
+        ):
+            best = np.argsort(np.where(free, -wanted, np.inf), axis=1, kind="stable")[:, :count]
+            found = np.take_along_axis(np.where(free, rest, -1), best, axis=1)
+            slots[:, start : start + found.shape[1]] = found
+            np.put_along_axis(free, best, False, axis=1)
+        self.valid[rows] = (slots >= 0) & ~self.labelled[rows[:, None], slots]
+        self.slots[rows] = np.maximum(slots, 0)
+
+    def _nearness(self, rows: Rows, vectors: NDArray[np.float32]) -> Floats:
+        """(r, s) similarity of some vectors (r, s, d) to what was labelled last."""
+        spent = self.spent[rows]
+        newest = np.maximum(spent[:, None] - 1 - np.arange(ANCHORS), 0)
+        anchors = self.vectors[rows[:, None], self.order[rows[:, None], newest]]
+        return features.similarity(vectors, anchors)
+
+    def beliefs(self, rows: Rows) -> tuple[Floats, ridge.Sample]:
+        """Class probabilities of some episodes' state documents, (r, s, c), and what `raw` needs of those."""
+        scores = np.matmul(self.sample[rows], self.head.weights[rows])
+        likely = ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
+        return likely, ridge.sampled(self.sample[rows], self.moment[rows], scores, likely)
+
+    def raw(self, rows: Rows, sample: ridge.Sample) -> dict[str, Floats]:
+        """Raw columns of some episodes' candidates, (r, k) each, at the start of a round."""
+        head, places = self.head, self.slots[rows]
+        at = rows[:, None]
+        vectors, cluster = self.vectors[at, places], self.cluster[at, places]
+        scores = np.matmul(vectors, head.weights[rows])
+        likely = ridge.probabilities(scores, head.seen[rows], head.sharpness[rows])
+        means = head.sums[rows] / np.maximum(head.counts[rows], 1)[..., None]
+        return {
+            **features.uncertainty(likely),
+            "disagreement": features.disagreement(likely, vectors, means, head.seen[rows]),
+            **ridge.prospects(vectors, head.inverse[rows], scores, likely, sample),
+            "density": self.density[at, places],
+            "labelled": self._nearest_labelled(rows, vectors),
+            "crowd": features.crowd(self.crowded[at, cluster]),
+            "rarity": features.rarity(likely, head.counts[rows]),
+            "age": self.rules.pool - places.astype(np.float64),
+            "cost": self.cost[at, places],
+            "batch": np.zeros(places.shape),
+        }
+
+    def _nearest_labelled(self, rows: Rows, vectors: NDArray[np.float32]) -> Floats:
+        spent = self.spent[rows]
+        most = int(spent.max())
+        # Shorter lists are filled up with their first document, which changes no maximum.
+        places = np.where(np.arange(most) < spent[:, None], self.order[rows, :most], self.order[rows, :1])
+        return features.similarity(vectors, self.vectors[rows[:, None], places])
+
+    def _renew_batch(self, rows: Rows, chosen: Rows) -> None:
+        """Within a round: how near each candidate is to what was picked."""
+        if not len(rows):
+            return
+        vectors = self.vectors[rows[:, None], self.slots[rows]]
+        picked = self.vectors[rows, self.slots[rows, chosen]][:, None]
+        self.near_batch[rows] = np.maximum(self.near_batch[rows], features.similarity(vectors, picked))
+        found = self.observed[rows]
+        features.renew_batch(found, self.near_batch[rows], self.valid[rows])
+        self.observed[rows] = found
+
+
+def _fitting(corpora: Sequence[Corpus], rules: EpisodeConfig) -> EpisodeConfig:
+    """The rules with the splits' sizes cut to the smallest corpus, in proportion."""
+    least, tested = min(map(len, corpora)), min(len(one.test_labels) for one in corpora)
+    share = min(1.0, least / (rules.pool + rules.state + rules.reward))
+    sizes = {name: int(getattr(rules, name) * share) for name in ("pool", "state", "reward")}
+    if sizes["pool"] < rules.budget or min(sizes.values()) < 1:
+        raise DiscoverError(
+            f"the smallest corpus has {least} documents, whose pool of {sizes['pool']} must hold the budget of "
+            f"{rules.budget} labels: leave it out, or lower budget"
+        )
+    return rules.model_copy(update={**sizes, "report": min(rules.report, tested)})
+
+
+def _ends(rules: EpisodeConfig) -> list[int]:
+    return [rules.pool, rules.pool + rules.state]
+
+
+def _counts(k: int) -> list[int]:
+    """Candidates of each generator; what rounding leaves goes to the uniform ones."""
+    counts = [int(share * k) for share in SHARES.values()]
+    counts[0] += k - sum(counts)
+    return counts
+
+
+def _standard(values: Floats, valid: NDArray[np.bool_]) -> Floats:
+    """(e, k) values less their mean over the valid ones, by their standard deviation."""
+    kept = np.where(valid, values, np.nan)
+    count = np.maximum(valid.sum(axis=1, keepdims=True), 1)
+    mean = np.nansum(kept, axis=1, keepdims=True) / count
+    spread = np.sqrt(np.nansum(np.square(kept - mean), axis=1, keepdims=True) / count)
+    return (values - mean) / np.maximum(spread, 1e-12)

@@ -1,0 +1,100 @@
+"""``discover/Labeling-v0`` many times over in one process.
+
+``gymnasium.make_vec(id, num_envs=32, vectorization_mode="vector_entry_point")`` makes it.
+All episodes move in the same array operations, which is several times as fast as one after another. Environment i with
+the seed s + i plays what a single one with that seed plays.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from discover.errors import DiscoverError
+from discover.policy.config import EpisodeConfig
+from discover.policy.corpus import Corpus
+from envs.episodes import Episodes
+from envs.spaces import built_in, info, observation_space, observe
+
+Observations = dict[str, NDArray[np.float32]]
+
+
+class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float64]]):
+    """As `envs.labeling.Labeling`; a finished episode begins anew in the same step.
+
+    What it ended with is in the infos ``final_obs`` and ``final_info``.
+
+    Args:
+        num_envs: e, how many.
+        corpora: to draw from; by default one small made-up task.
+        episode: the rules.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(
+        self, num_envs: int = 1, corpora: Sequence[Corpus] | None = None, episode: EpisodeConfig | None = None
+    ):
+        self.num_envs = num_envs
+        self.episodes = Episodes(corpora or built_in(), num_envs, episode or EpisodeConfig())
+        candidates = self.episodes.rules.candidates
+        self.single_observation_space = observation_space(candidates)
+        self.single_action_space = spaces.Discrete(candidates)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._rngs: list[np.random.Generator] = []
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(e, k) which actions are allowed."""
+        return self.episodes.valid.copy()
+
+    def report(self) -> dict[str, NDArray[np.float64]]:
+        """Accuracy and macro-F1, (e,) each, on the test documents now."""
+        return self.episodes.report()
+
+    def lookahead(self) -> NDArray[np.float64]:
+        """(e, k) what each candidate's true label would gain: the oracle that a policy is taught by."""
+        return self.episodes.lookahead()
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Begin every campaign.
+
+        Args:
+            seed: of the first environment, the others counting on; or one each, None leaving its chance as it is.
+            options: there are none.
+        """
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if len(seeds) != self.num_envs:
+            raise DiscoverError(f"expected a seed for each of {self.num_envs} environments, found {len(seeds)}")
+        self._rngs = [
+            self._rngs[row] if wanted is None and self._rngs else seeding.np_random(wanted)[0]
+            for row, wanted in enumerate(seeds)
+        ]
+        for row, rng in enumerate(self._rngs):
+            self.episodes.reset(row, rng)
+        return observe(self.episodes), {}
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Ask about one candidate of every campaign."""
+        rewards, masked, over = self.episodes.step(np.asarray(actions))
+        infos: dict[str, Any] = {"masked": masked, "_masked": np.ones(self.num_envs, bool)}
+        observations = observe(self.episodes)
+        if over.any():
+            ended = np.flatnonzero(over)
+            infos |= {"final_obs": observations, "_final_obs": over, "_final_info": over}
+            told: dict[str, Any] = {}
+            for row in ended:
+                told = self._add_info(told, info(self.episodes, int(row), True), int(row))
+                self.episodes.reset(int(row), self._rngs[row])
+            infos["final_info"] = told
+            observations = observe(self.episodes)
+        return observations, rewards, over, np.zeros(self.num_envs, bool), infos

@@ -1,0 +1,215 @@
+"""A decision log suffices to judge another policy: probabilities from the stored features and logits alone."""
+
+import numpy as np
+import pytest
+
+from discover.errors import DiscoverError
+from discover.ope import plot
+from discover.ope.offline import ope, read
+from discover.query.acquire import log_probabilities
+from discover.query.decisions import read_arrays
+from discover.query.propensity import ordered_log_propensities, set_log_propensity
+from discover.run import RunFolder
+from tests.decision_logs import N, lines_of, make_run, rewrite
+
+USER_FILE = """
+import numpy as np
+from scipy.special import log_softmax
+
+def oldest(candidates, *, weight: float = 1.0):
+    return log_softmax(weight * candidates.feature("age") / 5)
+
+def denser(candidates):
+    return log_softmax(candidates.feature("density"))
+
+def raw(candidates):
+    return np.zeros(len(candidates))
+
+def short(candidates):
+    return np.zeros(3)
+
+def broken(candidates):
+    return candidates.no_such_thing
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run", rounds=4, batch=3)
+
+
+def feedback_of(log, target, reward=""):
+    return read(log.root if isinstance(log, RunFolder) else log, target, {}, reward)
+
+
+def test_rows_are_the_strategys_picks_with_the_probabilities_they_had(run):
+    feedback, notes = feedback_of(run, "uniform")
+    picks = [line for line in lines_of(run) if line.get("kind") == "policy"]
+    assert len(feedback) == len(picks) == 12
+    assert feedback.propensities == pytest.approx(np.exp([pick["log_propensity"] for pick in picks]), abs=1e-12)
+    assert feedback.rewards.tolist() == [pick["pick_reward"] for pick in picks]
+    assert feedback.behaviour[np.arange(12), feedback.actions] == pytest.approx(feedback.propensities, abs=1e-12)
+    assert feedback.targets == pytest.approx([1 / N, 1 / (N - 1), 1 / (N - 2)] * 4)
+    assert feedback.batch.tolist() == np.repeat(range(4), 3).tolist() == feedback.step.tolist()
+    assert "reward: that of each pick" in notes and "taken as independent: 4 queries" in notes
+
+
+def test_the_target_is_what_that_strategy_would_have_drawn_by(run):
+    """Round by round, from the features of a log of `margin`: `entropy`, drawn sharply, of the whole batch as well."""
+    feedback, notes = feedback_of(run, "entropy,temperature=0.2,floor=0.3")
+    assert len(feedback) == 9 and "left out: 1 queries before a first model" in notes
+    for number in (1, 2, 3):
+        arrays, _ = read_arrays(run.decision_arrays / f"margin-{number:04d}.safetensors")
+        logits = log_probabilities(arrays["features"][:, 1], 0.2, 0.3)
+        mine = feedback.batch == np.unique(feedback.batch)[number - 1]
+        expected = ordered_log_propensities(logits, arrays["picked"])
+        assert np.log(feedback.targets[mine]) == pytest.approx(expected, abs=1e-10)
+        assert feedback.set_log_targets[mine] == pytest.approx(set_log_propensity(logits, arrays["picked"]), abs=1e-10)
+
+
+@pytest.mark.parametrize("target", ["logged", "margin"])
+def test_the_logging_policy_judged_by_its_own_log_is_worth_its_mean(run, target):
+    found = ope(run.root, target, estimators=["ips", "snips", "set_ips"])
+    rewards = feedback_of(run, target)[0].rewards
+    assert [one.value for one in found.estimates] == pytest.approx([rewards.mean()] * 3, abs=1e-6)
+    assert all(one.share == pytest.approx(1) for one in found.estimates)
+
+
+def test_a_power_of_the_logged_logits_makes_it_sharper_or_flat(run):
+    flat, _ = feedback_of(run, "logged,power=0")
+    assert flat.target == pytest.approx(feedback_of(run, "uniform")[0].target)
+    sharp, _ = feedback_of(run, "logged,power=5")
+    assert sharp.target.max() > feedback_of(run, "logged")[0].target.max()
+
+
+def test_a_users_own_target_and_what_it_must_return(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(USER_FILE)
+    feedback, _ = feedback_of(run, f"{path}:oldest,weight=2")
+    assert feedback.target[0].argmax() == N - 1
+    for name, message in (
+        ("denser", "query 'margin-0000': the target asks for the feature 'density', the log has margin, entropy"),
+        ("raw", "log-probabilities that sum to 1 on query 'margin-0000', found 12"),
+        ("short", r"must give 12 log-probabilities on query 'margin-0000', found the shape \(3,\)"),
+        ("broken", "failed on query 'margin-0000': AttributeError"),
+    ):
+        with pytest.raises(DiscoverError, match=message):
+            feedback_of(run, f"{path}:{name}")
+
+
+def test_the_reward_of_the_whole_batch(tmp_path):
+    run = make_run(tmp_path / "run", rewarded="query")
+    feedback, notes = feedback_of(run, "uniform")
+    queries = [line for line in lines_of(run) if "candidates" in line]
+    assert feedback.rewards.tolist() == [query["reward"] for query in queries for _ in range(2)]
+    assert "reward: that of each query" in notes
+    found = ope(run.root, "uniform")
+    assert {one.per for one in found.estimates} == {"batch", "campaign"}
+    assert "those of this log are of whole batches: take set_ips" in found.unavailable["snips"]
+    both = make_run(tmp_path / "both")
+    assert feedback_of(both, "uniform")[0].rewards.tolist() != feedback_of(both, "uniform", "query")[0].rewards.tolist()
+
+
+def test_what_has_no_reward_yet_is_left_out_and_told(run):
+    rewrite(run, lambda line: line | {"pick_reward": None} if line["query"] == "margin-0003" else line)
+    feedback, notes = feedback_of(run, "uniform")
+    assert len(feedback) == 9 and "left out: 1 queries without a reward yet" in notes
+    rewrite(run, lambda line: line | ({"pick_reward": None} if "document" in line else {"reward": None}))
+    with pytest.raises(
+        DiscoverError, match="must hold picks with a reward, found 4 queries, 4 queries without a reward"
+    ):
+        feedback_of(run, "uniform")
+
+
+def test_many_runs_are_campaigns_and_few_are_queries(tmp_path):
+    for number in range(20):
+        make_run(tmp_path / "runs" / f"{number:02d}", seed=number, rounds=2, batch=1)
+    feedback, notes = feedback_of(tmp_path / "runs", "uniform")
+    assert "taken as independent: 20 campaigns" in notes
+    assert len(feedback) == 40 and feedback.units.tolist() == np.repeat(range(20), 2).tolist()
+    (found,) = ope(tmp_path / "runs", "uniform", estimators=["pdis"]).estimates
+    assert found.per == "campaign" and found.low < found.value < found.high
+    assert "40 campaigns" not in feedback_of(tmp_path / "runs" / "00", "uniform")[1]
+
+
+def test_what_was_not_drawn_has_no_support_and_is_refused(tmp_path):
+    run = make_run(tmp_path / "run", temperature=0.0, rounds=30, batch=1)
+    found = ope(run.root, "uniform")
+    assert found.verdict == "refuse"
+    support = next(check for check in found.checks if check.name == "mass without support")
+    assert support.verdict == "refuse" and support.value > 0.8
+    with pytest.raises(DiscoverError, match="a temperature above 0 is needed, found 0: give --target NAME,temperature"):
+        feedback_of(run, "entropy")
+
+
+def test_a_strategy_that_draws_step_by_step_is_judged_by_its_picks_alone(tmp_path):
+    run = make_run(tmp_path / "run", strategy="badge", rounds=12)
+    found = ope(run.root, "uniform", estimators=["snips"])
+    assert np.isfinite(found.estimates[0].value)
+    assert next(check for check in found.checks if check.name == "mass without support").verdict == "warn"
+    with pytest.raises(DiscoverError, match="set_log_propensities is needed"):
+        ope(run.root, "uniform", estimators=["set_ips"])
+    with pytest.raises(DiscoverError, match=r"logits are needed, and its strategy 'badge' has none"):
+        feedback_of(run, "logged")
+
+
+def test_a_mask_leaves_candidates_out(run):
+    from safetensors.numpy import load_file, save_file
+
+    path = run.decision_arrays / "margin-0000.safetensors"
+    arrays, metadata = read_arrays(path)
+    out = next(index for index in range(N) if index not in arrays["picked"])
+    arrays = load_file(path) | {"mask": np.arange(N) != out}
+    save_file(arrays, path, metadata)
+    with pytest.raises(DiscoverError, match="propensities must be the behaviour's probability"):
+        feedback_of(run, "uniform")  # it was drawn from all of them, and the log now says otherwise
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda line: {k: v for k, v in line.items() if k != "round"},
+            "line 1: a query must have 'round', found query",
+        ),
+        (lambda line: None if "candidates" in line and line["round"] == 1 else line, "'margin-0001' must come first"),
+        (lambda line: line | ({"item": 3} if "document" not in line else {}), ""),
+        (lambda line: None if line.get("kind") == "policy" and line["query"] == "margin-0002" else line, "has 0 picks"),
+    ],
+    ids=["no round", "no query", "more keys", "no picks"],
+)
+def test_damaged_lines_are_named(run, change, message):
+    rewrite(run, change)
+    if not message:
+        assert len(feedback_of(run, "uniform")[0]) == 12
+        return
+    with pytest.raises(DiscoverError, match=message):
+        feedback_of(run, "uniform")
+
+
+def test_other_lines_and_lost_arrays_are_named(run):
+    text = run.decisions.read_text()
+    run.decisions.write_text(text + '{"action": 1, "reward": 0}\n')
+    with pytest.raises(DiscoverError, match=r"line 21: a query must have 'query', found action, reward: .*do not mix"):
+        feedback_of(run, "uniform")
+    run.decisions.write_text(text + "{oops\n")
+    with pytest.raises(DiscoverError, match="line 21: JSON is expected"):
+        feedback_of(run, "uniform")
+    run.decisions.write_text(text)
+    (run.decision_arrays / "margin-0002.safetensors").unlink()
+    with pytest.raises(DiscoverError, match=r"margin-0002\.safetensors, which cannot be read"):
+        feedback_of(run, "uniform")
+
+
+def test_a_name_that_is_no_log_says_so(run, tmp_path):
+    with pytest.raises(DiscoverError, match="must be a decision log, a run folder or a table, found none"):
+        ope(tmp_path / "nothing", "uniform")
+    with pytest.raises(DiscoverError, match="--columns are those of a table"):
+        ope(run.root, "uniform", columns={"action": "a"})
+    with pytest.raises(DiscoverError, match="did you mean 'margin'"):
+        ope(run.root, "margn")
+
+
+def test_the_plot_is_a_png(run, tmp_path):
+    plot.draw(ope(run.root, "uniform"), tmp_path / "ope.png", "uniform $x$")
+    assert (tmp_path / "ope.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,214 @@
+import functools
+import json
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib import MaskablePPO
+
+from discover.errors import DiscoverError
+from discover.policy import imitation, saved, training, trials
+from discover.policy.config import EpisodeConfig, ImitationConfig, PolicyConfig, ReinforcementConfig
+from discover.policy.corpus import synthetic
+from discover.policy.features import NAMES, STATE
+from discover.policy.reinforcement import ScorerPolicy, StableBaselinesEnv, improve
+from discover.policy.scorer import Scorer
+
+SMALL = EpisodeConfig(budget=60, candidates=16, pool=300, state=50, reward=200)
+
+
+@functools.cache
+def corpus(seed=0):
+    return synthetic(np.random.default_rng(seed), n=700, classes=4, dimension=16)
+
+
+def small_config(**settings):
+    return PolicyConfig(
+        synthetic=1,
+        episode=SMALL,
+        imitation=ImitationConfig(candidates=[8, 16], decisions=40, variants=1, epochs=2),
+        **settings,
+    )
+
+
+def test_permuting_candidates_permutes_their_logits():
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    candidates, state = rng.random((3, 50, len(NAMES)), np.float32), rng.random((3, len(STATE)), np.float32)
+    order = rng.permutation(50)
+    scorer = Scorer()
+    found = scorer.logits(candidates, state)
+    assert np.abs(scorer.logits(candidates[:, order], state) - found[:, order]).max() < 1e-6
+    assert scorer.logits(candidates[:, :7], state) == pytest.approx(found[:, :7], abs=1e-6)
+    assert found.std() > 0.01
+
+
+def test_imitation_prefers_what_the_look_ahead_prefers():
+    torch.set_num_threads(1)
+    env = training.make_env([corpus(0), corpus(1)], 16, SMALL)
+    learned, held_out = imitation.gather(env, 1200, 0), imitation.gather(env, 300, 1)
+    scorer = Scorer()
+    losses = list(imitation.fit(scorer, [learned], ImitationConfig(epochs=6), 0))
+    assert losses[-1] < losses[0]
+    gains = held_out.gains.astype(np.float64)
+    logits = scorer.logits(held_out.candidates.astype(np.float32), held_out.state.astype(np.float32))
+    chosen = np.where(np.isfinite(gains), logits, -np.inf).argmax(axis=1)
+    preferred = gains[np.arange(len(gains)), chosen]
+    assert preferred.mean() - 1.64 * preferred.std() / np.sqrt(len(preferred)) > 0.1  # 0 is any candidate
+
+
+def test_the_oracle_is_a_ceiling_and_curves_are_paired():
+    env = training.make_env([corpus()], 12, SMALL.model_copy(update={"report": 300}))
+    found = {name: trials.play(env, trials.chooser(name), 7) for name in ("random", "margin", "oracle")}
+    assert found["random"].labels.tolist() == list(range(20, 61, 5))
+    for one in found.values():
+        assert np.array_equal(one.macro_f1[:, 0], found["random"].macro_f1[:, 0])
+    assert (found["oracle"].area("macro_f1") > found["random"].area("macro_f1")).mean() > 0.8
+    assert found["margin"].area("accuracy") == pytest.approx(
+        [np.trapezoid(row, found["margin"].labels) / 40 for row in found["margin"].accuracy]
+    )
+
+
+def test_the_summary_compares_with_margin_by_seed_and_by_dataset():
+    rows = [
+        {"dataset": dataset, "policy": policy, "seed": seed, "macro_f1": 0.5 + seed / 10 + more, "accuracy": 0.7}
+        for dataset, gain in (("a", 0.1), ("b", 0.3))
+        for policy, more in (("margin", 0.0), ("learned", gain))
+        for seed in range(3)
+    ]
+    found = trials.summary(rows, np.random.default_rng(0))
+    f1, right = found["gains"]
+    assert f1["policy"] == "learned" and f1["metric"] == "macro_f1"
+    assert f1["mean"] == pytest.approx(0.2) and f1["interval"] == pytest.approx([0.1, 0.3])
+    assert f1["datasets"]["a"] == pytest.approx([0.1, 0], abs=1e-9)
+    assert right["mean"] == 0
+    assert any("learned: macro_f1 +20.0 points over margin [+10.0, +30.0]" in line for line in trials.table(found))
+
+
+def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path):
+    config = small_config(
+        reinforcement=ReinforcementConfig(steps=320, environments=4, rollout=40, batch=40, checkpoint=160)
+    )
+    scorer = training.train([], config, tmp_path)
+    loaded, card = saved.load_policy(tmp_path / "policy")
+    for name, weights in scorer.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weights)
+    assert card["trained"]["corpora"][0]["name"] == "synthetic" and card["trained"]["config"]["seed"] == 0
+    imitated = (tmp_path / "imitated" / saved.WEIGHTS).read_bytes()
+    assert imitated != (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
+    assert list((tmp_path / "tensorboard").iterdir()) and list((tmp_path / "reinforcement" / "tensorboard").iterdir())
+    # Killed while the second half of the reinforcement ran, and while a file of decisions was written.
+    for path in (tmp_path / "reinforcement").glob("*_320_steps.zip"):
+        path.write_bytes(path.read_bytes()[:1000])
+    decisions = next((tmp_path / "decisions").iterdir())
+    whole = decisions.read_bytes()
+    decisions.write_bytes(whole[:500])
+    training.train([], config, tmp_path)
+    assert decisions.read_bytes() == whole
+    assert (tmp_path / "imitated" / saved.WEIGHTS).read_bytes() == imitated
+    saved.load_policy(tmp_path / "policy")
+
+
+def test_a_policy_that_cannot_be_used_is_refused(tmp_path):
+    folder = tmp_path / "policy"
+    with pytest.raises(DiscoverError, match=r"must hold a policy, card.json and policy.safetensors, and does not"):
+        saved.load_policy(folder)
+    saved.save_policy(folder, Scorer(), {})
+    card = json.loads((folder / saved.CARD).read_text())
+    card["features"]["candidate"][3] = "length_rank"
+    (folder / saved.CARD).write_text(json.dumps(card))
+    with pytest.raises(DiscoverError, match="its candidate column 3 is 'length_rank', here it is 'disagreement_rank'"):
+        saved.load_policy(folder)
+    card["features"] = {"candidate": [*NAMES, "more"], "state": list(STATE)}
+    (folder / saved.CARD).write_text(json.dumps(card))
+    with pytest.raises(DiscoverError, match=f"candidate column {len(NAMES)} is 'more', here it is 'nothing'"):
+        saved.load_policy(folder)
+    (folder / saved.CARD).write_text(json.dumps(card | {"format": "other"}))
+    with pytest.raises(DiscoverError, match="must be of format discover-policy-1"):
+        saved.load_policy(folder)
+    saved.save_policy(folder, Scorer(), {})
+    (folder / saved.WEIGHTS).write_bytes((folder / saved.WEIGHTS).read_bytes()[:-8])
+    with pytest.raises(DiscoverError, match="is damaged"):
+        saved.load_policy(folder)
+
+
+def test_sb3_sees_what_an_episode_ended_with():
+    env = StableBaselinesEnv(training.make_env([corpus()], 3, SMALL))
+    env.seed(5)
+    observed = env.reset()
+    for step in range(40):
+        masks = np.stack(env.env_method("action_masks"))
+        assert np.array_equal(masks, observed["mask"] > 0)
+        observed, _, over, infos = env.step(masks.argmax(axis=1))
+        assert over.all() == (step == 39)
+    assert infos[0]["terminal_observation"]["state"][STATE.index("left")] == 0
+    assert infos[0]["TimeLimit.truncated"] is False and infos[0]["episode"]["l"] == 40
+    assert observed["state"][0, STATE.index("left")] == pytest.approx(40 / 60)
+    with pytest.raises(NotImplementedError, match="make the environment anew"):
+        env.set_attr("rules", None)
+
+
+class Ranking(gymnasium.Env):
+    """Which of twelve candidates has the largest hidden value, a function of its features? The optimum is known."""
+
+    weights = np.random.default_rng(1).normal(size=len(NAMES))
+
+    def __init__(self):
+        sizes = {"candidates": 12 * len(NAMES), "state": len(STATE), "mask": 12}
+        self.observation_space = spaces.Dict({name: spaces.Box(0, 1, (n,), np.float32) for name, n in sizes.items()})
+        self.action_space = spaces.Discrete(12)
+
+    def action_masks(self):
+        return self.allowed
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._next(), {}
+
+    def step(self, action):
+        values = self.candidates @ self.weights
+        best, mean = values[self.allowed].max(), values[self.allowed].mean()
+        return self._next(), float((values[action] - mean) / (best - mean)), True, False, {}
+
+    def _next(self):
+        self.candidates = self.np_random.random((12, len(NAMES)), np.float32)
+        self.allowed = self.np_random.random(12) < 0.8
+        self.allowed[:2] = True
+        state = np.zeros(len(STATE), np.float32)
+        return {"candidates": self.candidates.ravel(), "state": state, "mask": self.allowed.astype(np.float32)}
+
+
+@pytest.mark.slow
+def test_reinforcement_learns_to_rank():
+    torch.set_num_threads(1)
+    model = MaskablePPO(
+        ScorerPolicy,
+        Ranking(),
+        policy_kwargs={"hidden": 48},
+        seed=0,
+        n_steps=512,
+        batch_size=128,
+        learning_rate=3e-3,
+        gamma=0.0,
+    )
+    model.learn(12_000)
+    env, rewards = Ranking(), []
+    observed, _ = env.reset(seed=99)
+    for _ in range(300):
+        action, _ = model.predict(observed, action_masks=env.action_masks(), deterministic=True)
+        assert env.allowed[action]
+        observed, reward, *_ = env.step(int(action))
+        rewards.append(reward)
+    assert np.mean(rewards) > 0.95  # 1 is the optimum, 0 any candidate
+
+
+def test_reinforcement_starts_from_the_imitated_scorer(tmp_path):
+    torch.manual_seed(3)
+    scorer = Scorer(8)
+    before = {name: weights.clone() for name, weights in scorer.state_dict().items()}
+    env = training.make_env([corpus()], 4, SMALL.model_copy(update={"twin": True}))
+    improve(scorer, env, ReinforcementConfig(steps=160, rollout=40, batch=40, learning_rate=1e-12), tmp_path, 0)
+    for name, weights in scorer.state_dict().items():
+        assert weights == pytest.approx(before[name], abs=1e-6)

@@ -1,0 +1,160 @@
+"""Plain tables as feedback: named columns, targets of each kind, a round trip, and each kind of bad input by row."""
+
+import json
+
+import numpy as np
+import pytest
+
+from discover.errors import DiscoverError
+from discover.ope.feedback import Feedback
+from discover.ope.offline import ope
+from discover.ope.table import read_table, write_table
+from tests.bandits import bandit
+
+ROWS = [
+    {"item": "b", "click": 1, "p": 0.5, "place": 1, "user": "x", "age": 3.5, "wanted": 0.2, "all": [0.8, 0.2], "n": 0},
+    {"item": "a", "click": 0, "p": 0.5, "place": 2, "user": "y", "age": 1.0, "wanted": 0.9, "all": [0.9, 0.1], "n": 1},
+    {"item": "b", "click": 0, "p": 0.25, "place": 1, "user": "x", "age": 2.0, "wanted": 0.1, "all": [0.9, 0.1], "n": 1},
+]
+COLUMNS = {"action": "item", "reward": "click", "propensity": "p"}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    return write(tmp_path / "log.jsonl", ROWS)
+
+
+def test_columns_by_their_names_and_uniform(table):
+    feedback, notes = read_table(table, "uniform", {**COLUMNS, "position": "place", "context": "user+ag*"})
+    assert feedback.actions.tolist() == [1, 0, 1]
+    assert feedback.rewards.tolist() == [1, 0, 0]
+    assert feedback.propensities.tolist() == [0.5, 0.5, 0.25]
+    assert feedback.target.tolist() == [[0.5, 0.5]] * 3
+    assert feedback.position.tolist() == [1, 2, 1]
+    assert feedback.contexts.tolist() == [[1, 3.5], [0, 1.0], [1, 2.0]]  # of two words one column says all
+    assert notes == ["actions: 2"]
+
+
+def test_a_target_of_the_logged_actions_alone_and_of_all(table):
+    alone, _ = read_table(table, "wanted", COLUMNS)
+    assert alone.target is None and alone.targets.tolist() == [0.2, 0.9, 0.1]
+    numbered = {**COLUMNS, "action": "n"}
+    assert read_table(table, "all", numbered)[0].target.tolist() == [row["all"] for row in ROWS]
+    assert read_table(table, "target", {**numbered, "target": "all"})[0].targets.tolist() == [0.8, 0.1, 0.1]
+    with pytest.raises(DiscoverError, match="row 1: item must be a number from 0 to 1, as the target gives 2 probab"):
+        read_table(table, "all", COLUMNS)
+
+
+def test_a_target_in_several_columns(tmp_path):
+    rows = [{"action": 1, "reward": 2.0, "propensity": 0.5, "pi_0": 0.3, "pi_1": 0.7}]
+    feedback, _ = read_table(write(tmp_path / "log.jsonl", rows), "pi_*")
+    assert feedback.target.tolist() == [[0.3, 0.7]]
+
+
+def test_a_target_in_a_file_by_position(table, tmp_path):
+    policy = tmp_path / "policy.csv"
+    policy.write_text("action,position,probability\na,1,0.1\nb,1,0.9\na,2,1\n")
+    feedback, notes = read_table(table, str(policy), {**COLUMNS, "position": "place"})
+    assert feedback.target.tolist() == [[0.1, 0.9], [1, 0], [0.1, 0.9]] and notes == ["actions: 2"]
+    policy.write_text("action,probability\na,0.5\nb,0.25\nc,0.25\n")
+    assert read_table(table, str(policy), COLUMNS)[0].target.shape == (3, 3)
+    policy.write_text("action,position,probability\na,1,0.1\nb,1,0.9\n")
+    with pytest.raises(DiscoverError, match="row 2: position 2 is not in"):
+        read_table(table, str(policy), {**COLUMNS, "position": "place"})
+    policy.write_text("action,probability\na,0.5\nb,0.25\n")
+    with pytest.raises(DiscoverError, match=r"target must sum to 1 in each row; row 1 has 0\.75"):
+        read_table(table, str(policy), COLUMNS)
+
+
+def test_campaigns_have_names(tmp_path):
+    rows = [
+        {"action": a, "reward": r, "propensity": 0.5, "unit": u, "step": s, "t": 0.25}
+        for u, s, a, r in (("ada", 0, 0, 1), ("ada", 1, 1, 2), ("bob", 0, 1, 3))
+    ]
+    feedback, _ = read_table(write(tmp_path / "log.jsonl", rows), "t")
+    assert feedback.units.tolist() == [0, 0, 1] and feedback.step.tolist() == [0, 1, 0]
+    (found,) = ope(tmp_path / "log.jsonl", "t", estimators=["pdis"]).estimates
+    assert found.value == pytest.approx(((0.5 * 1 + 0.25 * 2) + 0.5 * 3) / 2)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet", "csv.gz"])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_written_is_read_again(tmp_path, kind, known):
+    rng = np.random.default_rng(0)
+    drawn = bandit(rng).log(20, rng, unit=np.repeat(range(10), 2), batch=np.repeat(range(10), 2))
+    fields = {name: getattr(drawn, name) for name in ("contexts", "unit", "batch", "position", "step", "time")}
+    target = {"target": drawn.target} if known else {"target_propensities": drawn.targets}
+    feedback = Feedback(drawn.actions, drawn.rewards, drawn.propensities, **target, **fields)
+    path = tmp_path / f"log.{kind}"
+    write_table(feedback, path)
+    again, _ = read_table(path, "target", {"context": "context_*"})
+    for name in ("rewards", "propensities", "target_propensities", *fields, *(["target", "actions"] if known else [])):
+        assert getattr(again, name) == pytest.approx(getattr(feedback, name), abs=1e-15), name
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p": 0}, r"propensities must be in \(0, 1\]; row 2 has 0: log picks"),
+        ({"p": 1.25}, r"propensities must be in \(0, 1\]; row 2 has 1\.25"),
+        ({"p": -0.5}, r"propensities must be in \(0, 1\]; row 2 has -0\.5"),
+        ({"p": None}, "row 2: p must be a number, found nothing: mend the row or leave it out"),
+        ({"p": "half"}, "row 2: p must be a number, found 'half'"),
+        ({"p": [1]}, r"row 2: p must be a number, found \[1\]"),
+        ({"click": ""}, "row 2: click must be a number, found nothing"),
+        ({"item": None}, "row 2: item must be a value, found nothing"),
+        ({"more": 1}, "row 2: the columns of row 1 are expected, and 'more' is in one of them only: do not mix"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_row(tmp_path, change, message):
+    path = write(tmp_path / "log.jsonl", [ROWS[0], {**ROWS[1], **change}, ROWS[2]])
+    with pytest.raises(DiscoverError, match=message) as caught:
+        read_table(path, "uniform", COLUMNS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([0.5, 0.4], r"target must sum to 1 in each row; row 2 has 0\.9: divide each row by its sum"),
+        ([1.2, -0.2], "target must hold no negative or missing probability; row 2 has -0.2"),
+        ([1.0], r"row 2: all must be a list of 2 numbers, as in row 1, found \[1\.0\]"),
+        (0.4, "row 2: all must be a list of 2 numbers"),
+    ],
+)
+def test_a_bad_target_is_named_with_its_row(tmp_path, values, message):
+    path = write(tmp_path / "log.jsonl", [ROWS[0], {**ROWS[1], "all": values}])
+    with pytest.raises(DiscoverError, match=message):
+        read_table(path, "all", {**COLUMNS, "action": "n"})
+
+
+def test_a_row_lost_in_the_middle_and_other_ruined_files(tmp_path):
+    cases = {
+        "empty.csv": ("", "must hold at least one row, found none"),
+        "header.csv": ("action,reward,propensity\n", "must hold at least one row, found none"),
+        "short.csv": ("action,reward,propensity\na,1,0.5\nb,1\n", "row 2: 3 cells are expected .* found 2"),
+        "oops.jsonl": ('{"action": 1}\n{oops\n', "row 2: JSON is expected"),
+        "list.jsonl": ("[1]\n", "row 1: an object is expected, found"),
+        "log.parquet": ("not parquet", "cannot be read"),
+        "log.txt": ("", "must end in .jsonl, .csv"),
+    }
+    for name, (text, message) in cases.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DiscoverError, match=message):
+            read_table(tmp_path / name, "uniform")
+
+
+def test_a_column_or_role_that_is_not_there(table):
+    with pytest.raises(DiscoverError, match=r"has no column 'action': it has item, .*--columns action=…"):
+        read_table(table, "uniform")
+    with pytest.raises(DiscoverError, match="has no column 'clik', did you mean 'click'"):
+        read_table(table, "uniform", {**COLUMNS, "reward": "clik"})
+    with pytest.raises(DiscoverError, match="has no column 'wnted', did you mean 'wanted'"):
+        read_table(table, "wnted", COLUMNS)
+    with pytest.raises(DiscoverError, match="found 'propensty', did you mean 'propensity'"):
+        read_table(table, "uniform", {"propensty": "p"})
