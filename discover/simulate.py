@@ -70,9 +70,9 @@ class Arena:
         self._test = VectorStore(folder / dataset.digest / "test", version, dimension)
         self.index = Index(self._pool, self._pool.folder)
 
-    def embed(self, encoder: Encodes) -> None:
-        """Encode the documents that have no vector yet."""
-        for store, ids in ((self._pool, self.dataset.pool), (self._test, self.dataset.test)):
+    def embed(self, encoder: Encodes, test_limit: int = 0) -> None:
+        """Encode the documents that have no vector yet; for testing as many as the campaigns' `test_limit`."""
+        for store, ids in ((self._pool, self.dataset.pool), (self._test, self.dataset.test[: test_limit or None])):
             public_ids = [self.dataset.public_ids[row] for row in ids]
             embed_new(encoder, store, ids, public_ids, self.texts)
         self.index.update()
@@ -103,6 +103,7 @@ class Round:
         labels: answers so far.
         effort: seconds that people would have needed for them.
         accuracy, macro_f1, ece: on the test documents.
+        minority_f1: there as well, over the classes that are rare in the pool, by `metrics.minority`.
         seconds: of training.
         select_seconds: from drawing candidates to the picks.
         note: what the strategy said of its choice; mostly nothing.
@@ -113,6 +114,7 @@ class Round:
     effort: float
     accuracy: float
     macro_f1: float
+    minority_f1: float
     ece: float
     seconds: float
     select_seconds: float
@@ -135,6 +137,7 @@ def play(
     """
     answers = annotations(arena.dataset, config.noise, seed)
     tested = arena.dataset.test[: config.test_limit or None]
+    truth, rare = arena.dataset.y[tested], metrics.minority(arena.dataset.y[: arena.dataset.n])
     budget = min(config.budget, arena.dataset.n)
     asked, uncertain, selecting = [seed_documents(arena, config, seed)], np.empty(0, np.int64), 0.0
     past: list[PastRound] = []
@@ -149,12 +152,12 @@ def play(
         known = {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
         past.append(PastRound(len(past), **known, **rewards))
         effort = round(float(arena.effort(np.concatenate(asked)).sum()), 1)
-        scores = _scores(learner, tested, arena.dataset.y[tested])
+        scores = _scores(learner, tested, truth, rare)
         yield Round(asked[-1], spent, effort, *scores, taught, selecting, note)
         if spent >= budget:
             return
         started = time.perf_counter()
-        drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, uncertain, seed)
+        drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, answers, uncertain, seed)
         view = _view(arena, learner, config, drawn, asked, answers, past)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
@@ -171,10 +174,7 @@ def seed_documents(arena: Arena, config: SimulationConfig, seed: int) -> Ids:
     if not config.balanced:
         return candidates.draw_uniformly(store, (), count, seed)[0]
     order = candidates.draw_uniformly(store, (), arena.dataset.n, seed)[0]
-    y = arena.dataset.y[order]
-    turn = np.empty(len(order), np.int64)  # the first of every class, then the second of every class, and so on
-    for one in np.unique(y):
-        turn[y == one] = np.arange((y == one).sum())
+    turn = candidates.turns(arena.dataset.y[order])
     return order[np.argsort(turn, kind="stable")[:count]]
 
 
@@ -199,13 +199,14 @@ def _unlabelled(arena: Arena, count: int, asked: list[Ids], seed: int) -> Ids:
 
 
 def _candidates(
-    arena: Arena, shares: CandidateConfig, asked: list[Ids], uncertain: Ids, seed: int
+    arena: Arena, shares: CandidateConfig, asked: list[Ids], answers: Ids, uncertain: Ids, seed: int
 ) -> candidates.Candidates:
     labelled = np.concatenate([np.sort(batch) for batch in reversed(asked)])  # newest first, then by public id
     return candidates.draw(
         arena.index,
         excluded=labelled,
         labelled=labelled,
+        classes=answers[labelled],
         uncertain=uncertain,
         config=shares,
         seed=candidates.seed_of(seed, len(asked), "candidates"),
@@ -255,12 +256,13 @@ def _rewards(view: View, picks: Picks, answers: Ids) -> dict[str, tuple[float, .
     return {f"{one}_rewards": tuple(worth[picks.choosers == one].tolist()) for one in ("policy", "auto")}
 
 
-def _scores(learner: Learner[Any], tested: Ids, truth: Ids) -> tuple[float, float, float]:
-    """Accuracy, macro-F1 and calibration error."""
+def _scores(learner: Learner[Any], tested: Ids, truth: Ids, rare: Ids) -> tuple[float, float, float, float]:
+    """Accuracy, macro-F1, F1 of the rare classes, and calibration error."""
     probabilities = learner.predict_proba(tested)
     predicted = probabilities.argmax(axis=1)
     return (
         metrics.accuracy(predicted, truth),
         metrics.macro_f1(predicted, truth),
+        metrics.minority_f1(predicted, truth, rare),
         metrics.calibration_error(probabilities, truth),
     )

@@ -67,6 +67,7 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
         "effort",
         "accuracy",
         "macro_f1",
+        "minority_f1",
         "ece",
     }
     assert {row["labels"] for row in rows_ if row["strategy"] == "margin"} == {10, 20, 30}

@@ -8,7 +8,7 @@ import pytest
 
 from discover.embed.index import Index
 from discover.embed.vectors import VectorStore, key_of
-from discover.query.candidates import ANCHORS, draw, draw_uniformly
+from discover.query.candidates import ANCHORS, _anchors, draw, draw_uniformly, turns
 from discover.query.config import CandidateConfig
 
 DIMENSION = 8
@@ -69,6 +69,19 @@ def test_the_newest_are_the_tail_of_the_store(index):
     others = set(drawn.ids[drawn.generator == "uniform"].tolist())
     newest = [row for row in range(300, 0, -1) if row not in others][:6]
     assert sorted(by_generator(drawn)["newest"]) == sorted(newest)
+
+
+def test_anchors_come_from_every_class_in_turn(index):
+    labelled, classes = range(1, 101), [0] * 8 + [1, 2] + [0] * 90  # the newest half of the anchors are of class 0
+    rows = {row - 1 for row in (9, 10)}
+    for seed in range(5):
+        anchors = _anchors(index.store, np.array(labelled), np.array(classes), seed)
+        assert len(set(anchors.tolist())) == ANCHORS
+        assert set(anchors[:8].tolist()) == set(range(8)) and rows <= set(anchors.tolist())
+    shares = {"neighbours": 0.9, "uniform": 0.1, "uncertain": 0.0, "newest": 0.0}
+    given = {"excluded": labelled, "labelled": labelled, "uncertain": (), "config": config(20, **shares), "seed": 0}
+    assert set(draw(index, **given).ids) != set(draw(index, **given, classes=classes).ids)
+    assert turns(np.array([3, 3, 1, 3, 1])).tolist() == [0, 1, 0, 2, 1]
 
 
 def test_the_uncertain_are_taken_best_first(index):

@@ -18,6 +18,17 @@ def test_a_class_only_predicted_counts_in_macro_f1():
     assert metrics.macro_f1([0, 0, 2], [0, 0, 0]) == pytest.approx((0.8 + 0) / 2)
 
 
+def test_minority_f1_by_hand():
+    pool = [0] * 6 + [1] * 5 + [2] * 2 + [4]  # a mean of 3.5 documents a class
+    assert metrics.minority(pool).tolist() == [4]
+    assert metrics.minority([0] * 9 + [1] * 2 + [2]).tolist() == [1, 2]
+    assert metrics.minority([0, 0, 0, 1, 1, 2, 2]).tolist() == [1, 2]  # none so rare: the rarest
+    y, predicted = [0, 0, 1, 1, 2], [1, 0, 1, 0, 0]
+    assert metrics.minority_f1(predicted, y, [1, 2]) == pytest.approx((1 / 2 + 0) / 2)
+    assert metrics.minority_f1(predicted, y, [1, 3]) == pytest.approx(1 / 2)  # the truth has no 3
+    assert metrics.minority_f1(predicted, y, [3]) == 0
+
+
 def test_per_class_covers_every_class_of_the_config():
     table = metrics.per_class([0, 0, 1], [0, 1, 1], ["a", "b", "never"])
     assert table["a"] == pytest.approx({"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1})

@@ -19,7 +19,7 @@ from discover.query.candidates import draw
 from discover.query.config import CandidateConfig
 from discover.query.strategy import Strategy, load_strategy
 from discover.simulate import Arena, SimulationConfig, annotations, play, seed_documents
-from tests.labelled_files import LEARNER, arena_of, rows, write, write_pair
+from tests.labelled_files import LEARNER, Hashed, arena_of, rows, write, write_pair
 
 RULES = SimulationConfig(initial=10, batch=7, budget=31, candidates=CandidateConfig(count=60))
 
@@ -238,3 +238,19 @@ def test_vectors_lie_in_files_and_are_made_once(files, tmp_path):
     assert len(again.index) == again.dataset.n
     both = np.array([again.dataset.test[0], 0])
     assert np.linalg.norm(again.vectors(both), axis=1) == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_only_documents_that_are_tested_on_are_embedded(files, tmp_path):
+    encoded = []
+
+    class Counting(Hashed):
+        def encode(self, texts):
+            encoded.extend(texts)
+            return super().encode(texts)
+
+    arena = Arena(read_dataset(*files), tmp_path / "vectors", "hashed", 32)
+    for limit, tested in ((20, 20), (30, 10), (0, len(arena.dataset.test) - 30)):  # more of them later: only those
+        del encoded[:]
+        arena.embed(Counting(), limit)
+        assert len(encoded) == tested + (arena.dataset.n if limit == 20 else 0)
+    assert np.isfinite(arena.vectors(arena.dataset.test)).all()

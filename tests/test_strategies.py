@@ -113,20 +113,23 @@ def test_a_committee_asks_where_its_members_disagree():
     assert load_strategy("committee")(view, 3, RNG(0)).indices.tolist() == [1, 2, 0]
 
 
-def test_rare_class_asks_near_the_rare_class_too():
-    vectors, blob = blobs([190, 10])
-    unsure = 0.5 + 0.4 * RNG(0).random(200)
+def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():
+    common, rare = [0.6, 0.4, 0.0], [0.6, 0.0, 0.4]  # as unsure as one another
+    vectors, _ = blobs([1] * 10)
     view = view_of(
-        200,
+        10,
         d=16,
         make_vectors=lambda: vectors,
-        make_probabilities=lambda: np.stack([unsure, 1 - unsure], axis=1),
-        make_labelled_vectors=lambda: vectors[[*range(19), 195]],
-        make_labels=lambda: np.array([0] * 19 + [1]),
+        make_probabilities=lambda: np.array([common] * 5 + [rare] * 5),
+        make_labels=lambda: np.array([0] * 9 + [1] * 9 + [2]),
         temperature=0.0,
     )
-    rare, plain = (blob[load_strategy(word)(view, 20, RNG(0)).indices].sum() for word in ("rare_class", "margin"))
-    assert rare > 2 * plain
+    assert set(load_strategy("rare_class")(view, 5, RNG(0)).indices.tolist()) == {5, 6, 7, 8, 9}
+    even = load_strategy("rare_class", {"power": 0.0})(view, 10, RNG(0))
+    assert len(set(even.utilities.tolist())) == 1
+    alike = view_of(40, make_labels=lambda: np.zeros(3, np.int64), temperature=0.0)
+    covering = load_strategy("typiclust")(alike, 5, RNG(0)).indices
+    assert load_strategy("rare_class")(alike, 5, RNG(0)).indices.tolist() == covering.tolist()
 
 
 def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_known():
@@ -135,7 +138,10 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
 
     labels = np.array([0, 1] * 10)
     known = {"m": 20, "make_labels": lambda: labels}
-    assert picked("auto", m=2) == picked("typiclust", m=2)  # fewer labels than classes
+    few = {"m": 2}  # labels, fewer than classes
+    assert picked("auto", **few) == picked("typiclust", **few)
+    few["make_probabilities"] = lambda: 0.1 + 0.7 * np.eye(3)[RNG(0).integers(3, size=40)]
+    assert picked("auto", **few) == picked("spread_margin", **few)  # it knows them by their descriptions
     alike = {"m": 20, "make_labels": lambda: 0 * labels}
     assert picked("auto", **alike) == picked("typiclust", **alike)
     assert picked("auto", **known) == picked("spread_margin", **known)

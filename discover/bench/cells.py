@@ -24,7 +24,7 @@ from discover.query.strategy import CONTROL, Strategy
 from discover.run import RunFolder, publish
 from discover.simulate import Round, SimulationConfig
 
-FORMAT = 6  # raised when the same settings no longer give the same figures
+FORMAT = 7  # raised when the same settings no longer give the same figures, or a cell has more of them
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from discover.evaluate.compare import aulc, labels_to_reach
 from discover.query.strategy import CONTROL
 
 MEASURES = ("aulc", "final_accuracy")
-FIELDS = ("labels", "effort", "accuracy", "macro_f1", "ece", "seconds", "select_seconds")
+FIELDS = ("labels", "effort", "accuracy", "macro_f1", "minority_f1", "ece", "seconds", "select_seconds")
 Found = Sequence[tuple[Cell, dict[str, Any]]]
 Key = tuple[str, str, str]  # dataset, learner, strategy
 
@@ -71,6 +71,7 @@ def _arm(runs: list[dict[str, NDArray[np.float64]]], target: float) -> dict[str,
         "standard_error": _numbers(seeds.standard_error(accuracy)),
         "half_width": _numbers(seeds.half_width(accuracy)),
         "macro_f1": _numbers(np.mean([run["macro_f1"] for run in runs], axis=0)),
+        "minority_f1": _numbers(np.mean([run["minority_f1"] for run in runs], axis=0)),
         "ece": _numbers(np.mean([run["ece"] for run in runs], axis=0)),
         "aulc": float(area),
         "aulc_standard_error": area_error,

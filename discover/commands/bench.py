@@ -37,7 +37,7 @@ def bench(config: BenchConfig, as_json: bool = False) -> None:
         folder.sweep()
         encoder = Encoder(EncoderConfig())
         for dataset in datasets:
-            Arena(dataset, folder.vectors, encoder.version, encoder.dimension).embed(encoder)
+            Arena(dataset, folder.vectors, encoder.version, encoder.dimension).embed(encoder, config.rules.test_limit)
         stage = Stage({one.name: one for one in datasets}, folder.vectors, encoder.version, encoder.dimension)
         wanted = cells.plan(config, datasets, encoder.version)
         found = _play(wanted, stage, config.jobs)

@@ -60,6 +60,37 @@ def macro_f1(predicted: ArrayLike, y: ArrayLike) -> float:
         return float(f1_score(y, predicted, average="macro", zero_division=0))
 
 
+def minority(y: ArrayLike) -> NDArray[np.int64]:
+    """(k,) the rare classes: those with at most half as many documents as a class has in the mean.
+
+    Where none is so rare, the rarest; all of them where several are.
+
+    Args:
+        y: (n,) class indices.
+    """
+    classes, counts = np.unique(np.asarray(y, np.int64), return_counts=True)
+    rare = counts <= counts.mean() / 2
+    return classes[rare if rare.any() else counts == counts.min()]
+
+
+def minority_f1(predicted: ArrayLike, y: ArrayLike, rare: ArrayLike) -> float:
+    """Mean of F1 over the rare classes alone, each counting the same.
+
+    Those without a document in the truth do not enter the mean; it is 0 where that is all of them.
+
+    Args:
+        predicted: (n,) class indices.
+        y: (n,) class indices.
+        rare: (k,) class indices, as `minority` finds them where there are more documents than here.
+    """
+    predicted, y = _aligned(predicted, y)
+    known = np.intersect1d(rare, y)
+    if not len(known):
+        return 0.0
+    with _few_documents():
+        return float(f1_score(y, predicted, labels=known, average="macro", zero_division=0))
+
+
 def per_class(predicted: ArrayLike, y: ArrayLike, classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and support (number of true documents) of every class of the config.
 

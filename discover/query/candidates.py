@@ -1,8 +1,9 @@
 """Candidates: the few thousand documents that a round looks at, so that its cost does not grow with the pool.
 
-Neighbours of what is labelled (as in SEALS, Coleman et al. 2022, https://arxiv.org/abs/2007.00077), the most uncertain
-of the last round, the newest, and a uniform share, which keeps every document reachable. Chance is a hash of public id
-and seed: the same documents give the same draw in whatever order a crawl found them.
+Neighbours of what is labelled, of each class alike (as in SEALS, Coleman et al. 2022,
+https://arxiv.org/abs/2007.00077), the most uncertain of the last round, the newest, and a uniform share, which keeps
+every document reachable. Chance is a hash of public id and seed: the same documents give the same draw in whatever
+order a crawl found them.
 """
 
 import hashlib
@@ -49,6 +50,7 @@ def draw(
     uncertain: Sequence[int] | NDArray[np.int64],
     config: CandidateConfig,
     seed: int,
+    classes: Sequence[int] | NDArray[np.int64] | None = None,
 ) -> Candidates:
     """Draw candidates for one round.
 
@@ -62,6 +64,7 @@ def draw(
         uncertain: row ids, the most uncertain first; those no longer embedded or now excluded are passed over.
         config: how many, and the shares. What a share cannot fill goes to the uniform one.
         seed: of this round.
+        classes: class indices of what is labelled, aligned with it; None: all alike.
 
     Returns:
         As many as `config.count`, or all that is not excluded.
@@ -69,8 +72,9 @@ def draw(
     store = index.store
     barred = _array(excluded)
     order = _uniform_order(store, barred, config.count, seed)
+    alike = np.zeros(len(labelled), np.int64)
     sources = {
-        "neighbours": _neighbours(index, _array(labelled), config, seed),
+        "neighbours": _neighbours(index, _array(labelled), alike if classes is None else _array(classes), config, seed),
         "uncertain": _positions(store, _array(uncertain)),
         "newest": np.arange(len(store) - 1, max(-1, len(store) - 1 - 2 * config.count - len(barred)), -1),
     }
@@ -128,10 +132,12 @@ def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: 
     return _allowed(store, found, barred)
 
 
-def _neighbours(index: Index, labelled: NDArray[np.int64], config: CandidateConfig, seed: int) -> Positions:
+def _neighbours(
+    index: Index, labelled: NDArray[np.int64], classes: NDArray[np.int64], config: CandidateConfig, seed: int
+) -> Positions:
     """Rows near labelled ones: the nearest of every anchor, then the second nearest of every anchor, and so on."""
     wanted = int(config.neighbours * config.count)
-    anchors = _anchors(index.store, labelled, seed)
+    anchors = _anchors(index.store, labelled, classes, seed)
     if not wanted or not len(anchors):
         return np.empty(0, np.int64)
     # Twice the share, since anchors' neighbourhoods overlap and hold what is labelled already.
@@ -144,14 +150,29 @@ def _neighbours(index: Index, labelled: NDArray[np.int64], config: CandidateConf
     return positions[np.lexsort((keys, -scores, rank))]
 
 
-def _anchors(store: VectorStore, labelled: NDArray[np.int64], seed: int) -> Positions:
-    """At most ANCHORS labelled rows: half of them the newest, the others drawn from the rest."""
-    rows = _positions(store, labelled)
+def _anchors(store: VectorStore, labelled: NDArray[np.int64], classes: NDArray[np.int64], seed: int) -> Positions:
+    """At most ANCHORS labelled rows: half of them the newest, the others drawn from the rest, each class in turn.
+
+    By turns, so that what lies near a rare class has as large a part in the neighbours as what lies near a common one
+    (AnchorAL: Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623).
+    """
+    rows = store.positions(labelled)
+    rows, classes = rows[rows >= 0], classes[rows >= 0]
     if len(rows) <= ANCHORS:
         return rows
     newest, rest = np.split(rows, [ANCHORS // 2])
-    hashes = _mixed(np.asarray(store.keys)[rest] ^ _mixed(_word(seed + 1)))
-    return np.concatenate([newest, rest[np.argsort(hashes, kind="stable")[: ANCHORS - len(newest)]]])
+    order = np.argsort(_mixed(np.asarray(store.keys)[rest] ^ _mixed(_word(seed + 1))), kind="stable")
+    turn = turns(classes[ANCHORS // 2 :][order])
+    return np.concatenate([newest, rest[order][np.argsort(turn, kind="stable")[: ANCHORS - len(newest)]]])
+
+
+def turns(classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n,) how many of its class stand before each: 0 the first of every class, 1 the second of every class."""
+    found = np.empty(len(classes), np.int64)
+    for one in np.unique(classes):
+        here = classes == one
+        found[here] = np.arange(here.sum())
+    return found
 
 
 def _take(lists: dict[str, list[int]], wanted: dict[str, int], taken: dict[int, str]) -> dict[int, str]:

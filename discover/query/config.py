@@ -11,8 +11,8 @@ class CandidateConfig(Strict):
     """How many candidates a round looks at, and where they come from; shares are of `count`."""
 
     count: int = Field(2000, ge=1)
-    uniform: float = Field(0.4, ge=0.1, le=1, description="keeps every document reachable")
-    neighbours: float = Field(0.3, ge=0, le=1, description="nearest to what is labelled")
+    uniform: float = Field(0.6, ge=0.1, le=1, description="keeps every document reachable")
+    neighbours: float = Field(0.1, ge=0, le=1, description="nearest to what is labelled")
     uncertain: float = Field(0.2, ge=0, le=1, description="most uncertain in the last round")
     newest: float = Field(0.1, ge=0, le=1)
 

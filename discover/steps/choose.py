@@ -118,17 +118,18 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
     settings = campaign.config.query
     standing = [row for row in campaign.queue.labels(arm) if row.kind != "audit"]
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
+    index = {name: number for number, name in enumerate(campaign.classes)}
     shares = strategy.candidates_from(settings.candidates)
     drawn = candidates.draw(
         campaign.retriever.index,
         excluded=excluded,
         labelled=[row.document_id for row in newest_first],
+        classes=[index[row.label] for row in newest_first],
         uncertain=decisions.most_uncertain(campaign.database, campaign.folder, query_id(arm, round_ - 1), shares.count),
         config=shares,
         seed=_seed(campaign, round_, "candidates"),
     )
     labelled = np.array([row.document_id for row in standing], np.int64)
-    index = {name: number for number, name in enumerate(campaign.classes)}
     return View(
         ids=drawn.ids,
         generator=drawn.generator,

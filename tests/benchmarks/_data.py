@@ -31,6 +31,26 @@ def file_of(name: str, split: str) -> Path:
     return Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "text" / f"{name}.{split}.jsonl.gz"
 
 
+def thinned(name: str, shares: dict[str, float], folder: Path) -> Path:
+    """A copy of a set's training file in which some classes are rarer; it is for a benchmark's own folder.
+
+    Args:
+        name: of the set.
+        shares: of the documents that are left, by class; of each class the others are all kept.
+        folder: where it is written, as ``name.thinned.jsonl``.
+    """
+    texts, y, classes = labelled(name, "train")
+    kept = np.isin(y, [classes.index(label) for label in shares], invert=True)
+    total = kept.sum() / (1 - sum(shares.values()))
+    rng = np.random.default_rng(0)
+    for label, share in shares.items():
+        kept[rng.permutation(np.flatnonzero(y == classes.index(label)))[: round(share * total)]] = True
+    path = folder / f"{name}.thinned.jsonl"
+    rows = (json.dumps({"text": texts[row], "label": classes[y[row]]}) for row in np.flatnonzero(kept))
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
 def made_up(start: int, count: int, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Unit vectors, (count, 384), and their classes: documents of a made-up pool, from one on.
 

@@ -84,7 +84,13 @@ def ours(folder: Path) -> dict[str, Any]:
     for turn in range(TURNS):
         started = time.perf_counter()
         drawn = candidates.draw(
-            index, excluded=asked, labelled=asked[::-1], uncertain=uncertain, config=CandidateConfig(), seed=turn
+            index,
+            excluded=asked,
+            labelled=asked[::-1],
+            classes=_class_of(asked[::-1]),
+            uncertain=uncertain,
+            config=CandidateConfig(),
+            seed=turn,
         )
         view = View(
             ids=drawn.ids,

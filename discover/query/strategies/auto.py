@@ -1,9 +1,11 @@
 """The default, safe to leave on: coverage while labels are few, then uncertainty with diversity.
 
-While there are fewer labels than classes, or labels of one class only, what the model is unsure of says nothing:
-`typiclust`, which needs no model. From then on `spread_margin`. Where the evidence says that the model knows
-no more than the commonest class (the accuracy of its last cross-validation, and the audit answers that are kept for
-decisions), its uncertainty is noise, and `random` asks. Cost: that of the strategy in charge.
+While labels are of one class only, or there are fewer than classes and the model expects to be wrong about more than a
+quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
+say something are known before they have labels; covering the pool then costs more than it finds.) From then on
+`spread_margin`. Where the evidence says that the model knows no more than the commonest class (the accuracy of its last
+cross-validation, and the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks.
+Cost: that of the strategy in charge.
 """
 
 import numpy as np
@@ -14,16 +16,23 @@ from discover.query.strategies.spread_margin import spread_margin
 from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
+LOST = 0.25  # share of errors that a model expects which does not know its classes yet (runs/LOG.md)
+
 
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick by the strategy that the evidence calls for; utilities are its own."""
     counts = np.bincount(view.labels)
-    classes = view.probabilities.shape[1]
-    if len(view.labels) < classes or np.count_nonzero(counts) < 2:
+    few = len(view.labels) < view.probabilities.shape[1]
+    if np.count_nonzero(counts) < 2 or (few and _expected_errors(view) > LOST):
         return typiclust(view, n, rng)
     if _knows_nothing(view, counts.max() / counts.sum()):
         return random(view, n, rng)
     return spread_margin(view, n, rng)
+
+
+def _expected_errors(view: View) -> float:
+    """By the model's own probabilities."""
+    return float(1 - view.probabilities.max(axis=1).mean())
 
 
 def _knows_nothing(view: View, commonest: float) -> bool:

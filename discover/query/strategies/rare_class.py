@@ -1,43 +1,35 @@
-"""Rare-class seeking: margin among those that are most like one class, each class in turn.
+"""Rare-class seeking: what would tell most about the classes that have few answers, spread over the batch.
 
-AnchorAL's idea (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): what is most like some class is what margin
-may choose from, equally many for each class, so that a rare one has as large a part in it as a common one. A document
-is as like a class as the mean cosine to its nearest ANCHORS labelled ones. O(n m d).
+``u = rank(sum_c p_c (1 - p_c) / (1 + n_c)) / 2^(picks in the cluster)``: the model's expected squared error (Brier
+1950), each class weighed by one over its n_c answers, so that a rare class has as large a part in it as a common one
+until it has as many. Clusters are those of `spread_margin`. While answers are of one class only there is nothing to
+weigh, and the rare one is found by covering the pool: `typiclust`. Candidates that lie near rare classes are the other
+half of AnchorAL (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
 """
 
 import numpy as np
-from modAL.uncertainty import classifier_margin
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 
-from discover.query.acquire import Picks, gumbel_top_k, per_cost
+from discover.query.acquire import Picks
+from discover.query.strategies.spread_margin import spread
+from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
-ANCHORS = 3
+DIGITS = 12  # of the error: beyond them lies rounding noise, and equal candidates must tie
 
 
-def rare_class(view: View, n: int, rng: np.random.Generator, *, share: float = 0.2) -> Picks:
-    """Pick what the model cannot tell apart among what is near some class; the utility is 1 - margin, there plus 1.
+def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1.0, count: int = 400) -> Picks:
+    """Pick what is uncertain between classes with few answers; the utility is the rank after halving.
 
     Args:
         view: the candidates.
         n: how many.
         rng: of the draw.
-        share: of the candidates that are near, the same number for each class; at least twice n of them.
+        power: of a class's weight; 0 is the plain squared error.
+        count: clusters; many, so that near-duplicates are spread but a rare class in one place is not (runs/LOG.md).
     """
-    unsure = 1 - classifier_margin(view, view.X)
-    if not len(view.labels):
-        return gumbel_top_k(per_cost(unsure, view.costs), n, rng, view.temperature, view.floor)
-    place = _places(view.vectors @ view.labelled_vectors.T, view.labels)
-    near = place <= np.sort(place)[min(max(2 * n, int(share * len(view))), len(view)) - 1]
-    return gumbel_top_k(per_cost(unsure + near, view.costs), n, rng, view.temperature, view.floor)
-
-
-def _places(cosines: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n,) each candidate's best place in the orders of likeness to the classes, of cosines (n, m) to the labelled."""
-    best = np.full(len(cosines), np.inf)
-    for one in np.unique(labels):
-        ours = cosines[:, labels == one]
-        closest = np.sort(ours, axis=1)[:, -ANCHORS:].mean(axis=1, dtype=np.float64).round(5)
-        best = np.minimum(best, rankdata(-closest))
-    return best
+    likely = view.probabilities
+    answers = np.bincount(view.labels, minlength=likely.shape[1])[: likely.shape[1]]
+    if np.count_nonzero(answers) < 2:
+        return typiclust(view, n, rng)
+    errors = (likely * (1 - likely)) @ (1.0 + answers) ** -power
+    return spread(errors.round(DIGITS), view, n, rng, count)

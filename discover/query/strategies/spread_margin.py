@@ -7,6 +7,7 @@ scale", 2021, https://arxiv.org/abs/2107.14263, who take turns over the clusters
 
 import numpy as np
 from modAL.uncertainty import classifier_margin
+from numpy.typing import NDArray
 
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import clusters, places
@@ -22,7 +23,12 @@ def spread_margin(view: View, n: int, rng: np.random.Generator, *, count: int = 
         rng: of the draw.
         count: clusters.
     """
-    utilities = rank_scaled(1 - classifier_margin(view, view.X))
+    return spread(1 - classifier_margin(view, view.X), view, n, rng, count)
+
+
+def spread(utilities: NDArray[np.float64], view: View, n: int, rng: np.random.Generator, count: int) -> Picks:
+    """Pick the most useful, (n candidates,) utilities, of many of ``count`` clusters."""
+    ranks = rank_scaled(utilities)
     # Within a cluster the best is picked first, so the halving is known before the draw.
-    utilities = utilities * 0.5 ** places(clusters(view.vectors, count)[0], utilities)
-    return gumbel_top_k(per_cost(utilities, view.costs), n, rng, view.temperature, view.floor)
+    halved = ranks * 0.5 ** places(clusters(view.vectors, count)[0], ranks)
+    return gumbel_top_k(per_cost(halved, view.costs), n, rng, view.temperature, view.floor)
