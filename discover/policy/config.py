@@ -54,12 +54,12 @@ class ImitationConfig(Strict):
 class ReinforcementConfig(Strict):
     """How reinforcement learning goes on from there."""
 
-    steps: int = Field(0, ge=0, description="of all environments together; 0: imitation alone")
+    steps: int = Field(500_000, ge=0, description="of all environments together; 0: imitation alone")
     environments: int = Field(32, ge=1)
     rollout: int = Field(90, ge=1, description="steps of each environment between two updates")
     batch: int = Field(720, ge=2)
     epochs: int = Field(4, ge=1)
-    learning_rate: float = Field(1e-4, gt=0)
+    learning_rate: float = Field(3e-4, gt=0)
     gae_lambda: float = Field(0.95, ge=0, le=1)
     target_kl: float = Field(0.02, gt=0, description="an update ends early beyond it")
     checkpoint: int = Field(50_000, ge=1, description="steps between two checkpoints")
