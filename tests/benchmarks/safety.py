@@ -29,7 +29,7 @@ from tests.benchmarks._batches import Policy, play, repeated, rules, surest
 from tests.benchmarks._data import file_of
 
 SABOTAGE, SOUND, BORDERLINE = (surest, repeated), (auto, clustered_density_margin), (random,)
-SEEDS, SYNTHETIC, SHAPES = range(500, 508), (4, 6, 3, 8), ((25, 20), (50, 10))
+SEEDS, SYNTHETIC, SHAPES = range(500, 506), (4, 6, 3, 8), ((50, 10), (25, 20))
 CAUGHT, FALSE = 0.95, 0.05
 
 
