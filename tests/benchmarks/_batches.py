@@ -24,9 +24,13 @@ SHARE, TEMPERATURE, FLOOR = 0.2, 0.05, 0.1  # as `query` has them by default
 
 
 def rules(batch: int, rounds: int) -> EpisodeConfig:
-    """Of campaigns with 25 seed labels."""
+    """Of campaigns with 25 seed labels.
+
+    Candidates are many times the batch, as in a loop: where a batch takes a quarter of them, its last picks are worth
+    less than its first, whoever makes them, and `auto`, which picks last of fewer, gains by it.
+    """
     sizes = {"pool": 3000, "state": 200, "reward": 500}
-    return EpisodeConfig(initial=25, budget=25 + batch * rounds, batch=batch, candidates=200, **sizes)
+    return EpisodeConfig(initial=25, budget=25 + batch * rounds, batch=batch, candidates=16 * batch, **sizes)
 
 
 def surest(view: View, n: int, rng: np.random.Generator) -> Picks:

@@ -29,7 +29,7 @@ from tests.benchmarks._batches import Policy, play, repeated, rules, surest
 from tests.benchmarks._data import file_of
 
 SABOTAGE, SOUND, BORDERLINE = (surest, repeated), (auto, clustered_density_margin), (random,)
-SEEDS, SYNTHETIC, SHAPES = range(500, 508), (4, 6, 3, 8), ((25, 20), (50, 10))
+SEEDS, SYNTHETIC, SHAPES = range(500, 506), (4, 6, 3, 8), ((50, 10), (25, 20))
 CAUGHT, FALSE = 0.95, 0.05
 
 
@@ -75,7 +75,8 @@ def _row(
     name: str, rejected: Mapping[str, float], returned: Mapping[str, float], rule: str, batch: int
 ) -> dict[str, Any]:
     share, bad = rejected[name], name in [one.__name__ for one in SABOTAGE]
-    goal = None if name in [one.__name__ for one in BORDERLINE] else CAUGHT if bad else FALSE
-    holds = goal is None or rule != QueryConfig().reward or (share >= goal if bad else share <= goal)
+    compared = rule != QueryConfig().reward or name in [one.__name__ for one in BORDERLINE]
+    goal = None if compared else CAUGHT if bad else FALSE
+    holds = goal is None or (share >= goal if bad else share <= goal)
     peer = {"peer": "return less auto's", "peer_value": round(returned[name] - returned["auto"], 4)}
     return row(f"given up: {name}, by {rule}, batches of {batch}", round(share, 4), "share", goal, holds, **peer)
