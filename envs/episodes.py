@@ -59,6 +59,9 @@ class Episodes:
     def __init__(self, corpora: Sequence[Corpus], count: int, rules: EpisodeConfig):
         if not corpora:
             raise DiscoverError("an environment needs at least one corpus, found none")
+        sizes = {one.name: one.vectors.shape[1] for one in corpora}
+        if len(set(sizes.values())) > 1:
+            raise DiscoverError(f"corpora of one environment must have vectors of one size, found {sizes}")
         self.corpora = list(corpora)
         self.rules = rules = _fitting(corpora, rules)
         e, k, n = count, rules.candidates, rules.pool

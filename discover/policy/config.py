@@ -75,7 +75,7 @@ class CorpusFiles(Strict):
 class PolicyConfig(Strict):
     """What a policy is trained on, and how: the file that `discover policy train` reads."""
 
-    name: str = Field("policy", min_length=1)
+    name: str = Field("policy", pattern=r"^\w[^/]*$", description="of its folder under runs/")
     seed: int = Field(0, ge=0)
     corpora: list[CorpusFiles] = Field([], description="labelled files to learn on")
     documents: int = Field(4000, ge=100, description="of each corpus, drawn uniformly")

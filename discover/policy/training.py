@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from discover.errors import DiscoverError
 from discover.policy import imitation, reinforcement
 from discover.policy.config import EpisodeConfig, PolicyConfig
-from discover.policy.corpus import Corpus, altered, synthetic
+from discover.policy.corpus import DIMENSION, Corpus, altered, synthetic
 from discover.policy.imitation import Decisions
 from discover.policy.saved import load_policy, save_policy
 from discover.policy.scorer import Scorer
@@ -26,6 +26,7 @@ from discover.progress import progress
 from discover.run import publish
 
 PARALLEL = 16  # episodes that decisions are gathered from
+FEW_CLASSES, VARIED = 30, 3
 ATTEMPTS = 10  # to alter a corpus so that enough of it is left
 
 
@@ -40,7 +41,10 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
     Raises:
         DiscoverError: a corpus is too small for the rules.
     """
-    made_up = [synthetic(np.random.default_rng([config.seed, one]), n=3500) for one in range(config.synthetic)]
+    made_up = [
+        synthetic(np.random.default_rng([config.seed, one]), n=3500, classes=2 + one % 7, dimension=DIMENSION)
+        for one in range(config.synthetic)
+    ]
     tasks = [*corpora, *made_up]
     kept = folder / "decisions"
     kept.mkdir(parents=True, exist_ok=True)
@@ -52,10 +56,19 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
     ]
     scorer = _imitated(decisions, config, folder)
     if config.reinforcement.steps:
-        env = make_env(tasks, config.reinforcement.environments, config.episode.model_copy(update={"twin": True}))
+        episode = config.episode.model_copy(update={"twin": True})
+        env = make_env(_practice(tasks, config), config.reinforcement.environments, episode)
         reinforcement.improve(scorer, env, config.reinforcement, folder / "reinforcement", config.seed)
     save_policy(folder / "policy", scorer, _trained(tasks, config, len(decisions)))
     return scorer
+
+
+def _practice(tasks: Sequence[Corpus], config: PolicyConfig) -> list[Corpus]:
+    """What reinforcement plays on: tasks of few classes, which play many times as fast, and altered ones of them."""
+    rules, rng = config.episode, np.random.default_rng([config.seed, 3])
+    few = [one for one in tasks if one.classes <= FEW_CLASSES] or list(tasks)
+    varied = [altered(one, rng) for one in few for _ in range(VARIED)]
+    return [*few, *(one for one in varied if len(one) >= rules.pool + rules.state + rules.reward)]
 
 
 def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path) -> Scorer:
