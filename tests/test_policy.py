@@ -219,7 +219,8 @@ def test_reinforcement_starts_from_the_imitated_scorer(tmp_path):
 def test_train_and_evaluate_by_command(tmp_path, capsys):
     train, test = write_pair(tmp_path, 220, 60)
     config = tmp_path / "mine.yaml"
-    small = "episode: {budget: 40, pool: 120, state: 20, reward: 60}\nreinforcement: {steps: 64, environments: 2, rollout: 16, batch: 32}\n"
+    small = "episode: {budget: 40, pool: 120, state: 20, reward: 60}\n"
+    small += "reinforcement: {steps: 64, environments: 2, rollout: 16, batch: 32}\n"
     small += "imitation: {candidates: [8], decisions: 30, variants: 1, epochs: 1}\n"
     config.write_text(small + f"synthetic: 1\ncorpora: [{{train: {train}, test: {test}}}]\n")
     command = ["policy", "train", str(config), "--run", str(tmp_path / "run")]
