@@ -195,7 +195,7 @@ def test_reinforcement_learns_to_rank():
         learning_rate=3e-3,
         gamma=0.0,
     )
-    model.learn(12_000)
+    model.learn(8_000)
     env, rewards = Ranking(), []
     observed, _ = env.reset(seed=99)
     for _ in range(300):
