@@ -162,9 +162,10 @@ class Episodes:
         ranks = self.observed[:, :, features.RANKED.index(column)]
         return np.where(self.valid, ranks, -1).argmax(axis=1)
 
-    def report(self) -> dict[str, Floats]:
-        """Accuracy and macro-F1, (e,) each, on the report's documents."""
-        return {name: self.scorer.quality(self.head.scores, name, reported=True) for name in ("accuracy", "macro_f1")}
+    def report(self, rows: slice | Sequence[int] = slice(None)) -> dict[str, Floats]:
+        """Accuracy and macro-F1, (r,) each, of some episodes, by default all, on the report's documents."""
+        scores = self.head.scores[rows]
+        return {name: self.scorer.quality(scores, name, reported=True, rows=rows) for name in ("accuracy", "macro_f1")}
 
     def lookahead(self) -> Floats:
         """(e, k) what each candidate's true label would gain at once (`envs.lookahead`), for learning only."""

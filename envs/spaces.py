@@ -47,5 +47,5 @@ def info(episodes: Episodes, row: int, over: bool) -> dict[str, Any]:
     if over:
         found["mean_return"] = float(episodes.returned[row])
         if episodes.rules.report:
-            found |= {name: float(values[row]) for name, values in episodes.report().items()}
+            found |= {name: float(values[0]) for name, values in episodes.report([row]).items()}
     return found

@@ -34,6 +34,7 @@ def test_the_callers_own_arrays_stay_writable():
     rewards = np.ones(4)
     made(rewards=rewards)
     rewards[0] = 2
+    assert rewards.tolist() == [2, 1, 1, 1]
 
 
 def test_a_batch_gives_its_rows_their_places():

@@ -148,7 +148,7 @@ def test_sb3_sees_what_an_episode_ended_with():
     assert infos[0]["terminal_observation"]["state"][STATE.index("left")] == 0
     assert infos[0]["TimeLimit.truncated"] is False and infos[0]["episode"]["l"] == 40
     assert observed["state"][0, STATE.index("left")] == pytest.approx(40 / 60)
-    with pytest.raises(NotImplementedError, match="make the environment anew"):
+    with pytest.raises(DiscoverError, match="no rules of their own: make them anew"):
         env.set_attr("rules", None)
 
 

@@ -13,11 +13,12 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
+from discover.policy.heuristics import ORACLE
 from discover.policy.learned import LEARNED
 from discover.policy.saved import load_policy
 from discover.policy.scorer import Scorer
 from discover.policy.training import train
-from discover.policy.trials import BASELINES, ORACLE, Rows, judged, summary, table
+from discover.policy.trials import BASELINES, Rows, judged, summary, table
 from discover.pool.labelled import read_dataset, shortened
 from discover.run import RunFolder, publish
 from discover.simulate import Arena

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from discover.policy.features import NAMES
 
+ORACLE = "oracle"  # looks ahead with the true labels: a ceiling, no policy
 Floats = NDArray[np.float64]
 Columns = Callable[[str], Floats]
 

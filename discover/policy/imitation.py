@@ -17,11 +17,10 @@ from torch.nn.functional import log_softmax
 
 from discover.policy.config import ImitationConfig
 from discover.policy.features import NAMES
-from discover.policy.heuristics import HEURISTICS, utilities
+from discover.policy.heuristics import HEURISTICS, ORACLE, utilities
 from discover.policy.scorer import Scorer
 from discover.progress import progress
 
-ORACLE = "oracle"
 BEHAVIOURS = (*HEURISTICS, ORACLE)
 PARTS = ("candidates", "state", "gains")
 

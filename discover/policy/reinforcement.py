@@ -21,6 +21,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from discover.errors import DiscoverError
 from discover.policy.config import ReinforcementConfig
 from discover.policy.features import NAMES, STATE
 from discover.policy.scorer import Scorer
@@ -80,7 +81,7 @@ class StableBaselinesEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Refused: the environments share their arrays."""
-        raise NotImplementedError(f"{attr_name} cannot be set: make the environment anew")
+        raise DiscoverError(f"environments that share their arrays have no {attr_name} of their own: make them anew")
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """A method that gives one row for each environment; of those asked for."""

@@ -15,7 +15,7 @@ from discover.evaluate import seeds
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.policy.features import NAMES
-from discover.policy.heuristics import HEURISTICS, utilities
+from discover.policy.heuristics import HEURISTICS, ORACLE, utilities
 from discover.policy.scorer import Scorer
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,6 @@ BASELINES = ("random", "margin", "entropy", "density_margin", "clustered_density
 REFERENCE = "margin"
 LABELING = "envs:discover/Labeling-v0"
 CANDIDATES = 512  # of which four times as many are scanned: a pool of 2,000
-ORACLE = "oracle"  # looks ahead with the true labels: a ceiling, no policy
 
 
 @dataclass(frozen=True, eq=False)

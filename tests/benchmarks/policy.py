@@ -15,8 +15,9 @@ import numpy as np
 from discover.commands.policy import FIRST_SEED, read_corpora
 from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus
+from discover.policy.heuristics import ORACLE
 from discover.policy.training import train
-from discover.policy.trials import BASELINES, ORACLE, judged, summary, table
+from discover.policy.trials import BASELINES, judged, summary, table
 from discover.run import RunFolder
 from tests.benchmarks._data import file_of
 
