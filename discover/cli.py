@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import discover
+from discover.commands import arguments
 from discover.errors import DiscoverError
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
 SHOWN_LINES = 20  # of a file's bad lines
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(words: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     sys.unraisablehook = _unheard
     try:
-        options = _parser().parse_args(arguments)
+        options = _parser().parse_args(words)
         options.command(options)  # what takes long to import is imported in there, where a Ctrl-C is caught
         sys.stdout.flush()
     except DiscoverError as error:
@@ -259,14 +260,18 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=function)
         if config:
             command.add_argument("config", type=Path, metavar="CONFIG")
-            command.add_argument("--run", type=_folder, metavar="DIR", help="the run folder; default runs/<name>")
+            command.add_argument(
+                "--run", type=arguments.folder, metavar="DIR", help="the run folder; default runs/<name>"
+            )
             command.add_argument("--set", action="append", metavar="a.b=value", help="replace a setting; repeatable")
         if run:
-            command.add_argument("--run", type=_folder, metavar="DIR", required=True, help="an existing run folder")
+            command.add_argument(
+                "--run", type=arguments.folder, metavar="DIR", required=True, help="an existing run folder"
+            )
         return command
 
     command = add("run", _run, "the loop; on an existing run folder it goes on", config=True)
-    command.add_argument("--rounds", type=_natural, metavar="N", help="stop after N more rounds")
+    command.add_argument("--rounds", type=arguments.natural, metavar="N", help="stop after N more rounds")
     add("crawl", _crawl, "only the crawl, into the run's pool", config=True)
     command = add("extract", _extract, "what the crawler would keep of one page, as JSON")
     command.add_argument("page", metavar="FILE_OR_ADDRESS")
@@ -283,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("files", type=Path, nargs="+", metavar="FILE")
     command = add("serve", _serve, "the labeling queue in a browser", config=True)
     command.add_argument("--host", default="127.0.0.1")
-    command.add_argument("--port", type=_port, default=8000)
+    command.add_argument("--port", type=arguments.port, default=8000)
     command = add("export", _export, "labels, pool, model or decisions to a file", run=True)
     command.add_argument("what", choices=["labels", "pool", "model", "decisions"])
     command.add_argument("--to", type=Path, required=True, metavar="FILE")
@@ -295,123 +300,20 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, required=True, metavar="FILE")
     command.add_argument(
         "--confidence",
-        type=_share,
+        type=arguments.share,
         default=0.0,
         metavar="P",
         help="leave the label empty where its probability is less",
     )
-    _add_bench(add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns"))
-    _add_policy(commands.add_parser("policy", help="train an acquisition policy, or judge one"))
-    _add_ope(add("ope", _ope, "what another policy would have been worth, from a log of decisions"))
+    arguments.add_bench(
+        add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns")
+    )
+    policy = commands.add_parser("policy", help="train an acquisition policy, or judge one")
+    arguments.add_policy(policy, _train_policy, _evaluate_policy)
+    arguments.add_ope(add("ope", _ope, "what another policy would have been worth, from a log of decisions"))
     command = add("doctor", _doctor, "what this machine offers, and what is wrong")
-    command.add_argument("--run", type=_folder, metavar="DIR", help="check this run folder too")
+    command.add_argument("--run", type=arguments.folder, metavar="DIR", help="check this run folder too")
     return parser
-
-
-def _add_bench(command: argparse.ArgumentParser) -> None:
-    """The arguments of `discover bench`; several of the plural ones may be given, or the flag repeated."""
-
-    def several(flag: str, name: str, metavar: str, text: str, required: bool = False) -> None:
-        command.add_argument(flag, dest=name, nargs="+", action="extend", metavar=metavar, help=text, required=required)
-
-    several("--train", "train", "F", "JSONL (.gz), CSV or Parquet with `text` and `label`", required=True)
-    several("--test", "test", "F", "one for each of --train, in their order", required=True)
-    several("--strategy", "strategies", "S", "as in a config; options: path/file.py:name,key=value; default margin")
-    several("--learner", "learners", "L", "a method with settings: top,layers=3; or path/file.py:name; default head")
-    command.add_argument("--seeds", type=_natural, metavar="N", help="campaigns an arm; default 10")
-    command.add_argument("--initial", type=_natural, metavar="I", help="seed labels; default 25")
-    command.add_argument("--batch", type=_natural, metavar="B", help="questions a round; default 25")
-    command.add_argument("--budget", type=_natural, metavar="T", help="labels in all; default 525")
-    command.add_argument("--output", type=_folder, required=True, metavar="DIR", help="what is finished there is kept")
-    command.add_argument(
-        "--balanced", action="store_true", help="seed labels evenly over the classes: an advantage, it takes an oracle"
-    )
-    command.add_argument("--noise", type=float, metavar="P", help="share of wrong answers; default 0")
-    command.add_argument("--temperature", type=float, metavar="X", help="of the draw; default 0, deterministic")
-    command.add_argument("--floor", type=float, metavar="P", help="share of the draw that is uniform; default 0")
-    command.add_argument("--cost", choices=["answers", "seconds"], help="weigh utility by an answer's expected seconds")
-    command.add_argument(
-        "--candidates",
-        type=_natural,
-        metavar="N",
-        help="candidates of a round; default 2000; 0: the whole pool",
-    )
-    command.add_argument("--test-limit", type=_natural, metavar="N", help="test on a uniform sample; default 0: on all")
-    command.add_argument("--target", type=float, metavar="A", help="accuracy to reach; default: what random ends with")
-    command.add_argument("--no-full", dest="full", action="store_false", help="do not train on all labels as well")
-    command.add_argument("--jobs", type=_natural, metavar="N", help="processes; default: one a core")
-    command.add_argument("--json", action="store_true", help="print the summary")
-
-
-def _add_policy(command: argparse.ArgumentParser) -> None:
-    """The two commands of `discover policy`."""
-    parts = command.add_subparsers(required=True, metavar="train|evaluate")
-    train = parts.add_parser("train", help="train an acquisition policy; the same command goes on after a kill")
-    train.set_defaults(command=_train_policy)
-    train.add_argument("config", type=Path, metavar="CONFIG")
-    train.add_argument("--run", type=_folder, metavar="DIR", help="its folder; default runs/<name>")
-    train.add_argument("--set", action="append", metavar="a.b=value", help="replace a setting; repeatable")
-    judge = parts.add_parser("evaluate", help="play a policy and the baselines on labelled files it has not seen")
-    judge.set_defaults(command=_evaluate_policy)
-    judge.add_argument("policy", type=_folder, metavar="POLICY", help="the folder of a trained policy")
-    judge.add_argument("--train", nargs="+", action="extend", type=Path, metavar="F", required=True)
-    judge.add_argument("--test", nargs="+", action="extend", type=Path, metavar="F", required=True)
-    judge.add_argument("--seeds", type=_natural, default=48, metavar="N", help="campaigns of each policy; default 48")
-    judge.add_argument("--output", type=_folder, required=True, metavar="DIR")
-    judge.add_argument("--json", action="store_true", help="print the summary")
-
-
-def _add_ope(command: argparse.ArgumentParser) -> None:
-    """The arguments of `discover ope`."""
-    command.add_argument(
-        "log", type=Path, metavar="LOG", help="decisions.jsonl, a run folder, a folder of runs; a table"
-    )
-    command.add_argument(
-        "--target",
-        required=True,
-        metavar="POLICY_OR_COLUMN",
-        help="uniform; of a decision log margin, entropy, least_confidence, logged, or path/file.py:name, with options "
-        "as name,key=value; of a table a column or columns (pi_*), or a file with action and probability",
-    )
-    command.add_argument("--columns", default="", metavar="ROLE=NAME,…", help="what a table calls its columns")
-    command.add_argument(
-        "--estimator", dest="estimators", nargs="+", action="extend", default=[], metavar="E", help="default: all"
-    )
-    command.add_argument("--reward", choices=["pick", "query"], help="whose; default pick where any has one")
-    command.add_argument("--interval", choices=["bootstrap", "bernstein", "sequence"], default="bootstrap")
-    command.add_argument("--range", type=float, nargs=2, metavar=("LOW", "HIGH"), help="that rewards lie in")
-    command.add_argument("--level", type=_share, default=0.95, metavar="P", help="of the intervals; default 0.95")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of the bootstrap")
-    command.add_argument("--plot", type=Path, metavar="FILE", help="draw the table as a PNG")
-    command.add_argument("--json", action="store_true", help="print the table as JSON")
-
-
-def _folder(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("must name a folder, got nothing")
-    return Path(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, got {text!r}")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    try:
-        found = float(text)
-    except ValueError:
-        found = -1.0
-    if not 0 <= found <= 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
-    return found
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":
