@@ -9,12 +9,7 @@ been played.
 """
 
 import argparse
-import hashlib
 import json
-import os
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +21,8 @@ from discover.evaluate.metrics import calibration_error
 from discover.learn.config import LearnConfig
 from tests.benchmarks.__main__ import machine
 from tests.benchmarks._passive import Job, draw, learn
+from tests.benchmarks._peers import CELLS, ask, code, keep
 
-FOLDER, CELLS = Path(__file__).parent, Path(__file__).parent / "cells"
 COUNTS = {
     "trec6": [128, 500],
     "banking77": [616],
@@ -42,10 +37,6 @@ LEARNERS: dict[str, dict[str, Any]] = {  # a peer's script, and what its job say
     "setfit": {"script": "setfit"},
     "small-text": {"script": "small_text", "learning_rate": 2e-5},
     "small-text, 1e-4": {"script": "small_text", "learning_rate": 1e-4},
-}
-PACKAGES = {
-    "setfit": ["torch==2.13.0", "setfit==1.2.0"],
-    "small_text": ["torch==2.13.0", "small-text==1.4.1", "transformers<5", "setuptools<81"],
 }
 
 
@@ -66,7 +57,7 @@ class Cell(NamedTuple):
     def figures(self) -> dict[str, Any] | None:
         """What was measured; None where that was not, or by a learner of ours that is not today's."""
         found = json.loads(self.file.read_text()) if self.file.exists() else None
-        return found if self.learner != OURS or (found and found["code"] == _code()) else None
+        return found if self.learner != OURS or (found and found["code"] == code("learn", "embed")) else None
 
 
 def measure() -> list[dict[str, Any]]:
@@ -124,47 +115,20 @@ def play(cell: Cell) -> None:
     found = _theirs(job, LEARNERS[cell.learner], cell.seed) if cell.learner != OURS else _ours(job, cell.seed)
     right = np.array(found.pop("classes")) == job.truth
     figures = {**cell._asdict(), "accuracy": round(float(right.mean()), 4), **found, "tested": len(right)}
-    figures |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": machine()["cpu"], "threads": _threads()}
-    cell.file.parent.mkdir(parents=True, exist_ok=True)
-    cell.file.write_text(json.dumps(figures, indent=1) + "\n")
+    keep(cell.file, figures)
     print(f"{cell.name} {cell.count} {cell.learner} {cell.seed}: {figures['accuracy']:.4f}", flush=True)
 
 
 def _ours(job: Job, seed: int) -> dict[str, Any]:
     found, seconds = learn(Encoder(EncoderConfig()), job, LearnConfig(), seed)
     figures = {"ece": round(calibration_error(found, job.truth), 4), "seconds": round(seconds, 1)}
-    return {"classes": found.argmax(1), "code": _code(), **figures, "versions": machine()["versions"]}
+    return {"classes": found.argmax(1), "code": code("learn", "embed"), **figures, "versions": machine()["versions"]}
 
 
 def _theirs(job: Job, peer: dict[str, Any], seed: int) -> dict[str, Any]:
     told = {"texts": job.texts, "y": job.y.tolist(), "tested": job.tested, "classes": len(job.names), "seed": seed}
     told |= {"encoder": str(Encoder(EncoderConfig()).folder), "learning_rate": peer.get("learning_rate")}
-    script = FOLDER / f"_peer_{peer['script']}.py"
-    ended = subprocess.run(
-        [_environment(peer["script"]), script], input=json.dumps(told), capture_output=True, text=True
-    )
-    if ended.returncode:
-        raise RuntimeError(f"{script.name} must exit with 0, but: {ended.stderr[-2000:]}")
-    return json.loads(ended.stdout.splitlines()[-1])
-
-
-def _environment(name: str) -> Path:
-    """The Python of a peer's own environment, made on first use."""
-    python = Path(".venv") / "peers" / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True)
-    return python
-
-
-def _code() -> str:
-    """Which learner of ours it is: a digest of the code that decides the figures."""
-    files = sorted(file for room in ("learn", "embed") for file in (FOLDER.parents[1] / "discover" / room).glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-
-def _threads() -> int:
-    return int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+    return ask(peer["script"], f"_peer_{peer['script']}.py", told)
 
 
 def main() -> None:
