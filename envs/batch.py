@@ -58,7 +58,7 @@ class Batch(gymnasium.Env[Floats, Floats]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Floats, dict[str, Any]]:
         """Begin a campaign; there are no options."""
         super().reset(seed=seed)
-        self.episodes.reset(0, self.np_random)
+        self.episodes.reset({0: self.np_random})
         self._round, self._returned = 0, 0.0
         return self._observation(), info(self.episodes, 0, False)
 

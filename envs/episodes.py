@@ -12,7 +12,7 @@ the policy sees of the candidates stays as it was at the round's start, but for 
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,9 @@ class Episodes:
         self.time, self.quality = np.zeros(e, np.int64), np.zeros(e)
         self.pool = np.zeros((e, n), np.int64)
         self.vectors = np.zeros((e, n, dimension), np.float32)
+        # Cosines are taken of these many times over, so they are brought to length one beforehand.
+        self._units = [features.unit(one.vectors) for one in corpora]
+        self.units = np.zeros((e, n, dimension - 1), np.float32)
         self.labels, self.cluster = np.zeros((e, n), np.int64), np.zeros((e, n), np.int64)
         self.density, self.cost = np.zeros((e, n)), np.zeros((e, n))
         self.labelled = np.zeros((e, n), bool)
@@ -96,16 +99,25 @@ class Episodes:
         """(e,) labels so far, seed labels included."""
         return self.head.counts.sum(axis=1)
 
-    def reset(self, row: int, rng: np.random.Generator) -> None:
-        """Begin one episode anew."""
+    def reset(self, rngs: Mapping[int, np.random.Generator]) -> None:
+        """Begin some episodes anew, each with a generator of its own."""
         if self._twin:
-            self._twin.reset(row, copy.deepcopy(rng))
+            self._twin.reset(copy.deepcopy(rngs))
+        for row, rng in rngs.items():
+            self._deal(row, rng)
+        rows = np.array(list(rngs))
+        self._begin_round(rows)
+        self.quality[rows] = self.scorer.quality(self.head.scores[rows], self.rules.metric, rows=rows)
+
+    def _deal(self, row: int, rng: np.random.Generator) -> None:
+        """Draw an episode's corpus, splits and seed labels."""
         rules = self.rules
         which = int(rng.integers(len(self.corpora)))
         corpus, self.corpus_of[row] = self.corpora[which], which
         draw = rng.permutation(len(corpus))
         pool, sample, reward = np.split(draw[: rules.pool + rules.state + rules.reward], _ends(rules))
         self.pool[row], self.vectors[row] = pool, corpus.vectors[pool]
+        self.units[row] = self._units[which][pool]
         self.labels[row], self.cluster[row] = corpus.labels[pool], corpus.cluster[pool]
         self.density[row], self.cost[row] = corpus.density[pool], rng.lognormal(size=len(pool))
         self.sample[row] = corpus.vectors[sample]
@@ -121,8 +133,6 @@ class Episodes:
         self.crowded[row] = np.bincount(self.cluster[row, first], minlength=self.crowded.shape[1])
         self.time[row], self.pointer[row], self.calibrated[row] = 0, rules.initial, rules.initial
         self.returned[row] = 0
-        self._begin_round(np.array([row]))
-        self.quality[row] = self.scorer.quality(self.head.scores[[row]], rules.metric, rows=[row])[0]
 
     def step(self, actions: Rows) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
         """Pick one candidate in every episode; one that is masked changes nothing but the time.
@@ -176,10 +186,12 @@ class Episodes:
         """Draw candidates for some episodes and look at them."""
         if not len(rows):
             return
-        for row in rows[self.spent[rows] >= self.calibrated[rows] * CALIBRATE]:
-            places = self.order[row, : self.spent[row]]
-            self.head.refresh(row, self.vectors[row, places], self.labels[row, places])
-            self.calibrated[row] = len(places)
+        due = rows[self.spent[rows] >= self.calibrated[rows] * CALIBRATE]
+        for spent in np.unique(self.spent[due]).tolist():
+            at = due[self.spent[due] == spent]
+            places = self.order[at, :spent]
+            self.head.refresh(at, self.vectors[at[:, None], places], self.labels[at[:, None], places])
+            self.calibrated[at] = spent
         self._draw(rows)
         self.near_batch[rows] = 0
         likely, sample = self.beliefs(rows)
@@ -205,11 +217,10 @@ class Episodes:
         slots[:, :uniform] = np.where(free[:, :uniform], stretch[:, :uniform], -1)
         rest, free = stretch[:, uniform:], free[:, uniform:].copy()
         vectors = self.vectors[rows[:, None], rest]
-        likely = ridge.probabilities(
-            np.matmul(vectors, self.head.weights[rows]), self.head.seen[rows], self.head.sharpness[rows]
-        )
+        scores = np.matmul(vectors, self.head.weights[rows].astype(np.float32))
+        likely = ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
         for start, count, wanted in (
-            (uniform, near, self._nearness(rows, vectors)),
+            (uniform, near, self._nearness(rows, self.units[rows[:, None], rest])),
             (uniform + near, unsure, features.uncertainty(likely)["margin"]),
         ):
             best = np.argsort(np.where(free, -wanted, np.inf), axis=1, kind="stable")[:, :count]
@@ -219,18 +230,18 @@ class Episodes:
         self.valid[rows] = (slots >= 0) & ~self.labelled[rows[:, None], slots]
         self.slots[rows] = np.maximum(slots, 0)
 
-    def _nearness(self, rows: Rows, vectors: NDArray[np.float32]) -> Floats:
-        """(r, s) similarity of some vectors (r, s, d) to what was labelled last."""
+    def _nearness(self, rows: Rows, units: NDArray[np.float32]) -> Floats:
+        """(r, s) similarity of some unit vectors (r, s, d - 1) to what was labelled last."""
         spent = self.spent[rows]
         newest = np.maximum(spent[:, None] - 1 - np.arange(ANCHORS), 0)
-        anchors = self.vectors[rows[:, None], self.order[rows[:, None], newest]]
-        return features.similarity(vectors, anchors)
+        return features.similarity(units, self.units[rows[:, None], self.order[rows[:, None], newest]])
 
     def beliefs(self, rows: Rows) -> tuple[Floats, ridge.Sample]:
         """Class probabilities of some episodes' state documents, (r, s, c), and what `raw` needs of those."""
-        scores = np.matmul(self.sample[rows], self.head.weights[rows])
+        sample = self.sample[rows]
+        scores = np.matmul(sample, self.head.weights[rows].astype(np.float32))
         likely = ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
-        return likely, ridge.sampled(self.sample[rows], self.moment[rows], scores, likely)
+        return likely, ridge.sampled(sample, self.moment[rows], scores, likely)
 
     def raw(self, rows: Rows, sample: ridge.Sample) -> dict[str, Floats]:
         """Raw columns of some episodes' candidates, (r, k) each, at the start of a round."""
@@ -245,7 +256,7 @@ class Episodes:
             "disagreement": features.disagreement(likely, vectors, means, head.seen[rows]),
             **ridge.prospects(vectors, head.inverse[rows], scores, likely, sample),
             "density": self.density[at, places],
-            "labelled": self._nearest_labelled(rows, vectors),
+            "labelled": self._nearest_labelled(rows),
             "crowd": features.crowd(self.crowded[at, cluster]),
             "rarity": features.rarity(likely, head.counts[rows]),
             "age": self.rules.pool - places.astype(np.float64),
@@ -253,21 +264,23 @@ class Episodes:
             "batch": np.zeros(places.shape),
         }
 
-    def _nearest_labelled(self, rows: Rows, vectors: NDArray[np.float32]) -> Floats:
+    def _nearest_labelled(self, rows: Rows) -> Floats:
         spent = self.spent[rows]
         most = int(spent.max())
         # Shorter lists are filled up with their first document, which changes no maximum.
         places = np.where(np.arange(most) < spent[:, None], self.order[rows, :most], self.order[rows, :1])
-        return features.similarity(vectors, self.vectors[rows[:, None], places])
+        at = rows[:, None]
+        return features.similarity(self.units[at, self.slots[rows]], self.units[at, places])
 
     def _renew_batch(self, rows: Rows, chosen: Rows) -> None:
         """Within a round: how near each candidate is to what was picked."""
         if not len(rows):
             return
-        vectors = self.vectors[rows[:, None], self.slots[rows]]
-        picked = self.vectors[rows, self.slots[rows, chosen]][:, None]
-        self.near_batch[rows] = np.maximum(self.near_batch[rows], features.similarity(vectors, picked))
-        found = self.observed[rows]
+        units = self.units[rows[:, None], self.slots[rows]]
+        picked = self.units[rows, self.slots[rows, chosen]][:, None]
+        self.near_batch[rows] = np.maximum(self.near_batch[rows], features.similarity(units, picked))
+        whole = len(rows) == len(self.observed)  # as nearly always; a copy costs as much as the ranks
+        found = self.observed if whole else self.observed[rows]
         features.renew_batch(found, self.near_batch[rows], self.valid[rows])
         self.observed[rows] = found
 

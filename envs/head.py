@@ -35,6 +35,7 @@ class RidgeHeads:
     def __init__(self, episodes: int, dimension: int, classes: int, held_out: int, penalty: float = PENALTY):
         self.penalty = penalty
         self.inverse = np.zeros((episodes, dimension, dimension))
+        self._outer = np.zeros_like(self.inverse)
         self.weights = np.zeros((episodes, dimension, classes))
         self.counts = np.zeros((episodes, classes), np.int64)
         self.sums = np.zeros((episodes, classes, dimension))
@@ -57,8 +58,7 @@ class RidgeHeads:
         self.counts[row] = np.bincount(labels, minlength=classes)
         self.sums[row] = indicator.T @ x
         self.held_out[row] = held_out
-        self.scores[row] = UNSEEN
-        self.refresh(row, vectors, labels)
+        self.refresh(np.array([row]), vectors[None], labels[None])
 
     def teach(self, vectors: NDArray[np.float32], labels: Rows, active: NDArray[np.bool_]) -> None:
         """Teach each head the label, (e,), of one vector, (e, d), but for those that are not active, (e,)."""
@@ -70,7 +70,7 @@ class RidgeHeads:
         step = lever / (1 + (x * lever).sum(axis=1))[:, None]
         error = -np.matmul(x[:, None, :], self.weights)[:, 0]
         error[rows, labels[rows]] += 1
-        self.inverse -= step[:, :, None] * lever[:, None, :]
+        self.inverse -= np.multiply(step[:, :, None], lever[:, None, :], out=self._outer)
         self.weights += step[:, :, None] * error[:, None, :]
         self.counts[rows, labels[rows]] += 1
         self.sums[rows, labels[rows]] += x[rows]
@@ -78,9 +78,10 @@ class RidgeHeads:
         moved = np.matmul(self.held_out, step.astype(np.float32)[:, :, None])[:, None, :, 0]
         self.scores += error.astype(np.float32)[:, :, None] * moved
 
-    def refresh(self, row: int, vectors: NDArray[np.float32], labels: Rows) -> None:
-        """Calibrate one head on the (m, d) vectors and (m,) labels that it learned; compute its scores afresh."""
-        found = calibrate(vectors.astype(np.float64), labels, self.inverse[row], self.weights[row])
-        self.sharpness[row], self.validated[row] = found
-        seen = self.counts[row] > 0
-        self.scores[row, seen] = self.weights[row][:, seen].T.astype(np.float32) @ self.held_out[row].T
+    def refresh(self, rows: Rows, vectors: NDArray[np.float32], labels: Rows) -> None:
+        """Calibrate (r,) heads on what each learned, (r, m, d) and (r, m); compute their scores afresh."""
+        weights = self.weights[rows]
+        found = calibrate(vectors.astype(np.float64), labels, self.inverse[rows], weights)
+        self.sharpness[rows], self.validated[rows] = found
+        fresh = np.matmul(np.swapaxes(weights, 1, 2).astype(np.float32), np.swapaxes(self.held_out[rows], 1, 2))
+        self.scores[rows] = np.where(self.seen[rows, :, None], fresh, np.float32(UNSEEN))

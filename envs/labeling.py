@@ -60,7 +60,7 @@ class Labeling(gymnasium.Env[Observation, np.int64]):
     ) -> tuple[Observation, dict[str, Any]]:
         """Begin a campaign; there are no options."""
         super().reset(seed=seed)
-        self.episodes.reset(0, self.np_random)
+        self.episodes.reset({0: self.np_random})
         return self._observation(), info(self.episodes, 0, False)
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:

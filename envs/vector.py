@@ -77,8 +77,7 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
             self._rngs[row] if wanted is None and self._rngs else seeding.np_random(wanted)[0]
             for row, wanted in enumerate(seeds)
         ]
-        for row, rng in enumerate(self._rngs):
-            self.episodes.reset(row, rng)
+        self.episodes.reset(dict(enumerate(self._rngs)))
         return observe(self.episodes), {}
 
     def step(
@@ -89,12 +88,12 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         infos: dict[str, Any] = {"masked": masked, "_masked": np.ones(self.num_envs, bool)}
         observations = observe(self.episodes)
         if over.any():
-            ended = np.flatnonzero(over)
+            ended = np.flatnonzero(over).tolist()
             infos |= {"final_obs": observations, "_final_obs": over, "_final_info": over}
             told: dict[str, Any] = {}
             for row in ended:
-                told = self._add_info(told, info(self.episodes, int(row), True), int(row))
-                self.episodes.reset(int(row), self._rngs[row])
+                told = self._add_info(told, info(self.episodes, row, True), row)
             infos["final_info"] = told
+            self.episodes.reset({row: self._rngs[row] for row in ended})
             observations = observe(self.episodes)
         return observations, rewards, over, np.zeros(self.num_envs, bool), infos

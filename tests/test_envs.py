@@ -47,8 +47,7 @@ def allowed(mask, rng):
 def played(episodes, steps, seed=0):
     """Begin every episode and pick at random for some steps."""
     rng = np.random.default_rng(seed)
-    for row in range(len(episodes.time)):
-        episodes.reset(row, np.random.default_rng(seed + row))
+    episodes.reset({row: np.random.default_rng(seed + row) for row in range(len(episodes.time))})
     for _ in range(steps):
         episodes.step(np.array([allowed(mask, rng) for mask in episodes.valid]))
     return episodes
@@ -172,7 +171,7 @@ def test_the_head_is_a_batch_fit_after_a_thousand_updates():
     assert np.abs(heads.weights[0] - fitted.weights).max() < 1e-5
     assert np.abs(heads.inverse[0] - fitted.inverse).max() < 1e-5
     assert np.abs(heads.scores[0] - (held_out @ fitted.weights).T).max() < 1e-4  # single precision, until refreshed
-    heads.refresh(0, rows, labels)
+    heads.refresh(np.array([0]), rows[None], labels[None])
     assert np.abs(heads.scores[0] - (held_out @ fitted.weights).T).max() < 1e-5
     assert (heads.sharpness[0], heads.validated[0]) == pytest.approx((fitted.sharpness, fitted.validated))
     assert heads.counts[1].sum() == 0 and not heads.weights[1].any()
@@ -224,7 +223,7 @@ def test_what_is_seen_is_what_a_batch_fit_says():
             **ridge.prospects(vectors, head.inverse, scores, likely, unlabelled),
             "rarity": features.rarity(likely, counts),
             "disagreement": features.disagreement(likely, vectors, means, counts > 0),
-            "labelled": features.similarity(vectors, rows),
+            "labelled": features.similarity(features.unit(vectors), features.unit(rows)),
             "crowd": features.crowd(
                 (episodes.cluster[row, episodes.slots[row]][:, None] == episodes.cluster[row, places]).sum(1)
             ),

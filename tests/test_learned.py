@@ -66,8 +66,8 @@ def test_a_share_is_left_to_auto(policy):
 
 def test_a_pick_makes_its_neighbours_less_like_what_is_left(policy):
     view = view_of(n=30, m=8)
-    reduced = Reduction(view.vectors, 64)(view.vectors)
-    near = features.similarity(reduced, reduced[[4]])
+    units = features.unit(Reduction(view.vectors, 64)(view.vectors))
+    near = features.similarity(units, units[[4]])
     utilities = preferences(view, _scorer(policy))
     before = utilities(np.empty(0, np.int64))
     after = utilities(np.array([4]))

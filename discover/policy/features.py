@@ -133,11 +133,10 @@ def crowd(labels_there: NDArray[np.int64]) -> Floats:
 
 
 def similarity(vectors: NDArray, others: NDArray) -> Floats:
-    """(…, k) cosine of (…, k, d) vectors to the nearest of (…, m, d) others; 0 without others or below 0."""
+    """(…, k) cosine of (…, k, d) unit vectors to the nearest of (…, m, d) others; 0 without others or below 0."""
     if others.shape[-2] == 0:
         return np.zeros(vectors.shape[:-1])
-    near = np.matmul(unit(vectors), np.swapaxes(unit(others), -1, -2))
-    return np.maximum(near.max(axis=-1), 0)
+    return np.maximum(np.matmul(vectors, np.swapaxes(others, -1, -2)).max(axis=-1), 0)
 
 
 def unit(vectors: NDArray) -> NDArray:

@@ -89,6 +89,7 @@ def preferences(view: View, scorer: Scorer) -> Callable[[NDArray[np.int64]], Flo
     reduced = Reduction(view.vectors, DIMENSION)
     vectors = reduced(view.vectors)
     raw, state = observed(view, vectors, reduced(view.labelled_vectors))
+    units = features.unit(vectors)
     valid = np.ones(len(view), bool)
     columns = features.columns(raw, view.generator, valid)
     near = np.zeros(len(view))
@@ -96,7 +97,7 @@ def preferences(view: View, scorer: Scorer) -> Callable[[NDArray[np.int64]], Flo
     def utilities(picked: NDArray[np.int64]) -> Floats:
         nonlocal near
         if len(picked):
-            near = np.maximum(near, features.similarity(vectors, vectors[picked[-1:]]))
+            near = np.maximum(near, features.similarity(units, units[picked[-1:]]))
             features.renew_batch(columns, near, valid)
         return per_cost(scorer.logits(columns, state), view.costs)
 
@@ -128,7 +129,7 @@ def observed(
         "disagreement": features.disagreement(likely, vectors, sums / np.maximum(counts, 1)[:, None], counts > 0),
         **ridge.prospects(vectors, head.inverse, scores, likely, beliefs),
         "density": density(view.vectors),
-        "labelled": features.similarity(vectors, labelled),
+        "labelled": features.similarity(features.unit(vectors), features.unit(labelled)),
         "crowd": features.crowd(occupied(view.labelled_vectors, centres)[cluster]),
         "rarity": features.rarity(likely, counts),
         "age": view.age,

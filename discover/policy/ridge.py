@@ -39,30 +39,32 @@ def fit(vectors: NDArray, labels: NDArray[np.int64], classes: int, penalty: floa
     rows = vectors.astype(np.float64)
     inverse = np.asarray(np.linalg.inv(rows.T @ rows + penalty * np.eye(rows.shape[1])), np.float64)
     weights = inverse @ (rows.T @ np.eye(classes)[labels])
-    return Ridge(inverse, weights, *calibrate(rows, labels, inverse, weights))
+    return Ridge(inverse, weights, *map(float, calibrate(rows, labels, inverse, weights)))
 
 
-def calibrate(rows: Floats, labels: NDArray[np.int64], inverse: Floats, weights: Floats) -> tuple[float, float]:
-    """Sharpness of the softmax and accuracy, both by leave-one-out over what was learned.
+def calibrate(rows: Floats, labels: NDArray[np.int64], inverse: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Sharpness of the softmax and accuracy, (…) each, both by leave-one-out over what was learned.
 
     ``f_-i(x_i) = (f(x_i) - h_i y_i) / (1 - h_i)`` with ``h_i = x_i' inverse x_i``.
 
     Args:
-        rows: (m, d) vectors.
-        labels: (m,) classes.
-        inverse: (d, d).
-        weights: (d, c).
+        rows: (…, m, d) vectors.
+        labels: (…, m) classes.
+        inverse: (…, d, d).
+        weights: (…, d, c).
     """
-    seen = np.unique(labels)
-    if len(seen) < 2:
-        return float(SHARPNESS[0]), 0.0 if len(labels) == 0 else 1.0
-    truth = np.eye(weights.shape[1])[labels][:, seen]
-    leverage = ((rows @ inverse) * rows).sum(axis=1)[:, None]
-    scores = (rows @ weights[:, seen] - leverage * truth) / np.maximum(1 - leverage, 1e-6)
-    scores -= scores.max(axis=1, keepdims=True)
-    total = np.log(np.exp(SHARPNESS[:, None, None] * scores).sum(axis=-1)).mean(axis=-1)
-    losses = total - SHARPNESS * (scores * truth).sum(axis=1).mean()
-    return float(SHARPNESS[int(np.argmin(losses))]), float((seen[scores.argmax(axis=1)] == labels).mean())
+    if not labels.shape[-1]:
+        return np.full(labels.shape[:-1], SHARPNESS[0]), np.zeros(labels.shape[:-1])
+    truth = np.eye(weights.shape[-1])[labels]
+    leverage = (np.matmul(rows, inverse) * rows).sum(axis=-1, keepdims=True)
+    scores = (np.matmul(rows, weights) - leverage * truth) / np.maximum(1 - leverage, 1e-6)
+    scores = np.where(truth.any(axis=-2, keepdims=True), scores, -np.inf)
+    scores -= scores.max(axis=-1, keepdims=True)
+    factors = SHARPNESS.reshape(-1, *[1] * labels.ndim)
+    total = np.log(np.exp(factors[..., None] * scores).sum(axis=-1)).mean(axis=-1)
+    own = np.take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
+    losses = total - factors[..., 0] * own.mean(axis=-1)
+    return SHARPNESS[losses.argmin(axis=0)], (scores.argmax(axis=-1) == labels).mean(axis=-1)
 
 
 def probabilities(scores: Floats, seen: NDArray[np.bool_], sharpness: Floats) -> Floats:
@@ -126,4 +128,5 @@ class Sample:
 
 def sampled(vectors: NDArray, moment: Floats, scores: Floats, likely: Floats) -> Sample:
     """Of (…, s, d) vectors, their moment, scores and class probabilities (…, s, c)."""
-    return Sample(moment, np.matmul(np.swapaxes(vectors, -1, -2), scores - likely) / vectors.shape[-2])
+    excess = (scores - likely).astype(vectors.dtype)  # else all vectors would be converted
+    return Sample(moment, np.matmul(np.swapaxes(vectors, -1, -2), excess) / vectors.shape[-2])
