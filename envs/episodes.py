@@ -115,7 +115,8 @@ class Episodes:
         which = int(rng.integers(len(self.corpora)))
         corpus, self.corpus_of[row] = self.corpora[which], which
         draw = rng.permutation(len(corpus))
-        pool, sample, reward = np.split(draw[: rules.pool + rules.state + rules.reward], _ends(rules))
+        ends = np.cumsum([rules.pool, rules.state, rules.reward])
+        pool, sample, reward = np.split(draw[: ends[-1]], ends[:-1])
         self.pool[row], self.vectors[row] = pool, corpus.vectors[pool]
         self.units[row] = self._units[which][pool]
         self.labels[row], self.cluster[row] = corpus.labels[pool], corpus.cluster[pool]
@@ -229,6 +230,20 @@ class Episodes:
             np.put_along_axis(free, best, False, axis=1)
         self.valid[rows] = (slots >= 0) & ~self.labelled[rows[:, None], slots]
         self.slots[rows] = np.maximum(slots, 0)
+        for row in rows[self.valid[rows].sum(axis=1) < self.rules.batch]:
+            self._fill(row)
+
+    def _fill(self, row: int) -> None:
+        """Where a stretch held fewer free documents than a batch: the first free ones of the pool into empty slots.
+
+        So an episode goes on for as long as its pool has documents.
+        """
+        free = ~self.labelled[row]
+        free[self.slots[row, self.valid[row]]] = False
+        places, empty = np.flatnonzero(free), np.flatnonzero(~self.valid[row])
+        count = min(len(places), len(empty))
+        self.slots[row, empty[:count]] = places[:count]
+        self.valid[row, empty[:count]] = True
 
     def _nearness(self, rows: Rows, units: NDArray[np.float32]) -> Floats:
         """(r, s) similarity of some unit vectors (r, s, d - 1) to what was labelled last."""
@@ -296,10 +311,6 @@ def _fitting(corpora: Sequence[Corpus], rules: EpisodeConfig) -> EpisodeConfig:
             f"{rules.budget} labels: leave it out, or lower budget"
         )
     return rules.model_copy(update={**sizes, "report": min(rules.report, tested)})
-
-
-def _ends(rules: EpisodeConfig) -> list[int]:
-    return [rules.pool, rules.pool + rules.state]
 
 
 def _counts(k: int) -> list[int]:

@@ -119,6 +119,21 @@ def test_more_slots_than_documents_leave_some_empty():
         assert not episodes.labelled[row, places].any()
 
 
+@pytest.mark.parametrize(
+    "settings", [{"candidates": 8, "batch": 8, "pool": 100}, {"candidates": 200, "pool": 60}], ids=str
+)
+def test_a_pool_can_be_asked_to_its_last_document(settings):
+    rules = episode(**settings, budget=settings["pool"])
+    episodes, rng = played(Episodes([corpus()], 2, rules), 0), np.random.default_rng(0)
+    for step in range(rules.steps):
+        for row in range(2):
+            places = episodes.slots[row, episodes.valid[row]]
+            assert len(set(places.tolist())) == len(places) and not episodes.labelled[row, places].any()
+        _, masked, over = episodes.step(np.array([allowed(mask, rng) for mask in episodes.valid]))
+        assert not masked.any() and over.all() == over.any() == (step == rules.steps - 1)
+    assert episodes.labelled.all()
+
+
 def test_no_two_splits_share_a_document():
     base = corpus()
     episodes = played(Episodes([base], 1, episode(report=100)), 5)

@@ -73,6 +73,12 @@ def test_the_oracle_is_a_ceiling_and_curves_are_paired():
     )
 
 
+def test_a_pool_that_is_asked_to_its_end_has_a_whole_curve():
+    rules = SMALL.model_copy(update={"pool": 60})
+    rows = trials.judged(corpus(), {"margin": "margin"}, 2, rules, 0)
+    assert len(rows) == 2 and all(0 < row["macro_f1"] < 1 for row in rows)
+
+
 def test_the_summary_compares_with_margin_by_seed_and_by_dataset():
     rows = [
         {"dataset": dataset, "policy": policy, "seed": seed, "macro_f1": 0.5 + seed / 10 + more, "accuracy": 0.7}

@@ -95,7 +95,8 @@ def judged(corpus: Corpus, policies: Mapping[str, str | Scorer], count: int, epi
     Returns:
         A row for each policy and campaign: ``dataset``, ``policy``, ``seed``, and the area under both curves.
     """
-    rules = episode.model_copy(update={"candidates": CANDIDATES, "report": len(corpus.test_labels), "twin": False})
+    wide = {"candidates": max(CANDIDATES, episode.batch), "report": len(corpus.test_labels), "twin": False}
+    rules = episode.model_copy(update=wide)
     env, rows = make_env([corpus], count, rules), []
     for name, policy in policies.items():
         curves = play(env, chooser(policy), seed)
