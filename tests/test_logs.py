@@ -211,6 +211,12 @@ def test_other_lines_and_lost_arrays_are_named(run):
     run.decisions.write_text(text + '{"action": 1, "reward": 0}\n')
     with pytest.raises(DiscoverError, match=r"line 21: a query must have 'query', found action, reward: .*do not mix"):
         feedback_of(run, "uniform")
+    run.decisions.write_text(text + "7\n")
+    with pytest.raises(DiscoverError, match="line 21: an object is expected, found 7"):
+        feedback_of(run, "uniform")
+    run.decisions.write_bytes(text.encode() + b'"\xe9"\n')
+    with pytest.raises(DiscoverError, match="line 21: JSON is expected"):
+        feedback_of(run, "uniform")
     run.decisions.write_text(text + "{oops\n")
     with pytest.raises(DiscoverError, match="line 21: JSON is expected"):
         feedback_of(run, "uniform")

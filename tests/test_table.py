@@ -1,5 +1,6 @@
 """Plain tables as feedback: named columns, targets of each kind, a round trip, and each kind of bad input by row."""
 
+import gzip
 import json
 
 import numpy as np
@@ -63,12 +64,46 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
     assert feedback.target.tolist() == [[0.1, 0.9], [1, 0], [0.1, 0.9]] and notes == ["actions: 2"]
     policy.write_text("action,probability\na,0.5\nb,0.25\nc,0.25\n")
     assert read_table(table, str(policy), COLUMNS)[0].target.shape == (3, 3)
+    (tmp_path / "policy.csv.gz").write_bytes(gzip.compress(policy.read_bytes()))
+    assert read_table(table, str(tmp_path / "policy.csv.gz"), COLUMNS)[0].target.shape == (3, 3)
     policy.write_text("action,position,probability\na,1,0.1\nb,1,0.9\n")
     with pytest.raises(DiscoverError, match="row 2: position 2 is not in"):
         read_table(table, str(policy), {**COLUMNS, "position": "place"})
+    policy.write_text("action,probability\na,0.5\nb,0.25\na,0.25\n")
+    with pytest.raises(DiscoverError, match="row 3: the action 'a' stands there twice"):
+        read_table(table, str(policy), COLUMNS)
     policy.write_text("action,probability\na,0.5\nb,0.25\n")
     with pytest.raises(DiscoverError, match=r"target must sum to 1 in each row; row 1 has 0\.75"):
         read_table(table, str(policy), COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["9", "10", "-1"], [9, 10, -1]),
+        (["9.0", "10.0", "2.0"], [1, 2, 0]),  # as pandas writes them where a value was once missing
+        (["100.25", "9.5", "10.5"], [2, 0, 1]),
+        (["18446744073709551617", "18446744073709551616", "3"], [2, 1, 0]),  # no float could tell them apart
+        (["b", "a", "10"], [2, 1, 0]),
+    ],
+)
+def test_steps_and_times_keep_their_order_however_they_are_written(tmp_path, values, expected):
+    (tmp_path / "log.csv").write_text(
+        "action,reward,propensity,step,time\n" + "".join(f"a,1,0.5,0,{value}\n" for value in values)
+    )
+    assert read_table(tmp_path / "log.csv", "uniform")[0].time.tolist() == expected
+
+
+def test_what_a_cell_may_hold(tmp_path):
+    rows = [
+        {"action": "one\u2028line", "reward": 1, "propensity": 0.5},
+        {"action": "b", "reward": 0, "propensity": 0.5},
+    ]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
+    (tmp_path / "log.jsonl").write_text(text, encoding="utf-8")
+    assert read_table(tmp_path / "log.jsonl", "uniform")[0].actions.tolist() == [1, 0]
+    (tmp_path / "log.csv").write_text(f'action,reward,propensity,page\na,1,0.5,"{"x" * 200_000}\ny"\nb,0,0.5,z\n')
+    assert read_table(tmp_path / "log.csv", "uniform")[0].rewards.tolist() == [1, 0]
 
 
 def test_campaigns_have_names(tmp_path):
@@ -140,6 +175,8 @@ def test_a_row_lost_in_the_middle_and_other_ruined_files(tmp_path):
         "short.csv": ("action,reward,propensity\na,1,0.5\nb,1\n", "row 2: 3 cells are expected .* found 2"),
         "oops.jsonl": ('{"action": 1}\n{oops\n', "row 2: JSON is expected"),
         "list.jsonl": ("[1]\n", "row 1: an object is expected, found"),
+        "twice.csv": ("action,reward,reward,propensity\na,1,2,0.5\n", "the header has the column 'reward' twice"),
+        "long.jsonl": (f'{{"action": 1, "reward": 1{"0" * 400}, "propensity": 1}}\n', "row 1: reward must be a number"),
         "log.parquet": ("not parquet", "cannot be read"),
         "log.txt": ("", "must end in .jsonl, .csv"),
     }

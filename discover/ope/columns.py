@@ -3,6 +3,7 @@
 import csv
 import difflib
 import fnmatch
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,16 +107,22 @@ class Columns:
         return np.array([self._number(name, row, value) for row, value in enumerate(self.column(name), start=1)])
 
     def integers(self, role: str) -> NDArray[np.int64]:
-        """(n,) whole numbers; words, such as the names of campaigns, are numbered.
+        """(n,) whole numbers; fractions, and words such as the names of campaigns, are numbered in their order.
 
         Raises:
             DiscoverError: one is missing.
         """
-        labels = self.labels(role)
+        labels = self.labels(role).tolist()
+        for kind in (int, float, str):  # "10.0" comes after "9.0"
+            try:
+                values = np.array([kind(label) for label in labels], object)
+            except ValueError:
+                continue
+            break
         try:
-            return labels.astype(np.int64)
-        except ValueError:
-            return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+            return np.array(values if kind is int else np.unique(values, return_inverse=True)[1], np.int64)
+        except OverflowError:  # longer than 64 bits
+            return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
     def lists_of(self, name: str) -> Floats | None:
         """(n, k) numbers of a column of lists; None where its first value is no list.
@@ -140,12 +147,12 @@ class Columns:
         try:
             if isinstance(value, str | int | float):
                 return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
         raise self._wrong(name, row, value, "a number")
 
     def _wrong(self, name: str, row: int, value: Any, wanted: str) -> DiscoverError:
-        said = "nothing" if value is None or value == "" else repr(value)
+        said = "nothing" if value is None or value == "" else f"{value!r:.80}"
         return DiscoverError(
             f"{self.path}, row {row}: {name} must be {wanted}, found {said}: mend the row or leave it out"
         )
@@ -163,7 +170,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
                 raise OSError(" ".join(str(error).split())) from error
         else:
             with formats.opened(path, "rb", path.suffix.lower() == ".gz") as handle:
-                lines = handle.read().decode("utf-8-sig").splitlines()
+                lines = io.StringIO(handle.read().decode("utf-8-sig"), newline=None).readlines()
             values = _by_column(path, _jsonl(path, lines) if kind == "jsonl" else _csv(path, lines))
     except (OSError, UnicodeDecodeError) as error:
         raise DiscoverError(f"{path} cannot be read ({error}): check the name and the file") from error
@@ -187,17 +194,23 @@ def _jsonl(path: Path, lines: list[str]) -> list[dict[str, Any]]:
 
 
 def _csv(path: Path, lines: list[str]) -> list[dict[str, Any]]:
+    csv.field_size_limit(max(csv.field_size_limit(), formats.LINE_BYTES))
     reader = csv.reader(lines)
-    header = [name.strip() for name in next(reader, [])]
     rows: list[dict[str, Any]] = []
-    for cells in reader:
-        if cells and len(cells) != len(header):
-            raise DiscoverError(
-                f"{path}, row {len(rows) + 1}: {len(header)} cells are expected as in the header, found {len(cells)}: "
-                "mend the row, or do not mix tables"
-            )
-        if cells:
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        twice = next((name for at, name in enumerate(header) if name in header[:at]), None)
+        if twice is not None:
+            raise DiscoverError(f"{path}: the header has the column {twice!r} twice: rename one of them")
+        for cells in filter(None, reader):
+            if len(cells) != len(header):
+                raise DiscoverError(
+                    f"{path}, row {len(rows) + 1}: {len(header)} cells are expected as in the header, found "
+                    f"{len(cells)}: mend the row, or do not mix tables"
+                )
             rows.append(dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise DiscoverError(f"{path}, row {len(rows) + 1}: CSV is expected, {error}: mend the row") from error
     return rows
 
 

@@ -55,9 +55,9 @@ def files_of(log: Path) -> list[Path]:
         return found or sorted(log.glob("*/decisions.jsonl"))
     if log.suffix != ".jsonl" or not log.is_file():
         return []
-    with log.open(encoding="utf-8") as lines:
-        first = next((line for line in lines if line.strip()), "")
-    return [log] if '"candidates"' in first and '"strategy"' in first else []
+    with log.open("rb") as lines:
+        first = next((line for line in lines if line.strip()), b"")
+    return [log] if b'"candidates"' in first and b'"strategy"' in first else []
 
 
 def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback, list[str]]:
@@ -104,11 +104,13 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
 def _queries(path: Path) -> Iterator[Query]:
     """The queries of one file, in its order, with the strategy's picks."""
     found: dict[str, Query] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except ValueError as error:  # UTF-8 that is none is one of them
             raise DiscoverError(f"{path}, line {number}: JSON is expected ({error}): export the log again") from error
+        if not isinstance(row, dict):
+            raise DiscoverError(f"{path}, line {number}: an object is expected, found {row!r}: export the log again")
         needed = PICK if "document" in row else QUERY
         missing = next((key for key in needed if key not in row), None)
         if missing is not None:

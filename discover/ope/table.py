@@ -79,7 +79,7 @@ def _target(table: Columns, labels: NDArray[np.str_], word: str) -> tuple[NDArra
     if word == "uniform":
         actions, codes = np.unique(labels, return_inverse=True)
         return codes.astype(np.int64), {"target": np.full((len(table), len(actions)), 1 / len(actions))}, len(actions)
-    if Path(word).suffix in (".csv", ".jsonl", ".parquet"):
+    if word.lower().removesuffix(".gz").endswith((".csv", ".jsonl", ".parquet")):
         return _from_file(table, labels, Path(word))
     names = table.expand(table.names.get("target", word) if word == "target" else word)
     if len(names) > 1:
@@ -113,9 +113,12 @@ def _from_file(
     by_place = "position" in policy
     places = policy.labels("position") if by_place else np.full(len(known), "")
     at = table.labels("position") if by_place else np.full(len(labels), "")
-    rows = {place: np.zeros(len(actions)) for place in places}
-    for place, action, probability in zip(places, np.searchsorted(actions, known), probabilities, strict=True):
-        rows[place][action] += probability
+    rows, given = {place: np.zeros(len(actions)) for place in places}, set()
+    for row, key in enumerate(zip(places, known, strict=True), start=1):
+        if key in given:
+            raise DiscoverError(f"{path}, row {row}: the action {str(key[1])!r} stands there twice: leave one out")
+        given.add(key)
+        rows[key[0]][np.searchsorted(actions, key[1])] = probabilities[row - 1]
     for row, place in enumerate(at, start=1):
         if place not in rows:
             raise DiscoverError(
