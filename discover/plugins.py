@@ -7,12 +7,15 @@ import inspect
 import pkgutil
 import re
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args
 
 import yaml
 
 from discover import values
 from discover.errors import DiscoverError
+
+PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
 
 
 def names(package: str) -> list[str]:
@@ -67,21 +70,32 @@ def load(package: str, word: str) -> Any:
 
 
 def check_options(plugin: Any, options: dict[str, Any], where: str) -> None:
-    """Check a config's options against the plug-in's keyword-only parameters.
+    """Check a config's options against the plug-in's keyword-only parameters, and against their types where plain.
 
     Raises:
-        DiscoverError: an option is unknown, or one without a default is missing.
+        DiscoverError: an option is unknown, or of another type, or one without a default is missing.
     """
     parameters = [p for p in inspect.signature(plugin).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    known = [parameter.name for parameter in parameters]
-    for option in options:
+    known = {parameter.name: parameter.annotation for parameter in parameters}
+    for option, value in options.items():
         if option not in known:
             close = difflib.get_close_matches(option, known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known options: {', '.join(known) or 'none'}"
             raise DiscoverError(f"{where} has no option {option!r}: {advice}")
+        kinds = get_args(known[option]) if isinstance(known[option], UnionType) else (known[option],)
+        if set(kinds) <= set(PLAIN) and not any(_is(value, kind) for kind in kinds):
+            wanted = " or ".join(PLAIN[kind] for kind in kinds)
+            raise DiscoverError(f"{where}: {option} must be {wanted}, found {value!r}")
     for parameter in parameters:
         if parameter.default is parameter.empty and parameter.name not in options:
             raise DiscoverError(f"{where} needs the option {parameter.name!r}")
+
+
+def _is(value: Any, kind: type) -> bool:
+    """Whether a value of YAML is of a plain type; true is no number there, and a whole number will do for any."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _from_file(word: str) -> Any:

@@ -140,6 +140,20 @@ def _picks(run, first):
     return [line for line in lines_of(run) if line.get("kind") == "policy" and int(line["query"][-4:]) >= first]
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("logged,power=sharp", "power must be a number, found 'sharp'"),
+        ("logged,power=.inf", "power must be a finite number, found inf"),
+        ("margin,temperature=hot", "temperature must be a number or null, found 'hot'"),
+        ("margin,floor=2", "floor must be a share from 0 to 1, found 2"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(run, target, message):
+    with pytest.raises(DiscoverError, match=message):
+        feedback_of(run, target)
+
+
 def test_many_runs_are_campaigns_and_few_are_queries(tmp_path):
     for number in range(20):
         make_run(tmp_path / "runs" / f"{number:02d}", seed=number, rounds=2, batch=1)
@@ -193,9 +207,12 @@ def test_a_mask_leaves_candidates_out(run):
         ),
         (lambda line: None if "candidates" in line and line["round"] == 1 else line, "'margin-0001' must come first"),
         (lambda line: line | ({"item": 3} if "document" not in line else {}), ""),
+        (lambda line: line | {"query": "margin-0000"}, "line 6: the query 'margin-0000' stands there twice"),
+        (lambda line: line | ({"round": "2"} if "round" in line else {}), "line 1: 'round' cannot be '2': export"),
+        (lambda line: line | ({"pick_reward": "high"} if "kind" in line else {}), "line 2: 'pick_reward' cannot be"),
         (lambda line: None if line.get("kind") == "policy" and line["query"] == "margin-0002" else line, "has 0 picks"),
     ],
-    ids=["no round", "no query", "more keys", "no picks"],
+    ids=["no round", "no query", "more keys", "twice", "a word", "no number", "no picks"],
 )
 def test_damaged_lines_are_named(run, change, message):
     rewrite(run, change)

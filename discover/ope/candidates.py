@@ -84,16 +84,19 @@ class Candidates:
             floor: likewise.
 
         Raises:
-            DiscoverError: the temperature is not above 0.
+            DiscoverError: the temperature is not above 0, or the floor no share.
         """
         temperature = self.temperature if temperature is None else temperature
+        floor = self.floor if floor is None else floor
         if not temperature > 0:
             raise DiscoverError(
                 f"query {self.query!r}: a temperature above 0 is needed, found {temperature:g}: give "
                 "--target NAME,temperature=…"
             )
+        if not 0 <= floor <= 1:
+            raise DiscoverError(f"floor must be a share from 0 to 1, found {floor:g}: it is the uniform part of a draw")
         costs = self.feature("cost") if "cost" in self.names else np.ones(len(self))
-        return log_probabilities(per_cost(utilities, costs), temperature, self.floor if floor is None else floor)
+        return log_probabilities(per_cost(utilities, costs), temperature, floor)
 
 
 def load_target(word: str) -> Target:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,11 @@ from discover.query.propensity import set_log_propensity
 
 CAMPAIGNS = 20  # so many, and they are the units; with fewer, queries are
 CELLS = 20_000_000  # rows times candidates
-QUERY = ("query", "run", "arm", "round", "strategy", "reward")
-PICK = ("query", "kind", "log_propensity", "pick_reward")
+Kinds = dict[str, tuple[type, ...]]  # of a line's values, by their keys
+NUMBER = (int, float, NoneType)
+QUERY: Kinds = {"query": (str,), "run": (str,), "arm": (str,), "round": (int,), "strategy": (str,), "reward": NUMBER}
+QUERY["set_log_propensity"] = NUMBER
+PICK: Kinds = {"query": (str,), "kind": (str,), "pick_reward": NUMBER}
 
 
 @dataclass
@@ -118,6 +122,13 @@ def _queries(path: Path) -> Iterator[Query]:
                 f"{path}, line {number}: a {'pick' if needed is PICK else 'query'} must have {missing!r}, found "
                 f"{', '.join(row)}: export the log again, and do not mix it with other files"
             )
+        bad = next((key for key, kind in needed.items() if not isinstance(row[key], kind)), None)
+        if bad is not None:
+            raise DiscoverError(f"{path}, line {number}: {bad!r} cannot be {row[bad]!r:.80}: export the log again")
+        if needed is QUERY and row["query"] in found:
+            raise DiscoverError(
+                f"{path}, line {number}: the query {row['query']!r} stands there twice: export it again"
+            )
         if needed is QUERY:
             found[row["query"]] = Query(row, path, number)
         elif row["query"] not in found:
@@ -150,7 +161,7 @@ def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any
         "batch": np.full(j, number),
         "step": np.full(j, query.line["round"]),
         "campaign": query.campaign,
-        "set_log_propensities": np.full(j, _or_nan(query.line.get("set_log_propensity"))),
+        "set_log_propensities": np.full(j, _or_nan(query.line["set_log_propensity"])),
         "set_log_targets": np.full(j, _set_log_target(wanted, picked)),
     }
 

@@ -1,4 +1,4 @@
-"""One contract for every estimator: whatever file lies in `policy/estimators` is tested here, and a user's own."""
+"""One contract for every estimator: whatever file lies in `ope/estimators` is tested here, and a user's own."""
 
 from dataclasses import replace
 
@@ -246,7 +246,11 @@ def test_a_users_own_file(tmp_path):
         ("snip", "did you mean 'snips'"),
         ("snips,power=2", "has no option 'power'"),
         ("clipped_ips,ceiling=0", "ceiling must be more than 0, found 0"),
-        ("dros,shrinkage=-1", "shrinkage must be 0 or more, found -1"),
+        ("clipped_ips,ceiling=much", "ceiling must be a number or null, found 'much'"),
+        ("dros,shrinkage=-1", "shrinkage must be 0 or more, and finite, found -1"),
+        ("dros,shrinkage=.inf", "shrinkage must be 0 or more, and finite, found inf"),
+        ("cadr,burn_in=2.5", "burn_in must be a whole number, found 2.5"),
+        ("cadr,burn_in=true", "burn_in must be a whole number, found True"),
         ("cadr,burn_in=120", "burn_in must be at least 2 and less than the 120 rows"),
     ],
 )
