@@ -87,3 +87,14 @@ def test_a_policy_that_gives_up_an_action_counts_for_nothing():
     moved = replace(deterministic, rewards=np.r_[feedback.rewards[:50], np.full(50, 99.0)])
     ones = np.ones((1, 100))
     assert cadr(moved, ones)[0] == pytest.approx(cadr(deterministic, ones)[0], abs=1e-9)
+
+
+def test_where_the_past_holds_nothing_that_is_still_asked_no_row_is_weighed_by_it():
+    """A policy that changes to what it never took, and a target that wants that alone."""
+    actions = np.r_[np.arange(50) % 2, np.full(50, 2)]
+    behaviour = np.r_[np.tile([0.5, 0.5, 0.0], (50, 1)), np.tile([0.0, 0.0, 1.0], (50, 1))]
+    target = np.tile([0.0, 0.0, 1.0], (100, 1))
+    chosen = behaviour[np.arange(100), actions]
+    log = Feedback(actions, np.where(actions == 2, 0.7, 0.1), chosen, target, behaviour=behaviour)
+    values, _ = cadr(replace(log, predictions=np.full((100, 3), 0.7)), np.ones((1, 100)))
+    assert values[0] == pytest.approx(0.7)

@@ -86,6 +86,9 @@ def test_an_interval_of_a_declared_range():
     ):
         with pytest.raises(DiscoverError, match=message):
             evaluate(feedback, ["ips"], settings)
+    with pytest.raises(DiscoverError) as everywhere:
+        evaluate(feedback, settings=Settings("bernstein"))
+    assert str(everywhere.value).count("declare it") == 1
     with pytest.raises(DiscoverError, match="snips has no bound on its ratios"):
         evaluate(feedback, ["snips"], Settings("bernstein", reward_range=(0, 1)))
     with pytest.raises(DiscoverError, match="needs independent rows"):
@@ -189,7 +192,11 @@ def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
             ["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--estimator", "snip"],
             "did you mean 'snips'",
         ),
-        (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "1", "0"], "must rise, found 1 0"),
+        (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "1", "0"], "that rise, found 1 0"),
+        (
+            ["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "0", "inf"],
+            "found 0 inf: swap or",
+        ),
         (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--level", "1"], "--level must lie between"),
         (["--target", "t", "--reward", "pick"], "--reward chooses between rewards of a decision log"),
     ],

@@ -56,7 +56,10 @@ def test_a_batch_gives_its_rows_their_places():
         ({"propensities": [0.5, 0.25, 0.3, 0.25]}, "propensities must be the behaviour's probability .* row 3 has 0.3"),
         ({"target": np.full((4, 3), 0.3)}, "target must sum to 1 in each row; row 1 has 0.9"),
         ({"target": np.tile([1.2, -0.2, 0], (4, 1))}, "target must hold no negative or missing .* row 1 has -0.2"),
-        ({"target": np.full((4, 3), np.nan)}, "target must hold no negative or missing"),
+        (
+            {"target": np.full((4, 3), np.nan)},
+            r"target must hold no negative or missing .* row 1 has none \(and 3 more",
+        ),
         ({"target": np.ones((3, 3))}, r"target must have the shape \(4, 3\), found \(3, 3\)"),
         ({"target": None}, r"a target policy is needed: give target \(n, k\)"),
         (
@@ -68,6 +71,7 @@ def test_a_batch_gives_its_rows_their_places():
         ({"rewards": [1, np.inf, 0, 0]}, "rewards must be a number; row 2 has inf"),
         ({"actions": [0, 1, 3, 2]}, "actions must be under 3, the number of actions; row 3 has 3"),
         ({"actions": [0, -1, 1, 2]}, "actions must be 0 or more; row 2 has -1"),
+        ({"actions": [0, np.nan, 1, 2]}, "actions must be a whole number; row 2 has none"),
         ({"actions": [0, 1.5, 1, 2]}, "actions must be a whole number; row 2 has 1.5"),
         ({"mask": np.tile([True, False, True], (4, 1))}, "actions must be allowed by the mask; row 2 has 1"),
         (
@@ -76,6 +80,8 @@ def test_a_batch_gives_its_rows_their_places():
         ),
         ({"features": np.zeros((4, 2, 5))}, r"features must have the shape \(4, 3, 5\), found \(4, 2, 5\)"),
         ({"contexts": np.zeros((3, 2))}, r"contexts must have the shape \(4, 2\), found \(3, 2\)"),
+        ({"contexts": [[0, np.nan], [1, np.inf], [0, 0], [0, 0]]}, "contexts must be finite numbers; row 2 has inf"),
+        ({"predictions": [[0, 0, 0]] * 3 + [[0, np.nan, 0]]}, "predictions must be finite numbers; row 4 has none"),
         ({"replayed": np.zeros((4, 3))}, r"replayed must have the shape \(4, 4\)"),
         ({"step": [0, -1, 0, 0]}, "step must be 0 or more; row 2 has -1"),
         ({"batch": [0, 0, 1, 1], "unit": [0, 0, 1, 2]}, "unit must be the same in all rows of a batch; row 4 has 2"),

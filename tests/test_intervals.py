@@ -104,5 +104,7 @@ def test_a_sequence_narrows_and_scales_with_its_range():
 def test_a_range_that_does_not_hold_is_named_with_its_row(function):
     with pytest.raises(DiscoverError, match=r"declared range is 0 to 1, row 3 has 1\.5: declare a range"):
         function(np.array([0.1, 0.2, 1.5]), 0, 1)
-    with pytest.raises(DiscoverError, match="at least 2 values and low < high"):
+    with pytest.raises(DiscoverError, match="at least 2 values and a finite range, low < high"):
         function(np.array([0.1]), 0, 1)
+    with pytest.raises(DiscoverError, match="found 2, 0 and inf"):
+        function(np.array([0.1, 0.2]), 0, np.inf)

@@ -96,6 +96,9 @@ def test_what_means_something_else_is_refused():
         DiscoverError, match=r"action_dist must have the shape \(400, 5, positions\), found \(400, 4, 1\)"
     ):
         from_obp(dictionary, action_dist[:, :4])
+    flat = {**dictionary, "pi_b": dictionary["pi_b"][:, :, 0]}
+    with pytest.raises(DiscoverError, match=r"pi_b must have the shape \(400, 5, positions\), found \(400, 5\)"):
+        from_obp(flat, action_dist)
     batched = {**dictionary, "position": np.arange(400) % 2, "slate_id": np.repeat(range(200), 2)}
     with pytest.raises(DiscoverError, match="position must be under 1, the positions of action_dist; row 2 has 1"):
         from_obp(batched, action_dist)

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import math
 from collections.abc import Iterator, Sequence
 
 from discover.errors import DiscoverError
@@ -81,8 +82,10 @@ def _range(ends: Sequence[float] | None) -> tuple[float, float] | None:
     if ends is None:
         return None
     low, high = ends
-    if not low < high:
-        raise DiscoverError(f"--range LOW HIGH must rise, found {low:g} {high:g}: swap them")
+    if not -math.inf < low < high < math.inf:
+        raise DiscoverError(
+            f"--range LOW HIGH must be two numbers that rise, found {low:g} {high:g}: swap or mend them"
+        )
     return low, high
 
 

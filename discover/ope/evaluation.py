@@ -127,7 +127,8 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
                 raise
             unavailable[one.name] = str(error).removeprefix(f"the estimator {one.name!r}: ")
     if not found:
-        raise DiscoverError(f"no estimator applies to this log: {'; '.join(unavailable.values())}")
+        reasons = "; ".join(dict.fromkeys(unavailable.values()))
+        raise DiscoverError(f"no estimator applies to this log: {reasons}")
     units = len(np.unique(feedback.units))
     logged = float(feedback.rewards.mean())
     return Evaluation(len(feedback), units, logged, settings.level, log, tuple(found), unavailable)

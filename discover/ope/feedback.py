@@ -129,6 +129,9 @@ class Feedback:
             if values is not None:
                 expected = (n, n) if name == "replayed" else (n, *np.shape(values)[1:2])
                 object.__setattr__(self, name, _sealed(name, values, np.float64, expected))
+        for name in ("contexts", "features", "predictions"):
+            if getattr(self, name) is not None:
+                _check_finite(name, getattr(self, name))
         _refuse(self.actions < 0, "actions", self.actions, "be 0 or more", "number them from 0")
         if k is not None:
             _refuse(self.actions >= k, "actions", self.actions, f"be under {k}, the number of actions", "check them")
@@ -224,8 +227,9 @@ _REMEDIES = {
 def _sealed(name: str, values: ArrayLike, kind: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
     try:
         array = np.asarray(values)
-        found = array.astype(kind)
-    except (TypeError, ValueError) as error:
+        with np.errstate(invalid="ignore"):  # what is no whole number is refused below
+            found = array.astype(kind)
+    except (TypeError, ValueError, OverflowError) as error:
         raise DiscoverError(f"{name} must hold numbers, {' '.join(str(error).split())}: mend the log") from error
     if found.shape != shape:
         wanted = ", ".join(str(size) for size in shape)
@@ -240,9 +244,18 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
+def _check_finite(name: str, table: Floats) -> None:
+    """Numbers (n, …); of contexts and features some may be missing, NaN."""
+    bad = ~np.isfinite(table) if name == "predictions" else np.isinf(table)
+    if bad.any():
+        bad = bad.reshape(len(table), -1)
+        first = table.reshape(bad.shape)[np.arange(len(bad)), bad.argmax(axis=1)]
+        _refuse(np.asarray(bad.any(axis=1)), name, first, "be finite numbers", "mend the log")
+
+
 def _check_distribution(name: str, table: Floats, mask: NDArray[np.bool_] | None) -> None:
-    lowest = np.where(np.isnan(table), -np.inf, table).min(axis=1)
-    _refuse(lowest < 0, name, lowest, "hold no negative or missing probability", "give one for every action")
+    lowest = table.min(axis=1)  # NaN where one is missing
+    _refuse(~(lowest >= 0), name, lowest, "hold no negative or missing probability", "give one for every action")
     if mask is not None:
         outside = np.where(mask, 0, table).max(axis=1)
         said = "give no probability to what the mask forbids"

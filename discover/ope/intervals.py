@@ -64,7 +64,9 @@ def studentised(
     far = np.sort(np.where(np.isnan(far), np.inf, far))
     beyond = int(np.floor((1 - level) * (resamples + 1)))
     if beyond < 1:
-        raise DiscoverError(f"{resamples} resamples cannot tell an interval of level {level}: take more")
+        raise DiscoverError(
+            f"{resamples} resamples cannot tell an interval of level {level}: take a lower one, or more"
+        )
     return Interval(value - float(far[-beyond]) * error, value + float(far[-beyond]) * error)
 
 
@@ -120,8 +122,10 @@ def _resampled(feedback: Feedback, rng: np.random.Generator, resamples: int) -> 
 
 def check_range(values: Floats, low: float, high: float) -> None:
     """Refuse (n,) values outside of the range that was declared, and fewer than two of them."""
-    if len(values) < 2 or not low < high:
-        raise DiscoverError(f"at least 2 values and low < high are needed, found {len(values)}, {low} and {high}")
+    if len(values) < 2 or not -np.inf < low < high < np.inf:
+        raise DiscoverError(
+            f"at least 2 values and a finite range, low < high, are needed, found {len(values)}, {low} and {high}"
+        )
     bad = np.flatnonzero(~((values >= low) & (values <= high)))
     if len(bad):
         raise DiscoverError(

@@ -28,20 +28,14 @@ def from_obp(bandit_feedback: Mapping[str, Any], action_dist: ArrayLike) -> Feed
             f"obp's dictionary must have {', '.join(NEEDED)}, found no {missing!r}: take it from obp's dataset"
         )
     n, k = int(bandit_feedback["n_rounds"]), int(bandit_feedback["n_actions"])
-    table = np.asarray(action_dist, np.float64)
-    if table.ndim != 3 or table.shape[:2] != (n, k):
-        raise DiscoverError(f"action_dist must have the shape ({n}, {k}, positions), found {table.shape}: see obp")
     position, batch = _draws(bandit_feedback, n)
-    _within(position, table.shape[2])
-    rows = np.arange(n)
-    behaviour = bandit_feedback.get("pi_b")
-    context = bandit_feedback.get("context")
+    behaviour, context = bandit_feedback.get("pi_b"), bandit_feedback.get("context")
     return Feedback(
         bandit_feedback["action"],
         bandit_feedback["reward"],
         bandit_feedback["pscore"],
-        table[rows, :, position],
-        behaviour=None if behaviour is None else np.asarray(behaviour)[rows, :, position],
+        _at(position, "action_dist", action_dist, (n, k)),
+        behaviour=None if behaviour is None else _at(position, "pi_b", behaviour, (n, k)),
         contexts=context,
         batch=batch,
         position=position,
@@ -106,10 +100,17 @@ def _check_order(position: NDArray[np.int64], batch: NDArray[np.int64]) -> None:
         )
 
 
-def _within(position: NDArray[np.int64], length: int) -> None:
-    bad = np.flatnonzero(position >= length)
+def _at(position: NDArray[np.int64], name: str, table: ArrayLike, shape: tuple[int, int]) -> Floats:
+    """(n, k) each row's distribution at its position, of (n, k, positions)."""
+    found = np.asarray(table, np.float64)
+    if found.ndim != 3 or found.shape[:2] != shape:
+        raise DiscoverError(
+            f"{name} must have the shape ({shape[0]}, {shape[1]}, positions), found {found.shape}: see obp"
+        )
+    bad = np.flatnonzero(position >= found.shape[2])
     if len(bad):
         raise DiscoverError(
-            f"position must be under {length}, the positions of action_dist; row {bad[0] + 1} has {position[bad[0]]}: "
-            "give a distribution for each position"
+            f"position must be under {found.shape[2]}, the positions of {name}; row {bad[0] + 1} has "
+            f"{position[bad[0]]}: give a distribution for each position"
         )
+    return np.asarray(found[np.arange(shape[0]), :, position])

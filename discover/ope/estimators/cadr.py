@@ -92,7 +92,7 @@ def _deviation(feedback: Feedback, row: int, earlier: Ints, baseline: Floats, re
     """Standard deviation of the score at a row given the past; infinite where its policy lacks the support."""
     now = _probabilities_now(feedback, row, earlier)
     wanted = feedback.targets[earlier]
-    if (now[wanted > 0] <= 0).any():
+    if (now[wanted > 0] <= 0).any() or not now.any():
         return float("inf")
     scores = baseline + np.divide(wanted, now, out=np.zeros(len(now)), where=now > 0) * residual
     shift = now / feedback.propensities[earlier]
