@@ -1,5 +1,6 @@
 import functools
 import json
+import shutil
 
 import gymnasium
 import numpy as np
@@ -9,9 +10,11 @@ from gymnasium import spaces
 from sb3_contrib import MaskablePPO
 
 from discover.cli import main
+from discover.commands.policy import evaluate_policy
+from discover.config import validate
 from discover.errors import DiscoverError
 from discover.policy import imitation, saved, training, trials
-from discover.policy.config import EpisodeConfig, ImitationConfig, PolicyConfig, ReinforcementConfig
+from discover.policy.config import CorpusFiles, EpisodeConfig, ImitationConfig, PolicyConfig, ReinforcementConfig
 from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES, STATE
 from discover.policy.reinforcement import ScorerPolicy, StableBaselinesEnv, improve
@@ -92,10 +95,13 @@ def test_the_summary_compares_with_margin_by_seed_and_by_dataset():
     assert f1["mean"] == pytest.approx(0.2) and f1["interval"] == pytest.approx([0.1, 0.3])
     assert f1["datasets"]["a"] == pytest.approx([0.1, 0], abs=1e-9)
     assert right["mean"] == 0
+    alone = trials.summary([row for row in rows if (row["dataset"], row["seed"]) == ("a", 0)], np.random.default_rng(0))
+    assert alone["gains"][0]["datasets"]["a"] == [pytest.approx(0.1), None] and alone["gains"][0]["interval"] is None
+    assert not any("nan" in line for line in trials.table(alone))
     assert any("learned: macro_f1 +20.0 points over margin [+10.0, +30.0]" in line for line in trials.table(found))
 
 
-def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path):
+def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkeypatch):
     config = small_config(
         reinforcement=ReinforcementConfig(steps=320, environments=4, rollout=40, batch=40, checkpoint=160)
     )
@@ -107,14 +113,20 @@ def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path):
     imitated = (tmp_path / "imitated" / saved.WEIGHTS).read_bytes()
     assert imitated != (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
     assert list((tmp_path / "tensorboard").iterdir()) and list((tmp_path / "reinforcement" / "tensorboard").iterdir())
+    published = (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
+    training.train([], config, tmp_path)
+    assert (tmp_path / "policy" / saved.WEIGHTS).read_bytes() == published
     # Killed while the second half of the reinforcement ran, and while a file of decisions was written.
+    shutil.rmtree(tmp_path / "policy")
     for path in (tmp_path / "reinforcement").glob("*_320_steps.zip"):
         path.write_bytes(path.read_bytes()[:1000])
     decisions = next((tmp_path / "decisions").iterdir())
     whole = decisions.read_bytes()
     decisions.write_bytes(whole[:500])
+    seeds = []
+    monkeypatch.setattr(StableBaselinesEnv, "seed", lambda env, seed: seeds.append(seed))
     training.train([], config, tmp_path)
-    assert decisions.read_bytes() == whole
+    assert decisions.read_bytes() == whole and seeds == [0, 160]  # it goes on with other episodes
     assert (tmp_path / "imitated" / saved.WEIGHTS).read_bytes() == imitated
     saved.load_policy(tmp_path / "policy")
 
@@ -242,7 +254,40 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "words: the policy was trained on a corpus of this name" in shown
     assert "learned: macro_f1" in shown
+    imitated = [*judge[:2], str(tmp_path / "run" / "imitated"), *files, "--output", str(tmp_path / "other")]
+    assert main([*imitated, "--seeds", "1"]) == 0
+    assert main([*imitated, "--seeds", "0"]) == 1
+    assert "--seeds must be at least 1" in capsys.readouterr().err
+    assert main([*imitated[:3], *files, *files, "--output", str(tmp_path / "other")]) == 1
+    assert "names of their own, found words, words" in capsys.readouterr().err
     rows = [json.loads(line) for line in (tmp_path / "judged" / "results.jsonl").read_text().splitlines()]
     assert {row["policy"] for row in rows} == {*trials.BASELINES, "oracle", "learned"} and len(rows) == 18
     assert main([*judge[:3], *files, "--test", str(test), "--output", str(tmp_path / "judged")]) == 1
     assert "--train names 1 files and --test 2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"imitation": {"candidates": [1]}}, "imitation.candidates.0.*greater than or equal to 2"),
+        ({"imitation": {"candidates": [16, 4]}}, "imitation.candidates must be at least episode.batch, 5"),
+        ({"reinforcement": {"rollout": 1, "environments": 33, "batch": 32}}, "must divide environments . rollout, 33"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_played(settings, message):
+    with pytest.raises(DiscoverError, match=message):
+        validate(PolicyConfig, settings, "policy.yaml")
+
+
+def test_a_card_that_does_not_say_how_it_was_trained_is_refused(tmp_path):
+    train, test = write_pair(tmp_path)
+    files = [CorpusFiles(train=train, test=test)]
+    config = PolicyConfig().model_dump(mode="json")
+    for trained, message in (
+        ({}, r"card\.json must say what the policy was trained on"),
+        ({"corpora": [], "config": config | {"more": 1}}, r"card\.json: unknown key 'more'"),
+    ):
+        saved.save_policy(tmp_path / "policy", Scorer(), trained)
+        with pytest.raises(DiscoverError, match=message):
+            evaluate_policy(tmp_path / "policy", files, 1, tmp_path / "judged", False)

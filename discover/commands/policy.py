@@ -15,7 +15,7 @@ from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
 from discover.policy.heuristics import ORACLE
 from discover.policy.learned import LEARNED
-from discover.policy.saved import load_policy
+from discover.policy.saved import ADVICE, CARD, load_policy
 from discover.policy.scorer import Scorer
 from discover.policy.training import train
 from discover.policy.trials import BASELINES, Rows, judged, summary, table
@@ -51,18 +51,29 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
     """Play a trained policy and the baselines on corpora, with the same seeds each, and write the results.
 
     Raises:
-        DiscoverError: the policy cannot be used, or a file does not fit.
+        DiscoverError: the policy cannot be used, a file does not fit, or two corpora have one name.
     """
+    if not seeds:
+        raise DiscoverError("--seeds must be at least 1, found 0: each policy plays so many campaigns")
     scorer, card = load_policy(policy)
-    config = PolicyConfig.model_validate(card["trained"]["config"])
-    known = {one["name"] for one in card["trained"]["corpora"]}
+    trained = card.get("trained")
+    if not isinstance(trained, dict) or not {"config", "corpora"} <= trained.keys():
+        raise DiscoverError(f"{policy / CARD} must say what the policy was trained on, and does not: {ADVICE}")
+    config = validate(PolicyConfig, trained["config"], str(policy / CARD))
+    known = {one["name"] for one in trained["corpora"]}
     folder = RunFolder(root)
     folder.create(folder.vectors)
     with folder.lock():
         folder.sweep()
         policies: dict[str, str | Scorer] = {name: name for name in (*BASELINES, ORACLE)} | {LEARNED: scorer}
         rows: Rows = []
-        for corpus in read_corpora(files, config.documents, folder):
+        corpora = read_corpora(files, config.documents, folder)
+        names = [one.name for one in corpora]
+        if len(set(names)) < len(names):
+            raise DiscoverError(
+                f"corpora must have names of their own, found {', '.join(names)}: rename a --train file"
+            )
+        for corpus in corpora:
             if corpus.name in known:
                 print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
             rows += judged(corpus, policies, seeds, config.episode, FIRST_SEED)
@@ -70,7 +81,7 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
         with publish(folder.results) as scratch:
             scratch.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         with publish(folder.summary) as scratch:
-            scratch.write_text(json.dumps(found, indent=1), encoding="utf-8")
+            scratch.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
     print(json.dumps(found) if as_json else "\n".join(table(found)))
 
 

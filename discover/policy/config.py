@@ -1,7 +1,7 @@
 """Settings of a policy's training, and of the episodes that it is trained and judged on."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -42,7 +42,9 @@ class EpisodeConfig(Strict):
 class ImitationConfig(Strict):
     """How the scorer learns from the look-ahead."""
 
-    candidates: list[int] = Field([32, 128], min_length=1, description="k, each for as many decisions")
+    candidates: list[Annotated[int, Field(ge=2)]] = Field(
+        [32, 128], min_length=1, description="k, each for as many decisions"
+    )
     decisions: int = Field(120, ge=1, description="kept of each task and k")
     variants: int = Field(12, ge=0, description="altered tasks made of each corpus: fewer, merged or rarer classes")
     epochs: int = Field(5, ge=1)
@@ -57,12 +59,19 @@ class ReinforcementConfig(Strict):
     steps: int = Field(500_000, ge=0, description="of all environments together; 0: imitation alone")
     environments: int = Field(32, ge=1)
     rollout: int = Field(90, ge=1, description="steps of each environment between two updates")
-    batch: int = Field(720, ge=2)
+    batch: int = Field(720, ge=2, description="steps of each gradient, a part of environments * rollout")
     epochs: int = Field(4, ge=1)
     learning_rate: float = Field(3e-4, gt=0)
     gae_lambda: float = Field(0.95, ge=0, le=1)
     target_kl: float = Field(0.02, gt=0, description="an update ends early beyond it")
     checkpoint: int = Field(50_000, ge=1, description="steps between two checkpoints")
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "ReinforcementConfig":
+        steps = self.environments * self.rollout
+        if steps % self.batch:  # of a last batch of one the advantages have no deviation
+            raise ValueError(f"batch must divide environments * rollout, {steps}, found {self.batch}")
+        return self
 
 
 class CorpusFiles(Strict):
@@ -89,4 +98,6 @@ class PolicyConfig(Strict):
     def _something(self) -> "PolicyConfig":
         if not self.corpora and not self.synthetic:
             raise ValueError("name corpora, or let synthetic be at least 1: there is nothing to learn on")
+        if min(self.imitation.candidates) < self.episode.batch:
+            raise ValueError(f"imitation.candidates must be at least episode.batch, {self.episode.batch}")
         return self

@@ -186,6 +186,8 @@ def improve(
     )
     model.policy.mlp_extractor.scorer.load_state_dict(scorer.state_dict())
     done = _resume(model, folder)
+    if done:
+        model.set_random_seed(seed + done)  # or it would play the episodes that it began with once more
     every = CheckpointCallback(max(1, config.checkpoint // env.num_envs), str(folder), CHECKPOINT)
     model.learn(config.steps - done, callback=[every, *callbacks], reset_num_timesteps=done == 0, tb_log_name="ppo")
     scorer.load_state_dict(model.policy.mlp_extractor.scorer.state_dict())

@@ -36,11 +36,13 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
     Args:
         corpora: those of the config, in its order.
         config: the rules.
-        folder: for what is kept; the same call goes on with it.
+        folder: for what is kept; the same call goes on with it, and changes nothing once the policy is published.
 
     Raises:
         DiscoverError: a corpus is too small for the rules.
     """
+    if (folder / "policy").is_dir():
+        return load_policy(folder / "policy")[0]
     made_up = [
         synthetic(np.random.default_rng([config.seed, one]), n=3500, classes=2 + one % 7, dimension=DIMENSION)
         for one in range(config.synthetic)
@@ -54,12 +56,13 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
         for number, corpus in progress(numbered, len(numbered), "gather decisions")
         for one in _decisions_of(corpus, number, config, kept / f"{number:03d}-{corpus.name}.safetensors")
     ]
-    scorer = _imitated(decisions, config, folder)
+    trained = _trained(tasks, config, len(decisions))
+    scorer = _imitated(decisions, config, folder, trained)
     if config.reinforcement.steps:
         episode = config.episode.model_copy(update={"twin": True})
         env = make_env(_practice(tasks, config), config.reinforcement.environments, episode)
         reinforcement.improve(scorer, env, config.reinforcement, folder / "reinforcement", config.seed)
-    save_policy(folder / "policy", scorer, _trained(tasks, config, len(decisions)))
+    save_policy(folder / "policy", scorer, trained)
     return scorer
 
 
@@ -71,8 +74,8 @@ def _practice(tasks: Sequence[Corpus], config: PolicyConfig) -> list[Corpus]:
     return [*few, *(one for one in varied if len(one) >= rules.pool + rules.state + rules.reward)]
 
 
-def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path) -> Scorer:
-    """The scorer as imitation leaves it; learned once."""
+def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path, trained: dict[str, Any]) -> Scorer:
+    """The scorer as imitation leaves it; learned once, and a policy of its own."""
     done = folder / "imitated"
     if done.is_dir():
         return load_policy(done)[0]
@@ -80,7 +83,7 @@ def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path
     with SummaryWriter(str(folder / "tensorboard")) as curves:
         for epoch, loss in enumerate(imitation.fit(scorer, decisions, config.imitation, config.seed)):
             curves.add_scalar("imitation/cross_entropy", loss, epoch)
-    save_policy(done, scorer, {"decisions": sum(map(len, decisions))})
+    save_policy(done, scorer, trained)
     return scorer
 
 

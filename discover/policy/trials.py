@@ -133,7 +133,7 @@ def summary(rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
     Returns:
         ``margin``: its mean areas by dataset; ``gains``: of each other policy and metric, by dataset the mean
         difference and half of its 95 % interval over paired seeds; over datasets their mean, with a bootstrap's
-        interval.
+        interval. None where one seed, or one dataset, has no interval.
     """
     areas: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in rows:
@@ -145,7 +145,7 @@ def summary(rows: Rows, rng: np.random.Generator) -> dict[str, Any]:
     for name, metric in itertools.product(policies, METRICS):
         pairs = {one: np.subtract(areas[one, name, metric], areas[one, REFERENCE, metric]) for one in datasets}
         means = [float(pairs[one].mean()) for one in datasets]
-        halves = [float(seeds.half_width(pairs[one])) for one in datasets]
+        halves = [float(seeds.half_width(pairs[one])) if len(pairs[one]) > 1 else None for one in datasets]
         gains.append(
             {
                 "policy": name,
@@ -165,13 +165,14 @@ def table(found: Mapping[str, Any]) -> Iterator[str]:
     yield "area under the macro-F1 curve less that of margin, in points, mean of the seeds (half of a 95% interval)"
     yield "  ".join([f"{'':24}", f"{REFERENCE:>7}", *(f"{one['policy'][:14]:>14}" for one in gains)])
     for dataset, reference in found[REFERENCE].items():
-        cells = [f"{100 * mean:+.1f} ({100 * half:.1f})" for mean, half in (one["datasets"][dataset] for one in gains)]
+        pairs = [one["datasets"][dataset] for one in gains]
+        cells = [f"{100 * mean:+.1f} " + ("(-)" if half is None else f"({100 * half:.1f})") for mean, half in pairs]
         yield "  ".join(
             [f"{dataset[:24]:24}", f"{100 * reference['macro_f1']:7.1f}", *(f"{cell:>14}" for cell in cells)]
         )
     for one in found["gains"]:
-        low, high = one["interval"] or (np.nan, np.nan)
-        yield (
-            f"{one['policy']}: {one['metric']} {100 * one['mean']:+.1f} points over margin "
-            f"[{100 * low:+.1f}, {100 * high:+.1f}] over datasets"
-        )
+        said = f"{one['policy']}: {one['metric']} {100 * one['mean']:+.1f} points over margin"
+        if one["interval"]:
+            low, high = one["interval"]
+            said += f" [{100 * low:+.1f}, {100 * high:+.1f}] over datasets"
+        yield said
