@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from discover.policy import features
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
+from discover.policy.heuristics import HEURISTICS, utilities
 from envs.episodes import Episodes
 from envs.spaces import built_in, info
 
@@ -88,16 +89,13 @@ class Batch(gymnasium.Env[Floats, Floats]):
         return int(np.where(valid, wanted, -np.inf).argmax())
 
     def _utilities(self, source: str) -> NDArray[np.float64]:
-        found = dict(zip(features.NAMES, self.episodes.observed[0].T.astype(np.float64), strict=True))
+        observed = self.episodes.observed[0]
+        if source in HEURISTICS:
+            return utilities(source, observed, self.np_random)
         if source.startswith("from_"):
-            return np.where(found[source] > 0, self.np_random.random(len(found[source])), -np.inf)
-        if source == "random":
-            return self.np_random.random(len(found["margin"]))
-        if source == "density_margin":
-            return found["margin_rank"] * np.sqrt(found["density_rank"])
-        if source == "coverage":
-            return -np.maximum(found["labelled"], found["batch"])
-        return found[f"{source}_rank"]
+            mine = observed[:, features.NAMES.index(source)] > 0
+            return np.where(mine, self.np_random.random(len(mine)), -np.inf)
+        return observed[:, features.NAMES.index(f"{source}_rank")].astype(np.float64)
 
     def _observation(self) -> Floats:
         start = len(features.RANKED)

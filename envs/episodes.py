@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 
 SCAN = 4  # times the candidates: how far a round looks for the uncertain and the near
 ANCHORS = 4  # labelled documents whose neighbours are looked for, the newest
-SHARES = {"uniform": 0.4, "neighbours": 0.3, "uncertain": 0.2, "newest": 0.1}  # as in query.candidates
+SHARES = {"uniform": 0.4, "neighbours": 0.3, "uncertain": 0.2, "newest": 0.1}  # a loop's default: 0.6, 0.1, 0.2, 0.1
 LEFT = features.STATE.index("left")
 CALIBRATE = 1.5  # times as many labels since the last calibration
 

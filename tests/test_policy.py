@@ -17,6 +17,7 @@ from discover.policy import imitation, saved, training, trials
 from discover.policy.config import CorpusFiles, EpisodeConfig, ImitationConfig, PolicyConfig, ReinforcementConfig
 from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES, STATE
+from discover.policy.heuristics import HEURISTICS
 from discover.policy.reinforcement import ScorerPolicy, StableBaselinesEnv, improve
 from discover.policy.scorer import Scorer
 from tests.labelled_files import write_pair
@@ -261,7 +262,7 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     assert main([*imitated[:3], *files, *files, "--output", str(tmp_path / "other")]) == 1
     assert "names of their own, found words, words" in capsys.readouterr().err
     rows = [json.loads(line) for line in (tmp_path / "judged" / "results.jsonl").read_text().splitlines()]
-    assert {row["policy"] for row in rows} == {*trials.BASELINES, "oracle", "learned"} and len(rows) == 18
+    assert {row["policy"] for row in rows} == {*HEURISTICS, "oracle", "learned"} and len(rows) == 18
     assert main([*judge[:3], *files, "--test", str(test), "--output", str(tmp_path / "judged")]) == 1
     assert "--train names 1 files and --test 2" in capsys.readouterr().err
 

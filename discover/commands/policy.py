@@ -13,18 +13,18 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
-from discover.policy.heuristics import ORACLE
+from discover.policy.heuristics import HEURISTICS, ORACLE
 from discover.policy.learned import LEARNED
 from discover.policy.saved import ADVICE, CARD, load_policy
 from discover.policy.scorer import Scorer
 from discover.policy.training import train
-from discover.policy.trials import BASELINES, Rows, judged, summary, table
+from discover.policy.trials import Rows, judged, summary, table
 from discover.pool.labelled import read_dataset, shortened
 from discover.run import RunFolder, publish
 from discover.simulate import Arena
 
 TESTED = 1500  # test documents of a corpus, at most
-FIRST_SEED = 5000  # training counts from 0
+FIRST_SEED = 5000  # reinforcement begins with the seed of the config, by default 0
 
 
 def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> None:
@@ -65,7 +65,7 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
     folder.create(folder.vectors)
     with folder.lock():
         folder.sweep()
-        policies: dict[str, str | Scorer] = {name: name for name in (*BASELINES, ORACLE)} | {LEARNED: scorer}
+        policies: dict[str, str | Scorer] = {name: name for name in (*HEURISTICS, ORACLE)} | {LEARNED: scorer}
         rows: Rows = []
         corpora = read_corpora(files, config.documents, folder)
         names = [one.name for one in corpora]

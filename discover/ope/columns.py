@@ -115,7 +115,7 @@ class Columns:
         labels = self.labels(role).tolist()
         for kind in (int, float, str):  # "10.0" comes after "9.0"
             try:
-                values = np.array([kind(label) for label in labels], object)
+                values = np.array([kind(label) for label in labels], object if kind is int else None)
             except ValueError:
                 continue
             break

@@ -98,7 +98,7 @@ def of_campaigns(feedback: Feedback) -> Floats:
 
 
 def largest(feedback: Feedback) -> float:
-    """The largest ratio of a pick that this log's policies allow, whatever is drawn.
+    """The largest ratio of a pick that this log's policies allow in its contexts, whatever is drawn there.
 
     Raises:
         DiscoverError: the behaviour's probabilities are not known for all actions, so nothing bounds it.

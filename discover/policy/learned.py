@@ -72,8 +72,8 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
         np.concatenate([ours.indices, places[others.indices]]),
         np.concatenate([ours.utilities, others.utilities]),
         np.concatenate([ours.log_propensities, others.log_propensities]),
-        temperature=view.temperature,
-        floor=view.floor,
+        temperature=ours.temperature,
+        floor=ours.floor,
         choosers=np.repeat(["policy", "auto"], [n - theirs, theirs]),
     )
 

@@ -24,7 +24,6 @@ Rows = list[dict[str, Any]]
 Chooser = Callable[[Observations, VectorEnv, np.random.Generator], Floats]  # (e, k) utilities
 
 METRICS = ("macro_f1", "accuracy")
-BASELINES = ("random", "margin", "entropy", "density_margin", "clustered_density_margin", "coverage", "typical")
 REFERENCE = "margin"
 LABELING = "envs:discover/Labeling-v0"
 CANDIDATES = 512  # of which four times as many are scanned: a pool of 2,000

@@ -72,7 +72,7 @@ def _batch(
 ) -> tuple[NDArray[np.int64], tuple[tuple[float, ...], tuple[float, ...]]]:
     """The slots of one batch, (b,), and what its picks were worth: those of the policy, and those of `auto`."""
     slots = np.flatnonzero(episodes.valid[row])
-    slots = slots[np.unique(episodes.slots[row, slots], return_index=True)[1]]  # a place may be drawn twice
+    slots = slots[np.argsort(episodes.slots[row, slots])]  # in the order of the pool
     view = _view(episodes, row, slots)
     theirs = round(SHARE * episodes.rules.batch)
     ours = policy(view, episodes.rules.batch - theirs, rng).indices
