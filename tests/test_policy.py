@@ -55,6 +55,7 @@ def test_imitation_prefers_what_the_look_ahead_prefers():
     torch.set_num_threads(1)
     env = trials.make_env([corpus(0), corpus(1)], 16, SMALL)
     learned, held_out = imitation.gather(env, 1200, 0), imitation.gather(env, 300, 1)
+    torch.manual_seed(0)
     scorer = Scorer()
     losses = list(imitation.fit(scorer, [learned], ImitationConfig(epochs=6), 0))
     assert losses[-1] < losses[0]
@@ -130,6 +131,17 @@ def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkey
     assert decisions.read_bytes() == whole and seeds == [0, 160]  # it goes on with other episodes
     assert (tmp_path / "imitated" / saved.WEIGHTS).read_bytes() == imitated
     saved.load_policy(tmp_path / "policy")
+
+
+def test_one_seed_one_policy_whatever_ran_before(tmp_path):
+    """Decisions, first weights and batches, and MaskablePPO from there: another seed is another policy."""
+    short = ReinforcementConfig(steps=80, environments=2, rollout=40, batch=40)
+    found = []
+    for number, seed in enumerate((0, 0, 1)):
+        torch.rand(number + 1)
+        found.append(training.train([], small_config(seed=seed, reinforcement=short), tmp_path / str(number)))
+    first, again, other = ([weights.tolist() for weights in one.state_dict().values()] for one in found)
+    assert first == again != other
 
 
 def test_a_policy_that_cannot_be_used_is_refused(tmp_path):

@@ -71,8 +71,7 @@ def gather(env: VectorEnv, count: int, seed: int) -> Decisions:
 
 
 def fit(scorer: Scorer, decisions: Sequence[Decisions], config: ImitationConfig, seed: int) -> Iterator[float]:
-    """Teach a scorer; the mean loss of each pass as it ends."""
-    torch.manual_seed(seed)
+    """Teach a scorer; the mean loss of each pass as it ends. The seed is that of the batches' order."""
     optimizer = torch.optim.Adam(scorer.parameters(), lr=config.learning_rate)
     total = sum(-(-len(one) // config.batch) for one in decisions) * config.epochs
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium.vector import VectorEnv
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
@@ -79,6 +80,7 @@ def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path
     done = folder / "imitated"
     if done.is_dir():
         return load_policy(done)[0]
+    torch.manual_seed(config.seed)  # of the first weights, whatever ran in this process before
     scorer = Scorer(config.hidden)
     with SummaryWriter(str(folder / "tensorboard")) as curves:
         for epoch, loss in enumerate(imitation.fit(scorer, decisions, config.imitation, config.seed)):
