@@ -53,12 +53,6 @@ class Logs:
         return Feedback(actions, rewards, behaviour[rows, actions], target, **fields)
 
 
-def row(name: str, value: float, unit: str, goal: Any, holds: bool, **peer: Any) -> dict[str, Any]:
-    """A benchmark's row; `peer`, `peer_value` and `ratio` where it is held against something."""
-    found = {"name": name, "value": value, "unit": unit, "peer": None, "peer_value": None, "ratio": None}
-    return {**found, **peer, "goal": goal, "holds": bool(holds)}
-
-
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = np.exp(scores - scores.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)

@@ -6,6 +6,8 @@ from typing import Any
 
 from scipy.stats import spearmanr
 
+from tests.benchmarks._row import row
+
 README = Path(__file__).parent.parent.parent / "README.md"
 HEADING, CORRELATION, REGRET = "## Compare policies offline\n", 0.8, 0.1
 
@@ -19,11 +21,6 @@ def measure() -> list[dict[str, Any]]:
     exec(script.group(1), found)
     correlation = float(spearmanr(found["estimated"], found["true"]).statistic)
     return [
-        _row("offline rank correlation, 8 policies", correlation, "", CORRELATION, correlation >= CORRELATION),
-        _row("regret of the offline choice", found["regret"], "of the range", REGRET, found["regret"] <= REGRET),
+        row("offline rank correlation, 8 policies", correlation, "", CORRELATION, correlation >= CORRELATION),
+        row("regret of the offline choice", found["regret"], "of the range", REGRET, found["regret"] <= REGRET),
     ]
-
-
-def _row(name: str, value: float, unit: str, goal: float, holds: bool) -> dict[str, Any]:
-    found = {"name": name, "value": value, "unit": unit, "peer": None, "peer_value": None, "ratio": None}
-    return {**found, "goal": goal, "holds": bool(holds)}

@@ -14,7 +14,8 @@ from discover.ope.estimator import load_estimator
 from discover.ope.evaluation import Settings, evaluate
 from discover.ope.intervals import confidence_sequence, studentised
 from tests.adaptive import epsilon_greedy
-from tests.benchmarks._bandit_logs import Logs, row
+from tests.benchmarks._bandit_logs import Logs
+from tests.benchmarks._row import row
 
 REPLICATIONS, PEERS = 2000, 20
 CELLS = [(kind, n, share) for kind in ("clicks", "normal") for n, share in ((300, 0.15), (300, 0.3), (600, 0.15))]
@@ -63,7 +64,7 @@ def _ranged() -> list[dict[str, Any]]:
     settings = Settings("bernstein", reward_range=(0, 1))
     for seed in range(REPLICATIONS):
         feedback = logs.draw(300, np.random.default_rng([4, seed]))
-        (found,) = evaluate(replace(feedback, target=feedback.target), ["ips"], settings).estimates
+        (found,) = evaluate(feedback, ["ips"], settings).estimates
         covered += found.low <= logs.value <= found.high
         ips = load_estimator("ips")
         high = ips.ceiling(feedback)

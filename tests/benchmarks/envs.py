@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import synthetic
+from tests.benchmarks._row import row
 
 ENVIRONMENTS, REPEATS, GOAL = 32, 5, 10_000
 
@@ -17,7 +18,11 @@ def measure() -> list[dict[str, Any]]:
     """A row for rounds of 5 labels, the default, and one for a look at the candidates after each label."""
     corpora = [synthetic(np.random.default_rng(one), n=3300, classes=6, dimension=64) for one in range(4)]
     with threadpool_limits(1):
-        return [_row(f"environment steps, batch {batch}", _speed(corpora, batch)) for batch in (5, 1)]
+        speeds = {batch: _speed(corpora, batch) for batch in (5, 1)}
+    return [
+        row(f"environment steps, batch {batch}", speed, "steps/s", GOAL, speed >= GOAL)
+        for batch, speed in speeds.items()
+    ]
 
 
 def _speed(corpora: list[Any], batch: int) -> float:
@@ -37,8 +42,3 @@ def _speed(corpora: list[Any], batch: int) -> float:
             env.step(env.unwrapped.episodes.greedy("margin"))
         speeds.append(ENVIRONMENTS * steps / (time.process_time() - started))
     return float(np.median(speeds))
-
-
-def _row(name: str, speed: float) -> dict[str, Any]:
-    found = {"name": name, "value": speed, "unit": "steps/s", "peer": None, "peer_value": None, "ratio": None}
-    return {**found, "goal": GOAL, "holds": speed >= GOAL}

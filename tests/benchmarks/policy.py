@@ -21,6 +21,7 @@ from discover.policy.training import train
 from discover.policy.trials import judged, summary, table
 from discover.run import RunFolder
 from tests.benchmarks._data import file_of
+from tests.benchmarks._row import row
 
 FOLDS = {
     "A": ("sst2", "mr", "r8"),
@@ -54,18 +55,13 @@ def measure() -> list[dict[str, Any]]:
     low = mean["interval"][0] if mean["interval"] else float("nan")
     worst = min(gain for gain, _ in gains["learned", "accuracy"]["datasets"].values())
     return [
-        _row("learned over margin, macro-F1", mean["mean"], 0.025, mean["mean"] >= 0.025),
-        _row("learned over margin, lower end over corpora", low, 0.010, low >= 0.010),
-        _row("learned over clustered density margin", over, 0.010, over >= 0.010),
-        _row("learned over margin, accuracy, worst corpus", worst, -0.010, worst >= -0.010),
+        row("learned over margin, macro-F1", mean["mean"], "area", 0.025, mean["mean"] >= 0.025),
+        row("learned over margin, lower end over corpora", low, "area", 0.010, low >= 0.010),
+        row("learned over clustered density margin", over, "area", 0.010, over >= 0.010),
+        row("learned over margin, accuracy, worst corpus", worst, "area", -0.010, worst >= -0.010),
     ]
 
 
 def _corpus(name: str, folder: RunFolder) -> Corpus:
     files = CorpusFiles(train=file_of(name, "train"), test=file_of(name, "test"))
     return read_corpora([files], PolicyConfig().documents, folder)[0]
-
-
-def _row(name: str, value: float, goal: float, holds: bool) -> dict[str, Any]:
-    found = {"name": name, "value": value, "unit": "area", "peer": None, "peer_value": None, "ratio": None}
-    return {**found, "goal": goal, "holds": bool(holds)}

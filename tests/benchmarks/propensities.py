@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from discover.query.propensity import ordered_log_propensities, set_log_propensities
+from tests.benchmarks._row import row
 
 CANDIDATES, BATCH, SETS = 1000, 32, 2048
 SPEED, ERROR = 10_000, 1e-10
@@ -23,8 +24,8 @@ def measure() -> list[dict[str, Any]]:
     speed = min(_speed(rng, spread) for spread in (0.3, 1.0, 3.0))
     error = max(_error(rng, spread) for spread in (0.0, 0.3, 1.0, 3.0, 10.0, 30.0))
     return [
-        _row("set propensities, 32 of 1000", speed, "sets/s", SPEED, speed >= SPEED),
-        _row("set propensity against enumeration", error, "log units", ERROR, error <= ERROR),
+        row("set propensities, 32 of 1000", speed, "sets/s", SPEED, speed >= SPEED),
+        row("set propensity against enumeration", error, "log units", ERROR, error <= ERROR),
     ]
 
 
@@ -46,8 +47,3 @@ def _error(rng: np.random.Generator, spread: float) -> float:
         for row, picked in zip(logits, chosen, strict=True)
     ]
     return float(np.abs(found - exact).max())
-
-
-def _row(name: str, value: float, unit: str, goal: float, holds: bool) -> dict[str, Any]:
-    found = {"name": name, "value": value, "unit": unit, "peer": None, "peer_value": None, "ratio": None}
-    return {**found, "goal": goal, "holds": holds}

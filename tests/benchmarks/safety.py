@@ -24,9 +24,9 @@ from discover.query.strategies.auto import auto
 from discover.query.strategies.clustered_density_margin import clustered_density_margin
 from discover.query.strategies.random import random
 from discover.run import RunFolder
-from tests.benchmarks._bandit_logs import row
 from tests.benchmarks._batches import Policy, play, repeated, rules, surest
 from tests.benchmarks._data import file_of
+from tests.benchmarks._row import row
 
 SABOTAGE, SOUND, BORDERLINE = (surest, repeated), (auto, clustered_density_margin), (random,)
 SEEDS, SYNTHETIC, SHAPES = range(500, 506), (4, 6, 3, 8), ((50, 10), (25, 20))

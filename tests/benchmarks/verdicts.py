@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from discover.ope import diagnostics, ratios
 from discover.ope.feedback import Feedback
-from tests.benchmarks._bandit_logs import Logs, row
+from tests.benchmarks._bandit_logs import Logs
+from tests.benchmarks._row import row
 
 REPLICATIONS, CAUGHT, FALSE = 1000, 0.95, 0.05
 CELLS = ((300, 0.15), (300, 0.3), (1000, 0.15), (1000, 0.5))
