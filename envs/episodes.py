@@ -63,7 +63,7 @@ class Episodes:
         if len(set(sizes.values())) > 1:
             raise DiscoverError(f"corpora of one environment must have vectors of one size, found {sizes}")
         self.corpora = list(corpora)
-        self.rules = rules = _fitting(corpora, rules)
+        self.rules = rules = rules.cut_to(min(map(len, corpora)), min(len(one.test_labels) for one in corpora))
         e, k, n = count, rules.candidates, rules.pool
         self.corpus_of = np.zeros(e, np.int64)
         dimension = corpora[0].vectors.shape[1]
@@ -298,19 +298,6 @@ class Episodes:
         found = self.observed if whole else self.observed[rows]
         features.renew_batch(found, self.near_batch[rows], self.valid[rows])
         self.observed[rows] = found
-
-
-def _fitting(corpora: Sequence[Corpus], rules: EpisodeConfig) -> EpisodeConfig:
-    """The rules with the splits' sizes cut to the smallest corpus, in proportion."""
-    least, tested = min(map(len, corpora)), min(len(one.test_labels) for one in corpora)
-    share = min(1.0, least / (rules.pool + rules.state + rules.reward))
-    sizes = {name: int(getattr(rules, name) * share) for name in ("pool", "state", "reward")}
-    if sizes["pool"] < rules.budget or min(sizes.values()) < 1:
-        raise DiscoverError(
-            f"the smallest corpus has {least} documents, whose pool of {sizes['pool']} must hold the budget of "
-            f"{rules.budget} labels: leave it out, or lower budget"
-        )
-    return rules.model_copy(update={**sizes, "report": min(rules.report, tested)})
 
 
 def _counts(k: int) -> list[int]:

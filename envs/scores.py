@@ -37,7 +37,7 @@ class Scorer:
         scores: NDArray[np.float32],
         metric: str,
         reported: bool = False,
-        rows: slice | Sequence[int] = slice(None),
+        rows: slice | Sequence[int] | Rows = slice(None),
     ) -> Floats:
         """(r,) accuracy or macro-F1 of some episodes, of the scores (r, c, h) of all their held-out documents.
 

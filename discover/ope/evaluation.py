@@ -183,7 +183,9 @@ def _in_range(one: Estimator, feedback: Feedback, settings: Settings) -> Interva
     ends = min(0.0, ceiling * low), max(0.0, ceiling * high)
     if settings.method == "bernstein":
         return intervals.empirical_bernstein(each, *ends, settings.level)
-    sequence = intervals.confidence_sequence(each[np.argsort(feedback.of("time"), kind="stable")], *ends, settings.level)
+    sequence = intervals.confidence_sequence(
+        each[np.argsort(feedback.of("time"), kind="stable")], *ends, settings.level
+    )
     return Interval(float(sequence[-1, 0]), float(sequence[-1, 1]))
 
 

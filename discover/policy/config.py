@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from discover.errors import DiscoverError
 from discover.strict import Strict
 
 
@@ -37,6 +38,21 @@ class EpisodeConfig(Strict):
     def steps(self) -> int:
         """T, labels that are asked in an episode."""
         return self.budget - self.initial
+
+    def cut_to(self, documents: int, tested: int) -> "EpisodeConfig":
+        """The rules for corpora of so many documents and test documents at least: splits are cut in proportion.
+
+        Raises:
+            DiscoverError: the pool that is left cannot hold the budget.
+        """
+        share = min(1.0, documents / (self.pool + self.state + self.reward))
+        sizes = {name: int(getattr(self, name) * share) for name in ("pool", "state", "reward")}
+        if sizes["pool"] < self.budget or min(sizes.values()) < 1:
+            raise DiscoverError(
+                f"the smallest corpus has {documents} documents, whose pool of {sizes['pool']} must hold the budget of "
+                f"{self.budget} labels: leave it out, or lower budget"
+            )
+        return self.model_copy(update={**sizes, "report": min(self.report, tested)})
 
 
 class ImitationConfig(Strict):
