@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from discover.label.queue import Queue
 from discover.pool.document import Document
@@ -14,8 +14,8 @@ AT_A_TIME = 100
 class Oracle(Protocol):
     """What a file in `label/oracles` offers."""
 
-    def answer(self, documents: Sequence[Document]) -> list[str | None]:
-        """One label a document, in order; None skips it."""
+    def answer(self, documents: Sequence[Document]) -> list[Any]:
+        """One answer a document, in order, as a file would give it: a label, or several in a list; None skips it."""
 
 
 def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
@@ -25,12 +25,12 @@ def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
         How many were "answered" and how many "skipped".
 
     Raises:
-        DiscoverError: the oracle's answer is none of the queue's classes.
+        DiscoverError: the oracle's answer is none that the queue accepts.
     """
     counts: Counter[str] = Counter()
     while questions := queue.claim(arm, ANNOTATOR, AT_A_TIME):
-        labels = oracle.answer([question.document for question in questions])
-        for question, label in zip(questions, labels, strict=True):
+        said = oracle.answer([question.document for question in questions])
+        for question, label in zip(questions, map(queue.accepted.read, said), strict=True):
             if label is None:
                 queue.skip(question.slot, question.token, ANNOTATOR)
             else:

@@ -1,6 +1,7 @@
 """A simulated annotator in the place of people: the oracle that a config names, and what it makes possible."""
 
 from collections.abc import Callable
+from typing import Any
 
 from discover.campaign import Campaign, oracle_of
 from discover.config import Config
@@ -16,6 +17,11 @@ def check(config: Config) -> None:
         DiscoverError: a setting does not fit, or the oracle is unknown.
     """
     if oracle_of(config) is not None:
+        if config.label.task == "multilabel" and config.label.options.get("noise"):
+            raise DiscoverError(
+                "label.options.noise puts another class in the place of the right one, but with label.task multilabel "
+                "a document has any number of labels: take it out"
+            )
         return
     if config.loop.test:
         raise DiscoverError("loop.test holds out documents for a simulated oracle to answer; with people set it to 0")
@@ -43,16 +49,21 @@ def truths(campaign: Campaign, documents: list[Document]) -> list[str | None]:
 
 
 def _ask(campaign: Campaign, documents: list[Document]) -> list[str | None]:
-    labels: list[str | None] = campaign.oracle.answer(documents)
-    if not isinstance(labels, list) or len(labels) != len(documents):
+    said = campaign.oracle.answer(documents)
+    word = campaign.config.label.oracle
+    if not isinstance(said, list) or len(said) != len(documents):
         raise DiscoverError(
-            f"the oracle {campaign.config.label.oracle!r} must return a list of {len(documents)} labels, "
-            f"got {labels!r:.60}: one for each document, None where it has no answer"
+            f"the oracle {word!r} must return a list of {len(documents)} labels, "
+            f"got {said!r:.60}: one for each document, None where it has no answer"
         )
-    foreign = next((label for label in labels if label is not None and label not in campaign.classes), None)
-    if foreign is not None:
+    return [_read(campaign, one, word) for one in said]
+
+
+def _read(campaign: Campaign, said: Any, word: str) -> str | None:
+    try:
+        return campaign.labels.read(said)
+    except DiscoverError as error:
         raise DiscoverError(
-            f"the oracle {campaign.config.label.oracle!r} answers {foreign!r}, which is none of label.classes: "
+            f"the oracle {word!r} answers {said!r}, which is none of label.classes ({error}): "
             "correct its options, or add the class"
-        )
-    return labels
+        ) from error
