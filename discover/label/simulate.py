@@ -4,8 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from discover.errors import DiscoverError
 from discover.label.queue import Queue
 from discover.pool.document import Document
+from discover.pool.labels import Labels
 
 ANNOTATOR = "simulated"
 AT_A_TIME = 100
@@ -29,11 +31,36 @@ def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
     """
     counts: Counter[str] = Counter()
     while questions := queue.claim(arm, ANNOTATOR, AT_A_TIME):
-        said = oracle.answer([question.document for question in questions])
-        for question, label in zip(questions, map(queue.accepted.read, said), strict=True):
+        labels = ask(oracle, [question.document for question in questions], queue.accepted)
+        for question, label in zip(questions, labels, strict=True):
             if label is None:
                 queue.skip(question.slot, question.token, ANNOTATOR)
             else:
                 queue.answer(question.slot, question.token, ANNOTATOR, label)
             counts["skipped" if label is None else "answered"] += 1
     return counts
+
+
+def ask(oracle: Oracle, documents: Sequence[Document], labels: Labels) -> list[str | None]:
+    """What an oracle says of documents, as it is kept; None where it has no answer.
+
+    Raises:
+        DiscoverError: it does not say one thing of each, or says what is no answer.
+    """
+    name, said = type(oracle).__name__, oracle.answer(documents)
+    if not isinstance(said, list) or len(said) != len(documents):
+        raise DiscoverError(
+            f"the oracle {name!r} must return a list of {len(documents)} labels, got {said!r:.60}: one for each "
+            "document, None where it has no answer"
+        )
+    return [_read(name, one, labels) for one in said]
+
+
+def _read(name: str, said: Any, labels: Labels) -> str | None:
+    try:
+        return labels.read(said)
+    except DiscoverError as error:
+        raise DiscoverError(
+            f"the oracle {name!r} answers {said!r:.80}, which is none of the {len(labels.classes)} labels of "
+            f"label.classes ({error}): correct its options, or add the class"
+        ) from error

@@ -1,12 +1,11 @@
 """A simulated annotator in the place of people: the oracle that a config names, and what it makes possible."""
 
 from collections.abc import Callable
-from typing import Any
 
 from discover.campaign import Campaign, oracle_of
 from discover.config import Config
 from discover.errors import DiscoverError
-from discover.label.simulate import answer_open
+from discover.label.simulate import answer_open, ask
 from discover.pool.document import Document
 
 
@@ -49,21 +48,4 @@ def truths(campaign: Campaign, documents: list[Document]) -> list[str | None]:
 
 
 def _ask(campaign: Campaign, documents: list[Document]) -> list[str | None]:
-    said = campaign.oracle.answer(documents)
-    word = campaign.config.label.oracle
-    if not isinstance(said, list) or len(said) != len(documents):
-        raise DiscoverError(
-            f"the oracle {word!r} must return a list of {len(documents)} labels, "
-            f"got {said!r:.60}: one for each document, None where it has no answer"
-        )
-    return [_read(campaign, one, word) for one in said]
-
-
-def _read(campaign: Campaign, said: Any, word: str) -> str | None:
-    try:
-        return campaign.labels.read(said)
-    except DiscoverError as error:
-        raise DiscoverError(
-            f"the oracle {word!r} answers {said!r}, which is none of label.classes ({error}): "
-            "correct its options, or add the class"
-        ) from error
+    return ask(campaign.oracle, documents, campaign.labels)
