@@ -123,9 +123,14 @@ class Campaign:
         self._texts = list(texts)
         return self._predicting[1].predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
 
-    def decide(self, probabilities: np.ndarray) -> list[str]:
-        """The labels that the model of the last `predict` would give, as they are kept, of (n, c) probabilities."""
-        return self.labels.kept(self._predicting[1].decide(probabilities))
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """The answers that the model of the last `predict` gives, of its (n, c) probabilities.
+
+        Returns:
+            (n,) class indices; or, where documents may have several labels, (n, c) 0 and 1.
+        """
+        found: np.ndarray = self._predicting[1].decide(probabilities)
+        return found
 
     def retrieve_by(self, model: str) -> None:
         """Let the vectors of another model find documents from now on."""

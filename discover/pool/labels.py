@@ -8,7 +8,7 @@ is an answer too, so a file says it by name (`NONE`): an empty list may be an ac
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,10 @@ class Labels(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """The names, in the order of the config."""
+
+    @property
+    def nothing(self) -> Any:
+        """What files write where nothing is said."""
 
     def read(self, value: Any) -> str | None:
         """What a file or a caller says, as it is kept; None where it says nothing.
@@ -59,6 +63,7 @@ class Multiclass:
     """One class a document."""
 
     classes: tuple[str, ...] = ()
+    nothing: ClassVar[str] = ""
 
     def read(self, value: Any) -> str | None:
         """A text or a number."""
@@ -92,6 +97,7 @@ class Multilabel:
     """Any number of labels a document."""
 
     classes: tuple[str, ...] = ()
+    nothing: ClassVar[None] = None
 
     def read(self, value: Any) -> str | None:
         """A list of names, as a list or as JSON (a cell of a CSV file); a lone name is a list of one."""

@@ -32,9 +32,7 @@ YEAR = 365 * 24 * 3600
 Slot = Annotated[int, Form(ge=1, le=2**63 - 1)]
 Token = Annotated[str, Form(min_length=32, max_length=32)]
 Key = Annotated[str, Form(pattern="^[0-9a-f]{32}$")]
-Given = Annotated[
-    list[str], Form(default_factory=list)
-]  # one label, or each that is ticked; or the answer that none of them fits
+Given = Annotated[list[str], Form(default_factory=list)]  # the label; or each that is ticked, or that none fits
 
 
 class _Nameless(Exception):
