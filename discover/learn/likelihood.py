@@ -23,7 +23,7 @@ class Likelihood(Protocol):
     """What a classifier, its heads and their cross-validation need to know of answers.
 
     Attributes:
-        penalties: of `fit`, to choose from.
+        penalties: of `fit`, to choose from; with few answers the first.
         propagates: whether what answers say of unanswered neighbours can be learned.
     """
 
@@ -92,7 +92,7 @@ class Categorical:
 class Bernoulli:
     """Any number of labels a document: a sigmoid for each."""
 
-    penalties: tuple[float, ...] = (0.05, 0.2, 0.6, 1.8, 5.4)
+    penalties: tuple[float, ...] = (5.4, 1.8, 0.6, 0.2, 0.05)  # each label has few answers, so it begins held back
     propagates = False
 
     def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:

@@ -1,8 +1,8 @@
 """What is said of a document: as a file writes it, as the database keeps it, and as an array.
 
 The database keeps text: the name of a class; where a document may have several labels, their names as a JSON list in
-alphabetical order, so that equal answers are equal texts, and ``[]`` where none of the labels fits. That nothing fits
-is an answer too, so a file says it by name (`NONE`): an empty list may be an accident.
+alphabetical order, so that equal answers are equal texts. That none of the labels fits is an answer too, and said by
+name (`NONE`), in files as in the database: an empty list may be an accident.
 """
 
 import json
@@ -36,7 +36,7 @@ class Labels(Protocol):
         """What files write where nothing is said."""
 
     def read(self, value: Any) -> str | None:
-        """What a file or a caller says, as it is kept; None where it says nothing.
+        """What a file or a caller says, as it is kept; None where it says nothing. What is kept stays as it is.
 
         Raises:
             DiscoverError: it says something that cannot be.
@@ -124,11 +124,11 @@ class Multilabel:
 
     def names(self, kept: str) -> list[str]:
         """In alphabetical order."""
-        return list(json.loads(kept))
+        return [name for name in json.loads(kept) if name != NONE]
 
     def value(self, kept: str) -> list[str]:
         """A list of names."""
-        return self.names(kept) or [NONE]
+        return list(json.loads(kept))
 
     def array(self, kept: Sequence[str]) -> NDArray[np.int64]:
         """(m, c) 0 and 1."""
@@ -176,7 +176,7 @@ def strata(y: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _listed(names: set[str]) -> str:
-    return json.dumps(sorted(names), ensure_ascii=False)
+    return json.dumps(sorted(names) or [NONE], ensure_ascii=False)
 
 
 def _name(value: Any, complaint: str) -> str:
