@@ -222,5 +222,6 @@
   const { slot, token, key } = form.elements;
   if (token.value && !done.has(token.value)) current = { slot: Number(slot.value), token: token.value, key: key.value };
   else show(null);
+  tick();
   look();
 })();
