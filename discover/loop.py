@@ -25,6 +25,7 @@ from sqlalchemy import func, select
 from discover.campaign import Campaign, strategies_of
 from discover.config import Config
 from discover.embed.transformer import find
+from discover.errors import DiscoverError
 from discover.evaluate import report
 from discover.learn.learner import Learner
 from discover.query import decisions
@@ -79,6 +80,11 @@ def check(config: Config) -> None:
         find(model)
     for word in {config.query.strategy, *strategies_of(config).values()}:
         strategy_of(config, word)
+    if config.label.task == "multilabel" and config.learn.balance == "sampling":
+        raise DiscoverError(
+            "learn.balance sampling draws documents by their one class, but with label.task multilabel they may have "
+            "several: set it to loss"
+        )
     stopping_rule(config.loop)
     rule_of(config.query)
     simulation.check(config)

@@ -157,7 +157,7 @@ def make():
     return made
 
 
-@pytest.mark.parametrize("method", ["head", "top", "full"])
+@pytest.mark.parametrize("method", ["head", "top"])
 def test_labels_are_learned_one_by_one(make, method: str) -> None:
     classifier = make(method)
     classifier.unlabelled = EVEN

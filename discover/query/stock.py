@@ -22,6 +22,7 @@ from discover.query.view import View
 
 SEEDS = 2**32
 MULTILABEL = "modAL.multilabel"  # the one module of modAL for several labels
+BY_PROBABILITY = ("avg_confidence", "min_confidence")  # what of it needs no support vector machines
 
 
 def is_stock(word: str) -> bool:
@@ -42,8 +43,12 @@ def load(word: str, options: dict[str, Any], task: Task) -> Callable[[View, int,
             probabilities to be of one class or of several labels when they are not.
     """
     path, _, name = word.partition(":")
-    if (path == MULTILABEL) != (task == "multilabel"):
-        fitting = f"{MULTILABEL}:avg_confidence" if task == "multilabel" else "modAL.uncertainty:margin_sampling"
+    if (path == MULTILABEL) != (task == "multilabel") or (path == MULTILABEL and name not in BY_PROBABILITY):
+        fitting = (
+            f"{MULTILABEL}:{' or :'.join(BY_PROBABILITY)}"
+            if task == "multilabel"
+            else "modAL.uncertainty:margin_sampling"
+        )
         raise DiscoverError(f"{word!r} does not fit label.task {task}: take {fitting}, or a strategy of our own")
     module = _module(path, word)
     offered = _strategies(module)
