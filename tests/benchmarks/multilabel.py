@@ -1,8 +1,9 @@
 """Several labels a document: the whole loop, `discover import` to `discover run`, on pairs of clinc150 utterances.
 
 A document is two utterances of different intents, joined, and has both as labels: 150 labels with nothing but names,
-two a document, about 6 answers for each at the end. Pairs to learn from are made of the set's training utterances, pairs to
-test on of its test ones. Both arms start from the same seed labels; the rows are means over seeds of the last round.
+two a document, about 6 answers for each at the end. Pairs to learn from are made of the set's training utterances,
+pairs to test on of its test ones. Both arms start from the same seed labels; the rows are means over seeds of the last
+round.
 """
 
 import gzip
