@@ -116,7 +116,8 @@ class Multilabel:
             raise DiscoverError(f"label list holds an empty name: {value!r:.80}")
         if NONE in found and len(set(found)) > 1:
             raise DiscoverError(f"label list contradicts itself: {NONE!r} stands beside others, {value!r:.80}")
-        return _listed({_known(name, self.classes) for name in found if name != NONE})
+        advice = "" if listed is value else ' (several are a list, ["a", "b"])'
+        return _listed({_known(name, self.classes, advice) for name in found if name != NONE})
 
     def knows(self, kept: str) -> bool:
         """Whether all of its labels are among the classes."""
@@ -185,7 +186,7 @@ def _name(value: Any, complaint: str) -> str:
     return "" if value is None else clean(str(value))
 
 
-def _known(name: str, classes: tuple[str, ...]) -> str:
+def _known(name: str, classes: tuple[str, ...], advice: str = "") -> str:
     if classes and name not in classes:
-        raise DiscoverError(f"label not in the list: {name!r:.80}")
+        raise DiscoverError(f"label not in the list: {name!r:.80}{advice}")
     return name
