@@ -298,7 +298,7 @@ class TextClassifier:
     def _chosen_penalty(self, ids: list[int], classes: NDArray[np.int64]) -> float:
         if self.config.head_penalty is not None:
             return self.config.head_penalty
-        if len(ids) < (penalty.FOLDS if self.task == "multilabel" else VALIDATED_FROM):
+        if len(ids) < VALIDATED_FROM:
             return self.likelihood.penalties[0]
         return penalty.choose(self.vectors(ids), classes, self.prior, self.likelihood)
 

@@ -18,7 +18,7 @@ MOST = 2000  # answers that are looked at: more change nothing but the time
 def choose(
     vectors: NDArray[np.float32], y: NDArray[np.int64], prior: NDArray[np.float32], likelihood: Likelihood
 ) -> float:
-    """The penalty for the head: from the first on, as long as the next is better by more than a standard error.
+    """The penalty for the head: from the smallest on, as long as the next is better by more than a standard error.
 
     Better is a smaller -log p of held-out answers, each penalty at the temperature that suits it: what it does to
     confidence is mended later by calibration.
@@ -30,9 +30,9 @@ def choose(
         likelihood: of answers.
     """
     vectors, y = vectors[:MOST], y[:MOST]
-    best, *others = likelihood.penalties
+    best, *larger = likelihood.penalties
     least = _held_out(vectors, y, prior, likelihood, best)
-    for penalty in others:
+    for penalty in larger:
         found = _held_out(vectors, y, prior, likelihood, penalty)
         gain = least - found
         if gain.mean() <= gain.std() / np.sqrt(len(gain)):
