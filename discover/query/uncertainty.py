@@ -65,11 +65,11 @@ def confidence(probabilities: Floats, task: Task) -> Floats:
     return np.asarray(probabilities.max(axis=1), np.float64)
 
 
-def probability_of(y: NDArray[np.int64], probabilities: NDArray[np.floating]) -> Floats:
+def probability_of(y: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
     """(n,) probability of each answer: of (n,) class indices, or of (n, c) 0 and 1, all of them."""
     if y.ndim == 1:
-        return np.asarray(probabilities[np.arange(len(y)), y], np.float64)
-    return np.asarray(np.where(y > 0, probabilities, 1 - probabilities).prod(axis=1), np.float64)
+        return np.asarray(probabilities[np.arange(len(y)), y])
+    return np.asarray(np.where(y > 0, probabilities, 1 - probabilities).prod(axis=1))
 
 
 def _expected(view: View) -> Floats:
