@@ -25,6 +25,7 @@ from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Question, Queue
 from discover.pool.document import Document
+from discover.pool.labels import labels_of
 from discover.pool.pool import Pool
 from discover.run import RunFolder
 from discover.tables import metric, model, slot, step
@@ -56,6 +57,7 @@ class Campaign:
         pool: the documents.
         queue: the questions and answers.
         classes: names of the classes; a class index is a position here.
+        labels: what an answer is, in files, in the database and as an array.
         strategies: each arm's strategy, as the config names it.
         arms: names of the arms; people answer the first.
     """
@@ -71,7 +73,8 @@ class Campaign:
         self.database = Database(config.pool.url or folder.database)
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
-        self.queue = Queue(self.database, config.label.lease_minutes, self.classes)
+        self.labels = labels_of(config.label.task, self.classes)
+        self.queue = Queue(self.database, config.label.lease_minutes, self.labels)
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
         self._predicting: tuple[str, Any] = ("", None)
@@ -89,13 +92,16 @@ class Campaign:
         """The next question for an annotator, leased to them; none when nothing waits."""
         return next(iter(self.queue.claim(arm or self.arms[0], annotator)), None)
 
-    def answer(self, question: Question, label: str, annotator: str) -> None:
-        """Answer a question.
+    def answer(self, question: Question, label: str | Sequence[str], annotator: str) -> None:
+        """Answer a question, with ``label.task: multilabel`` by a list of labels.
 
         Raises:
-            DiscoverError: the label is not one of the run's classes.
+            DiscoverError: there is no label, or it is not one of the run's classes.
         """
-        self.queue.answer(question.slot, question.token, annotator, label)
+        kept = self.labels.read(label if isinstance(label, str) else list(label))
+        if kept is None:
+            raise DiscoverError("an answer needs a label, found none: leave the question open, or skip it in the queue")
+        self.queue.answer(question.slot, question.token, annotator, kept)
 
     def predict(self, texts: Sequence[str], arm: str | None = None) -> np.ndarray:
         """Calibrated class probabilities of texts, by the newest model.
@@ -105,7 +111,7 @@ class Campaign:
             arm: whose model; by default the first arm's.
 
         Returns:
-            (n, c) probabilities, columns in the order of ``classes``.
+            (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
         """
         if isinstance(texts, str):
             raise TypeError("predict takes several texts, got one: put it in a list")
@@ -116,6 +122,15 @@ class Campaign:
             self._predicting = (version, self._load(version))
         self._texts = list(texts)
         return self._predicting[1].predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """The answers that the model of the last `predict` gives, of its (n, c) probabilities.
+
+        Returns:
+            (n,) class indices; or, where documents may have several labels, (n, c) 0 and 1.
+        """
+        found: np.ndarray = self._predicting[1].decide(probabilities)
+        return found
 
     def retrieve_by(self, model: str) -> None:
         """Let the vectors of another model find documents from now on."""
@@ -135,6 +150,7 @@ class Campaign:
             settings.learn,
             settings.seed,
             ActivationCache(0),
+            task=settings.label.task,
         )
         return registry.load(self.folder.models / version, classifier)
 

@@ -117,7 +117,7 @@ def _import(options: argparse.Namespace) -> None:
     from discover.pool.files import import_files
 
     campaign = _start(options, keep=not options.set)
-    counts = import_files(campaign.pool, options.files, campaign.classes, _tell_first(SHOWN_LINES))
+    counts = import_files(campaign.pool, options.files, campaign.labels, _tell_first(SHOWN_LINES))
     print(", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "nothing found")
 
 

@@ -25,6 +25,7 @@ from sqlalchemy import func, select
 from discover.campaign import Campaign, strategies_of
 from discover.config import Config
 from discover.embed.transformer import find
+from discover.errors import DiscoverError
 from discover.evaluate import report
 from discover.learn.learner import Learner
 from discover.query import decisions
@@ -78,7 +79,12 @@ def check(config: Config) -> None:
     for model in {config.encoder.model, config.encoder.retriever}:
         find(model)
     for word in {config.query.strategy, *strategies_of(config).values()}:
-        strategy_of(config.query, word)
+        strategy_of(config, word)
+    if config.label.task == "multilabel" and config.learn.balance == "sampling":
+        raise DiscoverError(
+            "learn.balance sampling draws documents by their one class, but with label.task multilabel they may have "
+            "several: set it to loss"
+        )
     stopping_rule(config.loop)
     rule_of(config.query)
     simulation.check(config)
@@ -152,7 +158,7 @@ def _write_files(campaign: Campaign) -> None:
     with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
         for row in campaign.metrics():
             lines.write(json.dumps(row) + "\n")
-    decisions.export(campaign.database, campaign.folder.decisions, campaign.config.name)
+    decisions.export(campaign.database, campaign.folder.decisions, campaign.labels, campaign.config.name)
 
 
 def _announce(campaign: Campaign, arm: str, round_: int) -> None:
@@ -160,6 +166,7 @@ def _announce(campaign: Campaign, arm: str, round_: int) -> None:
     score = "not measured yet"
     if row["accuracy"] is not None:
         score = f"accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        score += f" · micro-F1 {row['micro_f1']:.3f}" if row.get("micro_f1") is not None else ""
         score += f" · macro-F1 {row['macro_f1']:.3f}" if row["macro_f1"] is not None else ""
     seconds = sum(row["seconds"].values())
     print(f"round {round_:2d} · {arm:8s} · {row['labels']:4d} labels · {score} · {seconds:.1f} s", flush=True)

@@ -18,6 +18,7 @@ FIXED = (
     "encoder.max_tokens",
     "encoder.dtype",
     "loop.test",
+    "label.task",
     "label.seed",
     "query.reward",
     "query.reward_options",
@@ -57,6 +58,8 @@ def start_run(config: Config, root: Path | str | None = None, keep: bool = False
                 campaign.close()
                 return start_run(old, root)
             _check_change(old, config, folder)
+        elif old:
+            _check_imported(campaign, old, config)
         if config.pool.url:
             _check_owner(campaign)
         if config != old or not folder.config.is_file():
@@ -99,6 +102,16 @@ def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
         raise DiscoverError(
             f"{folder.root} was begun with the classes {', '.join(before)}, the config now lists {', '.join(after)}: "
             "classes may be added at the end, not taken away or moved"
+        )
+
+
+def _check_imported(campaign: Campaign, old: Config, new: Config) -> None:
+    """Labels are kept as the task has them from the import on, before the first step of the loop."""
+    before, after = old.label.task, new.label.task
+    if before != after and campaign.pool.labelled():
+        raise DiscoverError(
+            f"{campaign.folder.root} holds labels that were imported with label.task={before!r}, the config now says "
+            f"{after!r}: set it back, or import the files anew into another --run"
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from discover.db import Database, now
 from discover.pool.document import Document
+from discover.pool.labels import Multiclass
 from discover.query.decisions import Audit, export, record, set_reward
 from discover.query.strategy import load_strategy
 from discover.query.view import View
@@ -26,7 +27,7 @@ def make_run(
     ids = _documents(database, seed)
     for round_ in range(rounds):
         _round(database, folder, ids, (round_, batch, strategy, temperature, seed), rewarded)
-    export(database, folder.decisions, root.name)
+    export(database, folder.decisions, Multiclass(), root.name)
     database.close()
     return folder
 

@@ -6,6 +6,7 @@ from discover import tables
 from discover.db import Database
 from discover.label.queue import Queue
 from discover.pool.document import Document
+from discover.pool.labels import Multiclass
 
 CLASSES = ["calm", "storm", "fog"]
 
@@ -24,7 +25,7 @@ def add_documents(database: Database, n: int, **columns: object) -> list[int]:
 
 
 def filled(database: Database, n: int, arm: str = "margin", minutes: float = 30) -> tuple[Queue, list[int]]:
-    queue = Queue(database, minutes, CLASSES)
+    queue = Queue(database, minutes, Multiclass(tuple(CLASSES)))
     ids = add_documents(database, n)
     with database.write() as connection:
         rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]

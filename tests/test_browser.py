@@ -14,6 +14,7 @@ from discover.db import Database
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.web.app import create_app
+from discover.pool.labels import Multilabel
 from tests.labeling import add_documents, filled
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -231,6 +232,36 @@ def test_77_classes_are_found_by_typing_and_200_percent_fits(database: Database,
         assert saved(database) == [("answer", "intent number 76")]
         assert page.evaluate("document.activeElement.id") == "filter"
         assert page.locator(".labels button:visible").count() == 77
+        context.close()
+    finally:
+        site.stop()
+
+
+def test_several_labels_are_ticked_by_keys_and_saved_once(database: Database, chromium) -> None:
+    filled(database, 5)
+    config = CONFIG.model_copy(update={"task": "multilabel"})
+    site = Site(create_app(Queue(database, 30, Multilabel(tuple(config.classes))), "margin", config, dict))
+    site.start()
+    try:
+        context = chromium.new_context()
+        page = context.new_page()
+        enter(page, site)
+        assert page.is_disabled("#save") and page.is_enabled("#none")
+        page.keyboard.press("Enter")  # nothing is ticked: nothing is said
+        page.keyboard.press("3")
+        page.keyboard.press("1")
+        assert page.is_enabled("#save") and page.is_disabled("#none")
+        answer_by_key(page, "Enter", "text 1 ")
+        assert page.locator(":checked:visible").count() == 1, "only the switch of the keys"
+        page.focus(".choice input")
+        page.keyboard.press("2")
+        answer_by_key(page, "Enter", "text 2 ")  # in a box, where a browser would submit the form by itself
+        answer_by_key(page, "0", "text 3 ")
+        page.click("text=nothing to see")
+        page.click("#save")
+        settled(page, "4 of 20 labels")
+        told = ['["calm", "fog"]', '["storm"]', '["none of these"]', '["fog"]']
+        assert saved(database) == [("answer", label) for label in told]
         context.close()
     finally:
         site.stop()

@@ -9,7 +9,7 @@ from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
-from discover.learn.heads import softmax
+from discover.learn.likelihood import Categorical
 
 CLASSES = {"sport": "games, players, matches, teams", "food": "cooking, meals, recipes", "money": "banks and prices"}
 PHRASES = {
@@ -215,11 +215,11 @@ def test_an_empty_cache_is_shared_too(make):
 def test_temperature_mends_overconfidence_and_is_shy():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4000, 4)) * 2
-    y = np.array([rng.choice(4, p=row) for row in softmax(logits)])
+    y = np.array([rng.choice(4, p=row) for row in Categorical().probabilities(logits)])
     sharp = 3 * logits
-    assert fit_temperature(sharp, y) == pytest.approx(3, rel=0.1)
-    assert 1 < fit_temperature(sharp[:5], y[:5]) < 2.5
-    assert fit_temperature(sharp[:0], y[:0]) == 1
+    assert fit_temperature(sharp, y, Categorical()) == pytest.approx(3, rel=0.1)
+    assert 1 < fit_temperature(sharp[:5], y[:5], Categorical()) < 2.5
+    assert fit_temperature(sharp[:0], y[:0], Categorical()) == 1
 
 
 @pytest.mark.parametrize("method", ["head", "top"])
@@ -239,7 +239,7 @@ def test_both_heads_predict_until_one_is_clearly_worse(make):
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
     heads, few, everything = classifier._heads, column(EVEN), classifier._vectors_of(EVEN.tolist())
-    both = [softmax(one) for one in heads.each(everything)]
+    both = [Categorical().probabilities(one) for one in heads.each(everything)]
     assert np.allclose(classifier.predict_proba(few), (both[0] + both[1]) / 2)
     weights, bias = heads.propagated
     heads.propagated = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from discover.db import now
 from discover.errors import DiscoverError
 from discover.pool.document import Document
+from discover.pool.labels import Multiclass
 from discover.query.acquire import log_probabilities
 from discover.query.decisions import Audit, export, most_uncertain, read_arrays, record, set_reward
 from discover.query.propensity import ordered_log_propensities, set_log_propensity
@@ -101,7 +102,7 @@ def recorded(database, folder, documents, word="margin", **changes):
 
 
 def lines_of(database, path):
-    export(database, path)
+    export(database, path, Multiclass())
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -157,7 +158,7 @@ def test_queries_come_by_round_and_arm_and_the_file_is_rewritten_whole(database,
         lines = lines_of(database, folder.decisions)
         assert [line["query"] for line in lines if "run" in line] == ["random-0000", "margin-0001", "random-0001"]
         assert len(lines) == 9
-    export(database, folder.decisions, run="demo")
+    export(database, folder.decisions, Multiclass(), run="demo")
     assert json.loads(folder.decisions.read_text().splitlines()[0])["run"] == "demo"
 
 
@@ -328,4 +329,4 @@ def test_damaged_arrays_and_an_unwritable_place_are_one_clear_line(database, fol
     with pytest.raises(DiscoverError, match="cannot be read"):
         read_arrays(tmp_path / "missing.safetensors")
     with pytest.raises(DiscoverError, match="must be writable"):
-        export(database, tmp_path / "no" / "decisions.jsonl")
+        export(database, tmp_path / "no" / "decisions.jsonl", Multiclass())

@@ -13,6 +13,7 @@ from discover.errors import DiscoverError
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
 from discover.pool.files import export_rows, import_files, read_documents
+from discover.pool.labels import Multiclass
 from discover.pool.pool import Pool
 from discover.tables import rejection
 
@@ -103,7 +104,7 @@ def test_a_rows_own_id_comes_along_for_joining(kind: str, pool: Pool, tmp_path: 
     path = tmp_path / f"in.{kind}"
     export_rows([{"id": one, "text": f"a text that is long enough, {one}"} for one in ("ticket-7", "8", "")], path)
     assert [document.given_id for document in read(path)[0]] == ["ticket-7", "8", ""]
-    import_files(pool, [path], [])
+    import_files(pool, [path], Multiclass())
     pool.intake()
     assert {document.given_id for document in pool.documents()} >= {"8", "ticket-7"}
 
@@ -151,7 +152,7 @@ def test_bad_lines_are_counted_with_their_numbers_and_the_rest_is_imported(pool:
     ]
     path.write_bytes(b"\n".join(lines))
     said: list[str] = []
-    counts = import_files(pool, [path], ["yes", "no"], said.append)
+    counts = import_files(pool, [path], Multiclass(("yes", "no")), said.append)
     assert counts == {
         "new": 4,
         "not JSON": 3,
@@ -177,7 +178,7 @@ def test_bad_lines_are_counted_with_their_numbers_and_the_rest_is_imported(pool:
         ("mixed.jsonl:15", "short"),
     }
     assert len(said) == 9 and f"{path}:2: not JSON" in said[0]
-    assert import_files(pool, [path], ["yes", "no"])["seen"] == 4
+    assert import_files(pool, [path], Multiclass(("yes", "no")))["seen"] == 4
     assert len(places(pool)) == 11
 
 
@@ -221,7 +222,7 @@ def test_csv_with_odd_quoting(tmp_path: Path):
 def test_a_cell_of_ten_megabytes_is_long_not_an_error(pool: Pool, tmp_path: Path):
     path = tmp_path / "long.csv"
     path.write_text("text\n" + "word " * 2_500_000 + "\nan ordinary line of text\n")
-    assert import_files(pool, [path], []) == {"new": 1, "long": 1}
+    assert import_files(pool, [path], Multiclass()) == {"new": 1, "long": 1}
 
 
 def test_parquet_types(tmp_path: Path):
@@ -271,20 +272,20 @@ def test_nothing_usable_is_refused_and_says_why(pool: Pool, tmp_path: Path):
     empty.write_text("")
     bad.write_text("text,label\nsomething to read here,maybe\n")
     with pytest.raises(DiscoverError, match="nothing usable"):
-        import_files(pool, [empty], [])
+        import_files(pool, [empty], Multiclass())
     with pytest.raises(DiscoverError, match=r"bad\.csv:2: label not in the list: 'maybe'"):
-        import_files(pool, [empty, bad], ["yes"])
+        import_files(pool, [empty, bad], Multiclass(("yes",)))
     for name in ("empty.csv", "folder.jsonl", "words.txt"):
         path = tmp_path / name
         path.mkdir() if name.startswith("folder") else path.write_text("")
         with pytest.raises(DiscoverError):
-            import_files(pool, [path], [])
+            import_files(pool, [path], Multiclass())
 
 
 def test_a_missing_file_is_noticed_before_anything_is_imported(pool: Pool, tmp_path: Path):
     export_rows([ROW], tmp_path / "in.jsonl")
     with pytest.raises(DiscoverError, match="missing"):
-        import_files(pool, [tmp_path / "in.jsonl", tmp_path / "missing.jsonl"], [])
+        import_files(pool, [tmp_path / "in.jsonl", tmp_path / "missing.jsonl"], Multiclass())
     assert pool.counts()["found"] == 0
 
 
@@ -292,7 +293,7 @@ def test_an_imported_test_split_stays_test(pool: Pool, tmp_path: Path):
     near = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen {}"
     rows = [dict(ROW, text=near.format(n), split="test" if n == "z" else "train") for n in "abcz"]
     export_rows(rows, tmp_path / "in.jsonl")
-    import_files(pool, [tmp_path / "in.jsonl"], ["yes"])
+    import_files(pool, [tmp_path / "in.jsonl"], Multiclass(("yes",)))
     pool.intake()
     assert [document.text[-1] for document in pool.documents(split=None)] == ["z"]
     assert [document.text[-1] for document in pool.documents(split="test")] == ["z"]
@@ -306,7 +307,7 @@ def test_real_files(name: str, rows: int, classes: int, database: Database):
     with gzip.open(path, "rt") as handle:
         expected = [json.loads(line) for line in handle]
     pool = Pool(database, PoolConfig(min_characters=1))
-    counts = import_files(pool, [path], {row["label"] for row in expected})
+    counts = import_files(pool, [path], Multiclass(tuple({row["label"] for row in expected})))
     assert len(expected) == rows == counts["new"] + counts["seen"]
     labels: dict[str, set[str]] = {}
     for row in expected:
@@ -327,5 +328,5 @@ def test_test_documents_without_a_label_are_counted(database: Database, tmp_path
         {"text": "the second of them", "split": "test", "label": "a"},
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    counts = import_files(Pool(database, PoolConfig(min_characters=1)), [path], ["a", "b"])
+    counts = import_files(Pool(database, PoolConfig(min_characters=1)), [path], Multiclass(("a", "b")))
     assert counts == {"new": 2, "for testing, but without a label": 1}

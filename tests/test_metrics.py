@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, f1_score
 
 from discover.evaluate import audit, metrics
 
@@ -16,6 +17,34 @@ def test_accuracy_and_macro_f1_by_hand():
 
 def test_a_class_only_predicted_counts_in_macro_f1():
     assert metrics.macro_f1([0, 0, 2], [0, 0, 0]) == pytest.approx((0.8 + 0) / 2)
+
+
+def test_several_labels_are_scored_as_scikit_learn_does():
+    rng = np.random.default_rng(3)
+    y, predicted = (rng.random((40, 6)) < 0.3).astype(int), (rng.random((40, 6)) < 0.4).astype(int)
+    y[:, 4] = predicted[:, 4] = 0  # a label that occurs nowhere
+    predicted[:8] = y[:8]
+    assert metrics.accuracy(predicted, y) == accuracy_score(y, predicted) >= 0.2
+    assert metrics.micro_f1(predicted, y) == f1_score(y, predicted, average="micro")
+    assert metrics.macro_f1(predicted, y) == f1_score(
+        y[:, [0, 1, 2, 3, 5]], predicted[:, [0, 1, 2, 3, 5]], average="macro"
+    )
+    table = metrics.per_class(predicted, y, list("abcdef"))
+    assert table["e"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    assert (
+        table["b"]["f1"] == pytest.approx(f1_score(y[:, 1], predicted[:, 1])) and table["b"]["support"] == y[:, 1].sum()
+    )
+    assert metrics.micro_f1(0 * y, 0 * y) == metrics.macro_f1(0 * y, 0 * y) == 0
+    with pytest.raises(ValueError, match="same length"):
+        metrics.micro_f1(predicted, y[:, :5])
+
+
+def test_the_calibration_of_several_labels_is_that_of_each():
+    rng = np.random.default_rng(4)
+    p = rng.random((4000, 3))
+    y = (rng.random(p.shape) < p).astype(int)
+    assert metrics.calibration_error(p, y) < 0.03
+    assert metrics.calibration_error(p**3, y) == pytest.approx(1 / 2 - 1 / 4, abs=0.03)
 
 
 def test_minority_f1_by_hand():

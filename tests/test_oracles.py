@@ -18,6 +18,7 @@ from discover.label.oracles.page_table import page_table
 from discover.label.queue import Queue
 from discover.label.simulate import answer_open
 from discover.pool.document import Document
+from discover.pool.labels import Multiclass
 
 TABLE = {"json": "Internet Data", "os": "Operating System", "os.path": "Files"}
 
@@ -73,7 +74,7 @@ def test_file_labels_refuse_noise_without_meaning(options: dict) -> None:
 
 
 def fill(database: Database, n: int) -> Queue:
-    queue = Queue(database, 30, ["a", "b", "c"])
+    queue = Queue(database, 30, Multiclass(("a", "b", "c")))
     with database.write() as connection:
         for document in [*labelled(n - 1), Document(text="no label")]:
             row = {"text": document.text, "label": document.label, "state": "pool", "found": 0.0}

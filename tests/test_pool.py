@@ -16,6 +16,7 @@ from discover.label.queue import Queue
 from discover.pool import intake, minhash
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
+from discover.pool.labels import Multiclass
 from discover.pool.minhash import jaccard, shingles
 from discover.pool.pool import Pool
 from discover.tables import band, document, meta, rejection, slot
@@ -265,7 +266,7 @@ def test_what_a_round_asks_of_the_database_does_not_grow_with_the_pool(fast_pool
 
         def seed_imported() -> None:
             with fast_pool.database.write() as connection:
-                Queue(fast_pool.database, 30).seed_imported("margin", connection, ["a", "b"])
+                Queue(fast_pool.database, 30, Multiclass(("a", "b"))).seed_imported("margin", connection)
 
         steps = {
             "intake": fast_pool.intake,

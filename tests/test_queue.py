@@ -13,6 +13,7 @@ from discover import tables
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Labelled, Past, Queue, Tally
+from discover.pool.labels import Multiclass
 from tests.labeling import CLASSES, add_documents, filled
 
 
@@ -196,7 +197,7 @@ def test_refusals_say_what_is_wrong(opened: Database) -> None:
 
 
 def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -> None:
-    queue = Queue(opened, 30, CLASSES)
+    queue = Queue(opened, 30, Multiclass(tuple(CLASSES)))
     known = add_documents(opened, 3, label="fog")
     add_documents(opened, 2, label="hail")
     add_documents(opened, 2, label="calm", split="test")
@@ -204,7 +205,7 @@ def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -
     add_documents(opened, 2)
     for expected in (3, 0):
         with opened.write() as connection:
-            assert queue.seed_imported("margin", connection, CLASSES) == expected
+            assert queue.seed_imported("margin", connection) == expected
     assert {(row.document_id, row.label, row.kind) for row in queue.labels("margin")} == {
         (document_id, "fog", "import") for document_id in known
     }
@@ -295,7 +296,7 @@ def test_random_walks_agree_with_a_plain_model(opened: Database, seed: int) -> N
 def label_everything(address: str, who: str, acknowledged: "multiprocessing.Queue[tuple[int, str, str]]") -> None:
     """One annotator's process: claim, answer, sometimes twice, until nothing is left."""
     database = Database(address)
-    queue = Queue(database, 30, CLASSES)
+    queue = Queue(database, 30, Multiclass(tuple(CLASSES)))
     while questions := queue.claim("margin", who, 2):
         for question in questions:
             label = CLASSES[question.slot % 3]

@@ -42,6 +42,21 @@ def test_error_and_surprise_by_hand():
     assert load_reward("surprise")(one) == pytest.approx([0.4, 0.9, 0])
 
 
+@pytest.mark.parametrize("word", plugins.names(PACKAGE))
+def test_answers_of_several_labels_have_a_worth_too(word):
+    rng = np.random.default_rng(5)
+    several = {
+        "answers": rng.integers(0, 2, (6, 3)),
+        "labels": rng.integers(0, 2, (9, 3)),
+        "probabilities": rng.random((6, 3)),
+    }
+    found = load_reward(word)(answered(**several))
+    assert found.shape == (6,) and ((found >= 0) & (found <= 1)).all()
+    sure = answered(**several | {"probabilities": np.abs(several["answers"] - 0.1)})
+    if word != "gain":  # which does not look at the model
+        assert load_reward(word)(sure) == pytest.approx(0 if word == "error" else 1 - 0.9**3)
+
+
 def test_gain_is_what_a_head_that_also_learned_the_answer_errs_less():
     one = answered(k=7, m=400)
     reduced = Reduction(np.concatenate([one.labelled_vectors, one.vectors]), DIMENSION)

@@ -7,6 +7,7 @@ import pytest
 import discover
 from discover.config import Config, validate
 from discover.errors import DiscoverError
+from discover.pool.document import Document
 from discover.start import start_run
 from discover.tables import step
 
@@ -36,6 +37,19 @@ def test_settings_are_kept_where_that_is_wanted(begun: Path) -> None:
 def test_a_run_that_has_not_begun_takes_new_settings(tmp_path: Path) -> None:
     start_run(config(budget=60), tmp_path / "run")
     assert start_run(config(), tmp_path / "run", keep=True).config.label.budget == 40
+
+
+def test_what_an_answer_is_cannot_change_once_labels_are_there(begun: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        DiscoverError, match=r"was begun with label.task='multiclass', the config now says 'multilabel'"
+    ):
+        start_run(config(task="multilabel"), begun)
+    fresh = start_run(config(), tmp_path / "fresh")
+    start_run(config(task="multilabel"), tmp_path / "fresh")
+    start_run(config(), tmp_path / "fresh")
+    fresh.pool.add([Document("a text of several words", label="a")])
+    with pytest.raises(DiscoverError, match=r"labels that were imported with label.task='multiclass'"):
+        start_run(config(task="multilabel"), tmp_path / "fresh")
 
 
 @pytest.mark.parametrize("damage", ["missing", "damaged"])

@@ -23,6 +23,7 @@ from discover.label.queue import Queue
 from discover.label.web.app import create_app
 from discover.label.web.desk import KEYS, SHOWN_CHARACTERS, Desk
 from discover.label.web.guard import BODY_BYTES, Guard
+from discover.pool.labels import Multilabel
 from tests.labeling import CLASSES, add_documents, filled
 
 CONFIG = LabelConfig(classes={"calm": "no wind", "storm": "too much of it", "fog": ""}, budget=20)
@@ -378,3 +379,59 @@ def test_the_state_is_plain_json(database: Database) -> None:
     queue, _ = filled(database, 1)
     state = Desk(queue, "margin", CONFIG, dict).state("Ada")
     assert json.loads(json.dumps(state)) == state
+
+
+SEVERAL = LabelConfig(task="multilabel", classes={"calm": "no wind", "storm": "too much of it", "fog": ""}, budget=20)
+ALL = Multilabel(tuple(SEVERAL.classes))
+
+
+def asked_for_several(database: Database, n: int = 3, **options) -> tuple[Queue, TestClient]:
+    queue = Queue(database, 30, ALL)
+    ids = add_documents(database, n)
+    with database.write() as connection:
+        rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]
+        queue.put(connection, "margin", 1, rows)
+    return queue, named(client_of(queue, config=SEVERAL, **options))
+
+
+def test_several_labels_are_ticked_and_saved_without_a_script(database: Database) -> None:
+    queue, client = asked_for_several(database, suggest=lambda wanted: [('["calm", "fog"]', 0.617)] * len(wanted))
+    page = client.get("/").text
+    assert page.count('<input type="checkbox" name="label"') == 3 and 'data-key="3"' in page
+    assert 'id="none" name="label" value="none of these"' in page and 'aria-keyshortcuts="0"' in page
+    page = client.post("/answer", data={**fields(page), "label": ["storm", "fog"]}).text
+    assert "You said “fog”, “storm”. The model’s guess: “calm”, “fog” (62%)." in html.unescape(page)
+    page = client.post("/answer", data={**fields(page), "label": "none of these"}).text
+    assert "You said “none of these”." in page
+    page = client.post("/skip", data=fields(page)).text
+    assert {row.label for row in queue.labels("margin")} == {'["fog", "storm"]', '["none of these"]'}
+    page = client.get("/answers").text
+    assert page.count("<option selected>") == 3, "two of the first answer, none of these of the second, the skip none"
+    client.post("/correct", data={"slot": "2", "label": ["calm", "storm"]})
+    assert {row.label for row in queue.labels("margin")} == {'["fog", "storm"]', '["calm", "storm"]'}
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ([], "tick what fits, or say “none of these”"),
+        (["calm", "hail"], "“hail” is none of the labels"),
+        (["calm", "none of these"], "goes with no other label"),
+    ],
+)
+def test_an_answer_of_several_labels_that_says_nothing_or_too_much(database: Database, label, message: str) -> None:
+    _, client = asked_for_several(database)
+    sent = {**fields(client.get("/").text), "label": label}
+    reply = client.post("/answer", data=sent)
+    assert reply.status_code == 400 and message in html.unescape(reply.text)
+    assert message in client.post("/answer", data=sent, headers=SCRIPT).json()["error"]
+    assert client.post("/correct", data={"slot": sent["slot"], "label": label}).status_code == 400
+    assert answers(database) == []
+
+
+def test_one_label_is_one_label(database: Database) -> None:
+    queue, _ = filled(database, 1)
+    client = named(client_of(queue))
+    for label in (["storm", "fog"], ["none of these"]):
+        assert client.post("/answer", data={**fields(client.get("/").text), "label": label}).status_code == 400
+    assert answers(database) == []

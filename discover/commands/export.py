@@ -24,7 +24,7 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
             raise DiscoverError(f"decisions are of two kinds, so they go to JSONL only: end {to.name} in .jsonl")
         from discover.query import decisions
 
-        decisions.export(campaign.database, to, campaign.config.name)
+        decisions.export(campaign.database, to, campaign.labels, campaign.config.name)
     else:
         export_rows(_labels(campaign) if what == "labels" else _pool(campaign), to)
     print(f"{to} holds the {what} of {campaign.folder.root}")
@@ -39,7 +39,7 @@ def _labels(campaign: Campaign) -> Iterator[dict[str, Any]]:
                 "id": document.public_id,
                 "given_id": document.given_id,
                 "text": document.text,
-                "label": answer.label,
+                "label": campaign.labels.value(answer.label),
                 "url": document.sources[0] if document.sources else "",
                 "arm": arm,
                 "round": answer.round,

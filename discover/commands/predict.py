@@ -11,7 +11,9 @@ from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.pool.files import export_rows, read_documents
+from discover.pool.labels import agree, labels_of
 from discover.progress import progress
+from discover.query.uncertainty import probability_of
 
 CHUNK = 2048
 
@@ -23,7 +25,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
         campaign: whose model predicts.
         source: a file with `text`.
         to: the file to write.
-        confidence: of a document whose likeliest class is less likely than this, the label stays empty.
+        confidence: of a document whose answer is less likely than this, the label stays empty.
 
     Raises:
         DiscoverError: a file cannot be read or written, or the run has no model.
@@ -31,7 +33,8 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
     if to.resolve() == source.resolve():
         raise DiscoverError(f"--output must not be --input, {source}, which would be lost: name another file")
     bad: list[str] = []
-    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}")))
+    any_label = labels_of(campaign.config.label.task)  # a file may bring other labels than the model knows
+    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), any_label))
     if not documents:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
     labelled = 0
@@ -41,19 +44,19 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
         starts = range(0, len(documents), CHUNK)
         for start in progress(starts, len(starts), "predicting"):
             chunk = documents[start : start + CHUNK]
-            for document, likely in zip(chunk, campaign.predict([d.text for d in chunk]), strict=True):
-                best = int(likely.argmax())
-                sure = bool(likely[best] >= confidence)
+            likely = campaign.predict([d.text for d in chunk])
+            decided = campaign.decide(likely)
+            labels, chances = campaign.labels.kept(decided), probability_of(decided, likely).tolist()
+            for document, label, chance, each in zip(chunk, labels, chances, likely.tolist(), strict=True):
+                sure = chance >= confidence
                 labelled += sure
                 yield {
                     "id": document.public_id,
                     "given_id": document.given_id,  # what the file itself calls it, for joining; may be empty
                     "text": document.text,
-                    "label": campaign.classes[best] if sure else "",
-                    "probability": round(float(likely[best]), 6),
-                    "probabilities": {
-                        name: round(float(p), 6) for name, p in zip(campaign.classes, likely, strict=True)
-                    },
+                    "label": campaign.labels.value(label) if sure else campaign.labels.nothing,
+                    "probability": round(chance, 6),
+                    "probabilities": {name: round(p, 6) for name, p in zip(campaign.classes, each, strict=True)},
                 }
 
     export_rows(rows(), to)
@@ -69,8 +72,9 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
 def _trust(campaign: Campaign, confidence: float) -> str:
     """What answers that never trained the model say of predictions this sure."""
     likely, truth = _held_out(campaign)
-    sure = likely.max(axis=1, initial=0) >= confidence if len(truth) else np.empty(0, bool)
-    found = audit.estimate(likely[sure].argmax(axis=1) == truth[sure] if sure.any() else [])
+    decided = campaign.decide(likely)
+    sure = probability_of(decided, likely) >= confidence
+    found = audit.estimate(agree(decided[sure], truth[sure]))
     if found.value is None:
         return "no audit answer is, so nothing can be said of how often they are right"
     return (
@@ -80,8 +84,8 @@ def _trust(campaign: Campaign, confidence: float) -> str:
 
 
 def _held_out(campaign: Campaign) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities (k, c) and classes (k,) of the audit answers that are for reporting."""
+    """Probabilities (k, c) of the documents of the k audit answers that are for reporting, and these answers."""
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
     texts = campaign.pool.texts([row.document_id for row in rows])
     likely = campaign.predict(texts) if texts else np.empty((0, len(campaign.classes)))
-    return likely, np.array([campaign.classes.index(row.label) for row in rows], np.int64)
+    return likely, campaign.labels.array([row.label for row in rows])

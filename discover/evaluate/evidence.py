@@ -14,6 +14,7 @@ from discover.db import Database
 from discover.errors import DiscoverError
 from discover.evaluate.compare import Comparison, Course, compare
 from discover.evaluate.metrics import confusion
+from discover.pool.labels import agree
 from discover.query.decisions import read_arrays
 from discover.query.strategy import CONTROL
 from discover.run import RunFolder
@@ -30,9 +31,10 @@ class Arm:
     Attributes:
         name: the strategy's word.
         rows: its lines of metrics, by round.
-        predictions: (n,) class indices of the test documents, for the rounds that have them.
-        confidence: (n,) top probabilities of the last of those rounds; empty where the loop keeps none.
-        truths: (n,) class indices of the same documents and rounds; n grows when test documents are imported.
+        predictions: (n,) class indices of the test documents, for the rounds that have them; of several labels (n, c)
+            0 and 1.
+        confidence: (n,) probabilities of the last of those rounds' predictions; empty where the loop keeps none.
+        truths: the answers about the same documents and rounds, likewise; n grows when test documents are imported.
     """
 
     name: str
@@ -48,7 +50,7 @@ class Arm:
 
     @property
     def truth(self) -> NDArray[np.int64]:
-        """(n,) class indices of the last round's test documents; empty without a test set."""
+        """The n answers about the last round's test documents; empty without a test set."""
         return self.truths[max(self.truths)] if self.truths else np.empty(0, np.int64)
 
     def course(self, truth: NDArray[np.int64]) -> Course | None:
@@ -61,12 +63,18 @@ class Arm:
         if not by_labels:
             return None
         labels = sorted(by_labels)
-        correct = np.stack([by_labels[count] == truth for count in labels])
+        correct = np.stack([agree(by_labels[count], truth) for count in labels])
         return Course(self.name, np.array(labels, np.int64), correct)
 
 
-def read_arms(database: Database, order: Sequence[str]) -> list[Arm]:
-    """The arms with at least one measured round: those of the config in its order, then others by name."""
+def read_arms(database: Database, order: Sequence[str], c: int) -> list[Arm]:
+    """The arms with at least one measured round: those of the config in its order, then others by name.
+
+    Args:
+        database: of the run.
+        order: of the arms, in the config.
+        c: classes.
+    """
     measured = select(metric.c.arm, metric.c.row).order_by(metric.c.round)
     outputs = select(step.c.arm, step.c.round, step.c.output).where(step.c.step == "evaluate").order_by(step.c.round)
     arms: dict[str, Arm] = {}
@@ -75,7 +83,7 @@ def read_arms(database: Database, order: Sequence[str]) -> list[Arm]:
             arms.setdefault(name, Arm(name, [])).rows.append(row)
         for name, round_, output in connection.execute(outputs):
             if name in arms and output.get("truth"):
-                arms[name] = _with_predictions(arms[name], round_, output)
+                arms[name] = _with_predictions(arms[name], round_, output, c)
     place = {name: index for index, name in enumerate(order)}
     return sorted(arms.values(), key=lambda arm: (place.get(arm.name, len(place)), arm.name))
 
@@ -100,8 +108,11 @@ def comparisons(arms: Sequence[Arm]) -> list[Comparison]:
 
 
 def confused(arm: Arm, classes: Sequence[str], limit: int = 12) -> list[dict[str, Any]]:
-    """The pairs of classes that the last round confused most: true class, what it was taken for, how often."""
-    if not arm.predictions:
+    """The pairs of classes that the last round confused most: true class, what it was taken for, how often.
+
+    None where documents have several labels: one that is missing is in nobody's place.
+    """
+    if not arm.predictions or arm.truth.ndim == 2:
         return []
     table = confusion(arm.predictions[max(arm.predictions)], arm.truth, len(classes))
     np.fill_diagonal(errors := table.copy(), 0)
@@ -145,11 +156,21 @@ def pool_counts(database: Database) -> dict[str, Any]:
         }
 
 
-def _with_predictions(arm: Arm, round_: int, output: dict[str, Any]) -> Arm:
-    predictions = {**arm.predictions, round_: np.asarray(output["predictions"], np.int64)}
+def _with_predictions(arm: Arm, round_: int, output: dict[str, Any], c: int) -> Arm:
+    predictions = {**arm.predictions, round_: _answers(output["predictions"], c)}
     confidence = np.asarray(output.get("confidence") or [], np.float64)
-    truths = {**arm.truths, round_: np.asarray(output["truth"], np.int64)}
+    truths = {**arm.truths, round_: _answers(output["truth"], c)}
     return Arm(arm.name, arm.rows, predictions, confidence, truths)
+
+
+def _answers(values: list[Any], c: int) -> NDArray[np.int64]:
+    """Class indices, (n,); or of lists of them (n, c) 0 and 1."""
+    if not isinstance(values[0], list):
+        return np.asarray(values, np.int64)
+    found = np.zeros((len(values), c), np.int64)
+    for row, one in enumerate(values):
+        found[row, one] = 1
+    return found
 
 
 def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]) -> list[dict[str, Any]]:

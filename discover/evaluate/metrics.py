@@ -1,7 +1,7 @@
-"""How often, and how knowingly, a model is right: accuracy, macro-F1, per-class scores, calibration, Wilson's interval.
+"""How often, and how knowingly, a model is right: accuracy, F1, per-class scores, calibration, Wilson's interval.
 
-Shapes: n documents, c classes. Predictions and truth are class indices. What scikit-learn has is
-scikit-learn's.
+Shapes: n documents, c classes. Predictions and truth are n class indices; where documents may have several labels,
+(n, c) 0 and 1. What scikit-learn has is scikit-learn's.
 """
 
 import warnings
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
+from discover.pool.labels import agree
+
 
 @dataclass(frozen=True)
 class Bin:
@@ -29,17 +31,30 @@ class Bin:
 
 
 def accuracy(predicted: ArrayLike, y: ArrayLike) -> float:
-    """Share of documents whose predicted class is the true one.
+    """Share of documents whose predicted class is the true one; of several labels all of them (subset accuracy).
 
     Args:
-        predicted: (n,) class indices.
-        y: (n,) class indices.
+        predicted: (n,) class indices, or (n, c) 0 and 1.
+        y: likewise.
+
+    Raises:
+        ValueError: there are no documents, or the shapes differ.
+    """
+    return float(np.mean(agree(*_aligned(predicted, y))))
+
+
+def micro_f1(predicted: ArrayLike, y: ArrayLike) -> float:
+    """F1 = 2PR / (P + R) over all labels of all documents, each counting the same; 0 where there is none.
+
+    Args:
+        predicted: (n, c) 0 and 1.
+        y: likewise.
 
     Raises:
         ValueError: there are no documents, or the shapes differ.
     """
     predicted, y = _aligned(predicted, y)
-    return float(np.mean(predicted == y))
+    return float(f1_score(y, predicted, average="micro", zero_division=0))
 
 
 def macro_f1(predicted: ArrayLike, y: ArrayLike) -> float:
@@ -49,15 +64,18 @@ def macro_f1(predicted: ArrayLike, y: ArrayLike) -> float:
     scores 0. A class of the config that occurs in neither does not enter the mean.
 
     Args:
-        predicted: (n,) class indices.
-        y: (n,) class indices.
+        predicted: (n,) class indices, or (n, c) 0 and 1.
+        y: likewise.
 
     Raises:
         ValueError: there are no documents, or the shapes differ.
     """
     predicted, y = _aligned(predicted, y)
+    occurring = np.flatnonzero((predicted | y).any(axis=0)) if y.ndim == 2 else None
+    if occurring is not None and not len(occurring):
+        return 0.0
     with _few_documents():
-        return float(f1_score(y, predicted, average="macro", zero_division=0))
+        return float(f1_score(y, predicted, labels=occurring, average="macro", zero_division=0))
 
 
 def minority(y: ArrayLike) -> NDArray[np.int64]:
@@ -95,8 +113,8 @@ def per_class(predicted: ArrayLike, y: ArrayLike, classes: Sequence[str]) -> dic
     """Precision, recall, F1 and support (number of true documents) of every class of the config.
 
     Args:
-        predicted: (n,) indices into ``classes``.
-        y: (n,) indices into ``classes``.
+        predicted: (n,) indices into ``classes``, or (n, c) 0 and 1.
+        y: likewise.
         classes: c names.
     """
     predicted, y = _aligned(predicted, y)
@@ -144,20 +162,25 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> li
 def calibration_error(probabilities: ArrayLike, y: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error of the top label: sum over bins of n_b / n · abs(accuracy_b - confidence_b).
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", with bins of equal width.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", with bins of equal width. Where there may be several
+    labels, of every label of every document: how likely it was, and whether it is there.
 
     Args:
-        probabilities: (n, c), rows sum to 1.
-        y: (n,) class indices.
+        probabilities: (n, c), rows sum to 1 but for several labels.
+        y: (n,) class indices, or (n, c) 0 and 1.
         bins: how many.
 
     Raises:
         ValueError: there are no documents, or the shapes differ.
     """
-    probabilities = np.asarray(probabilities, np.float64)
-    predicted, y = _aligned(probabilities.argmax(axis=1), y)
-    table = reliability(probabilities.max(axis=1), predicted == y, bins)
-    return float(sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in table) / len(y))
+    probabilities, y = np.asarray(probabilities, np.float64), np.asarray(y)
+    if y.ndim == 2:
+        confidence, correct = (one.ravel() for one in _aligned(probabilities, y))
+    else:
+        predicted, y = _aligned(probabilities.argmax(axis=1), y)
+        confidence, correct = probabilities.max(axis=1), predicted == y
+    table = reliability(confidence, correct, bins)
+    return float(sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in table) / len(correct))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -190,6 +213,6 @@ def _few_documents() -> Iterator[None]:
 
 def _aligned(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     first, second = np.asarray(first), np.asarray(second)
-    if first.shape != second.shape or first.ndim != 1 or not len(first):
+    if first.shape != second.shape or first.ndim not in (1, 2) or not len(first):
         raise ValueError(f"two arrays of the same length, at least 1, are needed; got {first.shape} and {second.shape}")
     return first, second

@@ -20,6 +20,7 @@ from discover.evaluate.curves import Series
 from discover.evaluate.evidence import Arm
 from discover.evaluate.metrics import reliability
 from discover.evaluate.verdict import headline, needs_phrase, points, single_line, summary_line
+from discover.pool.labels import agree
 from discover.run import RunFolder, publish
 from discover.strict import Strict
 
@@ -44,7 +45,7 @@ def write(run: RunFolder, database: Database, config: Strict) -> Path:
         The path of the page.
     """
     settings = config.model_dump()
-    arms = evidence.read_arms(database, _arm_order(settings))
+    arms = evidence.read_arms(database, _arm_order(settings), len(settings["label"]["classes"]))
     accuracy = [_series(arm, "accuracy") for arm in arms]
     if any(one.labels for one in accuracy):
         score = "test accuracy" if any(len(arm.truth) for arm in arms) else "audited accuracy"
@@ -57,7 +58,8 @@ def write(run: RunFolder, database: Database, config: Strict) -> Path:
 
 def verdict(database: Database, config: Strict) -> str:
     """The last line of a run: what the strategy gained over the control, or where a single arm stands."""
-    arms = evidence.read_arms(database, _arm_order(config.model_dump()))
+    settings = config.model_dump()
+    arms = evidence.read_arms(database, _arm_order(settings), len(settings["label"]["classes"]))
     compared = evidence.comparisons(arms)
     if compared:
         return summary_line(compared[0])
@@ -70,6 +72,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
     return {
         "name": settings["name"] or run.root.name,
         "question": settings["label"]["question"],
+        "several": settings["label"]["task"] == "multilabel",
         "classes": classes,
         "headline": headline(compared[0]) if compared else "",
         "verdict": summary_line(compared[0]) if compared else single_line(arms[0].last if arms else None),
@@ -96,8 +99,9 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
 
 def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
     """Each chart that there is something to draw for."""
-    drawn: dict[str, Markup | None] = dict.fromkeys(("accuracy", "macro_f1", "ece", "estimates", "reliability", "time"))
-    for key, score in (("accuracy", "Accuracy"), ("macro_f1", "Macro-F1"), ("ece", "Calibration error")):
+    scores = {"accuracy": "Accuracy", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1", "ece": "Calibration error"}
+    drawn: dict[str, Markup | None] = dict.fromkeys((*scores, "estimates", "reliability", "time"))
+    for key, score in scores.items():
         series = [_series(arm, key) for arm in arms]
         if any(one.labels for one in series):
             drawn[key] = charts.learning_curve(series, score)
@@ -106,7 +110,7 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
         drawn["estimates"] = charts.whiskers(estimates)
     arm = arms[0] if arms else None
     if arm and len(arm.confidence):
-        bins = reliability(arm.confidence, arm.predictions[max(arm.predictions)] == arm.truth)
+        bins = reliability(arm.confidence, agree(arm.predictions[max(arm.predictions)], arm.truth))
         drawn["reliability"] = charts.reliability_diagram([(one.confidence, one.accuracy, one.n) for one in bins])
     timed = [(f"{row['round']} · {arm.name}", row["seconds"]) for arm in arms for row in arm.rows if row.get("seconds")]
     if timed:

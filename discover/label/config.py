@@ -3,15 +3,17 @@
 from collections import Counter
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from discover.pool.document import clean
+from discover.pool.labels import NONE, Task
 from discover.strict import Strict
 
 
 class LabelConfig(Strict):
-    """The classes, the oracle, and what may be spent."""
+    """The classes, what an answer is, the oracle, and what may be spent."""
 
+    task: Task = Field("multiclass", description="multiclass: one label a document; multilabel: any number, or none")
     classes: dict[str, str] = Field(description="name: one-line description; a plain list of names will do")
     question: str = Field("Which label fits?", description="shown to annotators")
     oracle: str = Field("people", description="people, a file in label/oracles, or path/file.py:name")
@@ -47,3 +49,12 @@ class LabelConfig(Strict):
         if len(value) < 2:
             raise ValueError(f"at least two classes are needed to learn anything, found {len(value)}")
         return value
+
+    @model_validator(mode="after")
+    def _tellable(self) -> "LabelConfig":
+        """Names that a list of labels could be taken for, or the answer that none of them fits."""
+        odd = next((name for name in self.classes if name == NONE or name.startswith("[")), None)
+        if self.task == "multilabel" and odd is not None:
+            why = "is what annotators say when no label fits" if odd == NONE else "begins as a list does"
+            raise ValueError(f"with task multilabel no class can be called {odd!r}, which {why}: rename it")
+        return self

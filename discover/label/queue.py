@@ -5,7 +5,7 @@ lets the lease run out. Work that arrives late is kept: under an expired lease a
 annotator's came first; then it is kept as an event only. `slot` is the present view of the events in `answer`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,9 @@ from discover.errors import DiscoverError
 from discover.label import slots
 from discover.pool.document import Document
 from discover.pool.intake import fetch
+from discover.pool.labels import Labels, Multiclass
+
+ANY_CLASS = Multiclass()
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One answered slot."""
+    """One answered slot; its label as it is kept (`discover.pool.labels`)."""
 
     document_id: int
     label: str
@@ -78,13 +81,13 @@ class Queue:
     Args:
         database: the run's database.
         lease_minutes: how long a question is held for one annotator.
-        classes: the labels that are accepted; empty accepts all.
+        labels: what is accepted as an answer.
     """
 
-    def __init__(self, database: db.Database, lease_minutes: float, classes: Collection[str] = ()):
+    def __init__(self, database: db.Database, lease_minutes: float, labels: Labels = ANY_CLASS):
         self.database = database
         self.lease_seconds = lease_minutes * 60
-        self.classes = frozenset(classes)
+        self.accepted = labels
 
     def put(self, connection: Connection, arm: str, round_: int, rows: Sequence[dict[str, Any]]) -> None:
         """Open slots inside the caller's transaction; a document that the arm has asked about before is left alone.
@@ -98,13 +101,13 @@ class Queue:
         opened = [{"part": "", **row, "arm": arm, "round": round_} for row in rows]
         db.insert_new(connection, tables.slot, opened)
 
-    def seed_imported(self, arm: str, connection: Connection, classes: Collection[str]) -> int:
+    def seed_imported(self, arm: str, connection: Connection) -> int:
         """Give the arm the labels that came with imported training documents, at no cost; returns how many are new."""
         known = select(tables.slot.c.id).where(
             tables.slot.c.arm == arm, tables.slot.c.document_id == tables.document.c.id
         )
         wanted = select(tables.document.c.public_id, tables.document.c.id, tables.document.c.label).where(
-            tables.document.c.label.in_(sorted(classes)),
+            tables.document.c.label.is_not(None),
             tables.document.c.split == "train",
             tables.document.c.state == "pool",
             ~exists(known),
@@ -113,7 +116,7 @@ class Queue:
         given = {"arm": arm, "round": 0, "kind": "import", "state": "answered", "annotator": "import"}
         answered = [
             {**given, "position": position, "document_id": row_id, "label": label}
-            for position, (_, row_id, label) in enumerate(rows)
+            for position, (_, row_id, label) in enumerate(row for row in rows if self.accepted.knows(row[2]))
         ]
         if answered:
             connection.execute(insert(tables.slot), answered)
@@ -162,7 +165,7 @@ class Queue:
             slot: from the question.
             token: from the question; its lease may be over.
             annotator: who answers.
-            label: one of the classes.
+            label: as it is kept (`discover.pool.labels`).
             key: names this submission; sent again, it changes nothing.
 
         Raises:
@@ -288,5 +291,6 @@ class Queue:
             return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm).limit(n))]
 
     def _check_label(self, label: str) -> None:
-        if self.classes and label not in self.classes:
-            raise DiscoverError(f"{label!r:.80} is none of the {len(self.classes)} labels: choose one of label.classes")
+        if not self.accepted.knows(label):
+            known = len(self.accepted.classes)
+            raise DiscoverError(f"{label!r:.80} is none of the {known} labels: choose one of label.classes")

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+from discover.errors import DiscoverError
 from discover.label.queue import Queue
 from discover.pool.document import Document
+from discover.pool.labels import Labels
 
 ANNOTATOR = "simulated"
 AT_A_TIME = 100
@@ -14,8 +16,8 @@ AT_A_TIME = 100
 class Oracle(Protocol):
     """What a file in `label/oracles` offers."""
 
-    def answer(self, documents: Sequence[Document]) -> list[str | None]:
-        """One label a document, in order; None skips it."""
+    def answer(self, documents: Sequence[Document]) -> list[Any]:
+        """One answer a document, in order, as a file would give it: a label, or several in a list; None skips it."""
 
 
 def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
@@ -25,11 +27,11 @@ def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
         How many were "answered" and how many "skipped".
 
     Raises:
-        DiscoverError: the oracle's answer is none of the queue's classes.
+        DiscoverError: the oracle's answer is none that the queue accepts.
     """
     counts: Counter[str] = Counter()
     while questions := queue.claim(arm, ANNOTATOR, AT_A_TIME):
-        labels = oracle.answer([question.document for question in questions])
+        labels = ask(oracle, [question.document for question in questions], queue.accepted)
         for question, label in zip(questions, labels, strict=True):
             if label is None:
                 queue.skip(question.slot, question.token, ANNOTATOR)
@@ -37,3 +39,28 @@ def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
                 queue.answer(question.slot, question.token, ANNOTATOR, label)
             counts["skipped" if label is None else "answered"] += 1
     return counts
+
+
+def ask(oracle: Oracle, documents: Sequence[Document], labels: Labels) -> list[str | None]:
+    """What an oracle says of documents, as it is kept; None where it has no answer.
+
+    Raises:
+        DiscoverError: it does not say one thing of each, or says what is no answer.
+    """
+    name, said = type(oracle).__name__, oracle.answer(documents)
+    if not isinstance(said, list) or len(said) != len(documents):
+        raise DiscoverError(
+            f"the oracle {name!r} must return a list of {len(documents)} labels, got {said!r:.60}: one for each "
+            "document, None where it has no answer"
+        )
+    return [_read(name, one, labels) for one in said]
+
+
+def _read(name: str, said: Any, labels: Labels) -> str | None:
+    try:
+        return labels.read(said)
+    except DiscoverError as error:
+        raise DiscoverError(
+            f"the oracle {name!r} answers {said!r:.80}, which is none of the {len(labels.classes)} labels of "
+            f"label.classes ({error}): correct its options, or add the class"
+        ) from error

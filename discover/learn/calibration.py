@@ -9,36 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from discover.learn.likelihood import Likelihood
+from discover.pool.labels import strata
+
 STRENGTH = 5.0
 RANGE = (0.2, 10.0)
 
 
-def fit_temperature(logits: NDArray[np.float64], y: NDArray[np.int64], strength: float = STRENGTH) -> float:
+def fit_temperature(
+    logits: NDArray[np.float64], y: NDArray[np.int64], likelihood: Likelihood, strength: float = STRENGTH
+) -> float:
     """The temperature by which logits are to be divided; 1 without answers.
 
     Args:
         logits: (n, c) of held-out documents.
-        y: (n,) their classes.
+        y: their n answers.
+        likelihood: of answers; with several labels the loss is the sum of theirs.
         strength: of the pull towards 1.
     """
     if not len(y):
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        return float(losses(logits / np.exp(log_temperature), y).sum() + strength * log_temperature**2)
+        return float(likelihood.losses(logits / np.exp(log_temperature), y).sum() + strength * log_temperature**2)
 
     found = minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
 
 
-def losses(logits: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """-log p of each document's class, (n,), of logits (n, c) and classes (n,)."""
-    above = logits - logits.max(axis=1, keepdims=True)
-    return np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(y)), y]
-
-
-def folds_of(classes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """(m,) the fold of each answer, the classes spread evenly over them."""
-    found = np.empty(len(classes), np.int64)
-    found[np.argsort(classes, kind="stable")] = np.arange(len(classes)) % count
+def folds_of(y: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """(m,) the fold of each of m answers, the classes spread evenly over them."""
+    found = np.empty(len(y), np.int64)
+    found[np.argsort(strata(y), kind="stable")] = np.arange(len(y)) % count
     return found

@@ -10,14 +10,17 @@ from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
-from discover.learn import head, network, penalty, training
+from discover.learn import head, network, penalty, thresholds, training
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
 from discover.learn.gradient import Examples
-from discover.learn.heads import Head, Heads, softmax
+from discover.learn.heads import Heads
+from discover.learn.likelihood import Head, likelihood_of
 from discover.pool.document import Document
+from discover.pool.labels import Task, agree, hashable
+from discover.query.uncertainty import confidence
 
 CHUNK = 4096
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
@@ -27,6 +30,8 @@ GROWTH = 2  # of the answers, after which they are cross-validated, and learned 
 
 class TextClassifier:
     """Class probabilities of documents, from answers and, before there are any, from the classes' descriptions.
+
+    An answer is a class index, or, with several labels, a row of 0 and 1 for each class; y are m answers.
 
     Increments lose something against training from scratch (runs/LOG.md), which is done when the answers have doubled.
     Training is a function of the answers' texts and classes, the state before (`state`), and the seed: neither row ids
@@ -40,23 +45,26 @@ class TextClassifier:
         seed: of all draws.
         cache: of the frozen part's output; may be shared with other classifiers of the same pool.
         vectors: gives stored vectors (k, d) of row ids; without it documents are encoded when needed.
+        task: what an answer is.
 
     Attributes:
         classes_: class indices, (c,).
-        taught: row id to class index, as last trained on.
+        taught: row id to class index, or to a tuple of 0 and 1, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
+        thresholds: (c,) probabilities from which on a label is given, where there may be several.
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
         changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
         unsure: share of them that it expects to be wrong about, by its own probabilities; None where there are none.
     """
 
-    taught: dict[int, int]
+    taught: dict[int, Any]
     temperature: float
+    thresholds: NDArray[np.float64]
     changed: float | None
     unsure: float | None
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
-    _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the classes predicted
+    _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
     _whole: int  # answers when they were last learned from scratch
     _penalty: float  # of the heads, since then
     _network: network.Network | None
@@ -71,10 +79,12 @@ class TextClassifier:
         seed: int,
         cache: ActivationCache | None = None,
         vectors: Callable[[Sequence[int]], NDArray[np.float32]] | None = None,
+        task: Task = "multiclass",
     ):
         self.encoder = encoder
         self.texts = texts
         self.classes = dict(classes)
+        self.task, self.likelihood = task, likelihood_of(task)
         self.config = config
         self.seed = seed
         self.cache = ActivationCache(config.cache_megabytes) if cache is None else cache  # an empty one is false
@@ -95,7 +105,7 @@ class TextClassifier:
     def cross_validated(self) -> float | None:
         """Accuracy of the last cross-validation, on the answers as they now stand; None before any."""
         ids, logits = self._held
-        return float((logits.argmax(1) == self._answers(ids)).mean()) if len(ids) else None
+        return float(agree(self._decided(logits), self._answers(ids)).mean()) if len(ids) else None
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextClassifier":
         """Learn the answers as they now stand, starting from what is known.
@@ -106,11 +116,12 @@ class TextClassifier:
 
         Args:
             X: (m, 1) row ids, each once.
-            y: (m,) class indices.
+            y: their m answers.
         """
-        answers = dict(zip((int(row) for row in np.asarray(X).ravel()), (int(one) for one in y), strict=True))
-        if len(answers) != len(y) or not set(answers.values()) <= set(range(len(self.classes))):
-            raise ValueError(f"fit takes each document once, with a class index under {len(self.classes)}")
+        answers = dict(zip(np.asarray(X).ravel().tolist(), hashable(np.asarray(y)), strict=True))
+        c = len(self.classes)
+        if len(answers) != len(y) or not np.isin(y, np.arange(2 if self.task == "multilabel" else c)).all():
+            raise ValueError(f"fit takes each document once, with a class index under {c}, or {c} times 0 or 1")
         if answers == self.taught:
             return self
         if not answers or self.taught.keys() - answers.keys():
@@ -119,7 +130,7 @@ class TextClassifier:
             return self
         ids = self._ordered(list(answers))
         fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
-        classes = np.array([answers[row] for row in ids], dtype=np.int64)
+        classes = self.likelihood.array([answers[row] for row in ids], c)
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self._vectors_of(np.array(ids)[new].tolist())), classes[new])
@@ -135,58 +146,69 @@ class TextClassifier:
         return self
 
     def calibrate(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> None:
-        """Set the temperature by the answers of the last cross-validation and by others that were never taught.
+        """Set temperature and thresholds by the answers of the last cross-validation and by others, never taught.
 
         Args:
             X: (k, 1) row ids of the others.
-            y: (k,) their class indices.
+            y: their k answers.
         """
         ids, logits = self._held
         classes = np.concatenate([self._answers(ids), y])
-        self.temperature = fit_temperature(np.concatenate([logits, self.logits(X)]), classes)
+        logits = np.concatenate([logits, self.logits(X)])
+        self.temperature = fit_temperature(logits, classes, self.likelihood)
+        if self.task == "multilabel" and len(ids):
+            self.thresholds = thresholds.fit(self._calibrated(logits), classes)
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1); from the descriptions while nothing is taught."""
-        return softmax(self.logits(X) / self.temperature)
+        return self._calibrated(self.logits(X))
 
     def predict(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The most probable class index of each document, (n,)."""
-        return self.logits(X).argmax(axis=1)
+        """The answer about each document: (n,) most probable class indices, or (n, c) whether it has a label."""
+        return self._decided(self.logits(X))
+
+    def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The answers to give, as for `predict`, of probabilities (n, c)."""
+        return self.likelihood.decide(probabilities, self.thresholds)
 
     def logits(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Logits before the temperature, (n, c)."""
         vectors = self._vectors_of([int(row) for row in np.asarray(X).ravel()])
         if not self.taught:
-            return head.logits(vectors, self.prior.astype(np.float64), np.zeros(len(self.classes)))
+            return self.likelihood.untaught(vectors, self.prior)
         return self._heads.combined(self._heads.each(vectors))
 
     def members(self) -> list[Member]:
         """A committee: heads that were taught resamples of the answers, over the vectors as they now are."""
+        c = len(self.classes)
+        if not self.taught:
+            return [Member(lambda ids: self.logits(column(ids)), c, self.likelihood)]
         seen = functools.cache(lambda ids: self._vectors_of(list(ids)))  # all members are asked about the same ones
 
-        def vectors_of(ids: list[int]) -> NDArray[np.float32]:
-            return seen(tuple(ids))
+        def logits_of(fitted: Head, ids: list[int]) -> NDArray[np.float64]:
+            return head.logits(seen(tuple(ids)), *fitted)
 
-        if not self.taught:
-            return [Member((self.prior.astype(np.float64), np.zeros(len(self.classes))), vectors_of)]
         ids = self._ordered(list(self.taught))
         rng = np.random.default_rng([self.seed, len(ids), 2])
-        fitted = bagged(self._vectors_of(ids), self._answers(np.array(ids)), self.prior, self._penalty, rng)
-        return [Member(one, vectors_of) for one in fitted]
+        answers = self._answers(np.array(ids))
+        fitted = bagged(self._vectors_of(ids), answers, self.prior, self._penalty, self.likelihood, rng)
+        return [Member(functools.partial(logits_of, one), c, self.likelihood) for one in fitted]
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
         arrays = {
             "taught.ids": np.array(list(self.taught), np.int64),
-            "taught.classes": np.array(list(self.taught.values()), np.int64),
+            "taught.classes": self._packed(self._answers(np.array(list(self.taught), np.int64))),
             "held.ids": self._held[0],
             "held.logits": self._held[1],
             "seen.ids": self._seen[0],
-            "seen.classes": self._seen[1],
+            "seen.classes": self._packed(self._seen[1]),
             "whole": np.array(self._whole),
             "penalty": np.array(self._penalty),
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
+        if self.task == "multilabel":
+            arrays["thresholds"] = self.thresholds
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         if self._network is not None:
             state |= {f"network.{name}": tensor for name, tensor in self._network.trained().items()}
@@ -195,9 +217,11 @@ class TextClassifier:
     def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
         self._forget()
-        ids, classes = state["taught.ids"].tolist(), state["taught.classes"].tolist()
+        ids, classes = state["taught.ids"].tolist(), hashable(state["taught.classes"].numpy())
         self._held = (state["held.ids"].numpy(), state["held.logits"].numpy())
-        self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy())
+        self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy().astype(np.int64))
+        if self.task == "multilabel":
+            self.thresholds = state["thresholds"].numpy()
         self._whole, self._penalty = int(state["whole"]), float(state["penalty"])
         self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
         if trained := _under("network.", state):
@@ -208,11 +232,12 @@ class TextClassifier:
         self.temperature = temperature
 
     def _forget(self) -> None:
-        self.taught, self.temperature, self.changed, self.unsure, self._heads = {}, 1.0, None, None, Heads()
+        self.taught, self.temperature, self.changed, self.unsure = {}, 1.0, None, None
+        self.thresholds, self._heads = np.full(len(self.classes), thresholds.START), Heads(self.likelihood)
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
-        self._seen = (np.empty(0, np.int64), np.empty(0, np.int64))
+        self._seen = (np.empty(0, np.int64), self.likelihood.array([], len(self.classes)))
         self._whole, self._network, self._frozen = 0, None, None
-        self._penalty = penalty.PENALTIES[0]
+        self._penalty = self.likelihood.penalties[0]
 
     def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
         """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.
@@ -224,7 +249,7 @@ class TextClassifier:
         for number in range(self.config.folds):
             settings = self.config.model_copy(update={"folds": 0, "head_penalty": self._penalty})
             other = TextClassifier(
-                self.encoder, self.texts, self.classes, settings, self.seed, self.cache, self.vectors
+                self.encoder, self.texts, self.classes, settings, self.seed, self.cache, self.vectors, self.task
             )
             other.unlabelled = self.unlabelled
             other.fit(column(rows[fold != number]), classes[fold != number])
@@ -232,7 +257,7 @@ class TextClassifier:
         self._heads.right = np.zeros(2, np.int64)  # what was known so far is of the same answers
         self._heads.compare(each, classes)
         self._held = (rows, self._heads.combined(each))
-        self.calibrate(column([]), np.empty(0, np.int64))
+        self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
 
     def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
         rng, rate = np.random.default_rng([self.seed, len(ids)]), self.config.rate
@@ -261,20 +286,30 @@ class TextClassifier:
         answered, unanswered = (self._vectors_of(rows.tolist()) for rows in (np.array(ids)[some], around))
         self._heads.spread(answered, classes[some], unanswered, self.prior, self._penalty)
         logits = self._heads.combined(self._heads.each(unanswered))
-        self.unsure = float(1 - softmax(logits / self.temperature).max(1).mean()) if len(logits) else None
-        predicted = logits.argmax(1)
+        likely = self._calibrated(logits)
+        self.unsure = float(1 - confidence(likely, self.task).mean()) if len(logits) else None
+        if self.task == "multilabel" and len(logits) and not len(self._held[0]):
+            self.thresholds = thresholds.expected(likely)
+        predicted = self._decided(logits)
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
-        self.changed = float((predicted[now] != self._seen[1][before]).mean()) if len(now) else None
+        self.changed = float((~agree(predicted[now], self._seen[1][before])).mean()) if len(now) else None
         self._seen = (around, predicted)
 
     def _chosen_penalty(self, ids: list[int], classes: NDArray[np.int64]) -> float:
         if self.config.head_penalty is not None:
             return self.config.head_penalty
-        few = len(ids) < VALIDATED_FROM
-        return penalty.PENALTIES[0] if few else penalty.choose(self.vectors(ids), classes, self.prior)
+        if len(ids) < VALIDATED_FROM:
+            return self.likelihood.penalties[0]
+        return penalty.choose(self.vectors(ids), classes, self.prior, self.likelihood)
 
     def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
-        return head.fit(vectors, classes, self.prior, self._penalty)
+        return self.likelihood.fit(vectors, classes, self.prior, self._penalty)
+
+    def _calibrated(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.likelihood.probabilities(logits / self.temperature)
+
+    def _decided(self, logits: NDArray[np.float64]) -> NDArray[np.int64]:
+        return self.decide(self._calibrated(logits))
 
     def _vectors_of(self, ids: list[int]) -> NDArray[np.float32]:
         """(k, d) what the head sees of documents: under the fine-tuned encoder, or as they are stored."""
@@ -317,7 +352,11 @@ class TextClassifier:
         return torch.stack(kept).numpy() if kept else np.empty((0, self.encoder.dimension), np.float32)
 
     def _answers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
-        return np.array([self.taught[row] for row in ids.tolist()], np.int64)
+        return self.likelihood.array([self.taught[row] for row in ids.tolist()], len(self.classes))
+
+    def _packed(self, answers: NDArray[np.int64]) -> NDArray[np.integer]:
+        """Answers as a model folder holds them: 0 and 1 need a byte."""
+        return answers.astype(np.uint8) if self.task == "multilabel" else answers
 
     def _ordered(self, ids: list[int]) -> list[int]:
         """By public id, which is a hash of the text: neither row ids nor arrival may change a result."""

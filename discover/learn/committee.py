@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from discover.learn import head
-from discover.learn.heads import Head, softmax
+from discover.learn.likelihood import Head, Likelihood
 
 MEMBERS = 5
 
@@ -15,29 +14,31 @@ class Member:
     """One head over row ids.
 
     Args:
-        fitted: its weights and bias.
-        vectors_of: gives (n, d) vectors of row ids.
+        logits_of: gives its (n, c) logits of row ids.
+        c: classes.
+        likelihood: of answers.
 
     Attributes:
         classes_: class indices, (c,).
     """
 
-    def __init__(self, fitted: Head, vectors_of: Callable[[list[int]], NDArray[np.float32]]):
-        self.classes_ = np.arange(len(fitted[1]))
-        self._fitted, self._vectors_of = fitted, vectors_of
+    def __init__(self, logits_of: Callable[[list[int]], NDArray[np.float64]], c: int, likelihood: Likelihood):
+        self.classes_ = np.arange(c)
+        self._logits_of, self._likelihood = logits_of, likelihood
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1)."""
-        return softmax(head.logits(self._vectors_of([int(row) for row in X.ravel()]), *self._fitted))
+        return self._likelihood.probabilities(self._logits_of([int(row) for row in X.ravel()]))
 
 
 def bagged(
     vectors: NDArray[np.float32],
-    classes: NDArray[np.int64],
+    y: NDArray[np.int64],
     prior: NDArray[np.float32],
     penalty: float,
+    likelihood: Likelihood,
     rng: np.random.Generator,
 ) -> list[Head]:
     """Heads, each of as many answers as there are, drawn with replacement; arguments as for `head.fit`."""
-    draws = [rng.integers(len(classes), size=len(classes)) for _ in range(MEMBERS)]
-    return [head.fit(vectors[rows], classes[rows], prior, penalty) for rows in draws]
+    draws = [rng.integers(len(y), size=len(y)) for _ in range(MEMBERS)]
+    return [likelihood.fit(vectors[rows], y[rows], prior, penalty) for rows in draws]

@@ -26,7 +26,7 @@ class Examples:
 
     Attributes:
         inputs: token ids (t,) or hidden states (t, d) of each of the m documents.
-        classes: (m,) class indices.
+        classes: (m,) class indices; or (m, c) 0 and 1, of several labels.
         fresh: (m,) whether the answer is new or was corrected; the rest is replayed.
     """
 
@@ -41,11 +41,15 @@ class Examples:
 
     @cached_property
     def weights(self) -> NDArray[np.float64]:
-        """(m,) what each document counts for by its class, mean 1."""
+        """(m,) what each document counts for by its class, mean 1; all alike where they have several labels."""
+        if self.classes.ndim == 2:
+            return np.ones(len(self.classes))
         return head.class_weights(self.classes, self.classes.max() + 1)[self.classes]
 
     def company(self, batch: int) -> float:
-        """How many others of its class a document meets in a batch, on average."""
+        """How many others of its class a document meets in a batch, on average; 0 where they have several labels."""
+        if self.classes.ndim == 2:
+            return 0.0
         counts, m = np.bincount(self.classes), len(self.classes)
         return (batch - 1) * float((counts * (counts - 1)).sum()) / max(1, m * (m - 1))
 
@@ -123,10 +127,18 @@ class Gradient:
         return vectors.grad.split([len(one) for one in found])
 
     def _loss(self, vectors: torch.Tensor, members: NDArray[np.int64]) -> torch.Tensor:
-        """Mean cross-entropy, each document with its weight; and the contrast between classes."""
+        """Mean cross-entropy, each document with its weight; and the contrast between classes.
+
+        Of several labels it is the sum of their binary cross-entropies, without a contrast: documents share a label
+        and differ in another.
+        """
+        logits = self._network.classify(vectors)
         targets = torch.from_numpy(self._examples.classes[members]).to(vectors.device)
         weights = torch.from_numpy(self._weights[members]).float().to(vectors.device)
-        losses = torch.nn.functional.cross_entropy(self._network.classify(vectors), targets, reduction="none")
+        if targets.ndim == 2:
+            each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none")
+            return (each.sum(1) * weights).mean()
+        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
         mean = (losses * weights).mean()
         return mean + self._contrast * contrast(vectors, targets) if self._contrast else mean
 

@@ -7,6 +7,9 @@ coordinates whitened by the loss's curvature where all classes are as likely: of
 it is then done in a sixth of the time.
 """
 
+from contextlib import AbstractContextManager
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
@@ -36,9 +39,8 @@ def fit(
     c, ridge = len(prior), penalty * SCALE / len(classes)
     inputs = np.pad(vectors.astype(np.float64) * SCALE, ((0, 0), (0, 1)), constant_values=SCALE)
     share = class_weights(classes, c)[classes] / len(classes)
-    # The products are small: with two threads all this takes four to ten times as long.
-    with _blas.limit(limits=1, user_api="blas"):
-        white, factor = _whiten(inputs, share, c, ridge)
+    with one_thread():
+        white, factor = whiten(inputs, share, c, ridge)
         # Single precision from here on: the weights end within a thousandth of those of double, in half the time.
         white, factor32 = np.ascontiguousarray(white, np.float32), factor.astype(np.float32)
         by_prior = (inputs[:, :-1] @ prior.T).astype(np.float32)
@@ -65,7 +67,12 @@ def fit(
     return (1 + point[-1] / spread) * prior.astype(np.float64) + shift[:, :-1], shift[:, -1]
 
 
-def _whiten(
+def one_thread() -> AbstractContextManager[Any]:
+    """Let BLAS take one thread: with two, products as small as a head's take four to ten times as long."""
+    return _blas.limit(limits=1, user_api="blas")
+
+
+def whiten(
     inputs: NDArray[np.float64], share: NDArray[np.float64], c: int, ridge: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Inputs (m, d + 1) in white coordinates, and the factor, (d + 1, d + 1), that brings weights back from there.

@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.learn import head
+from discover.learn.likelihood import Head, Likelihood
 from discover.learn.propagation import propagate
 
 CRITICAL = 1.64  # standard errors by which a head must be worse before it is left
 
-Head = tuple[NDArray[np.float64], NDArray[np.float64]]
-
 
 class Heads:
     """Both heads, and how they fared.
+
+    Args:
+        likelihood: of answers; with several labels there is no propagated head.
 
     Attributes:
         plain: weights (c, d) and bias (c,) of the answers alone; None before any.
@@ -25,7 +27,8 @@ class Heads:
         right: (2,) answers that only the plain head, and only the propagated one, was right about.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, likelihood: Likelihood) -> None:
+        self.likelihood = likelihood
         self.plain: Head | None = None
         self.propagated: Head | None = None
         self.right = np.zeros(2, np.int64)
@@ -40,10 +43,12 @@ class Heads:
         lead, total = self.right[0] - self.right[1], self.right.sum()
         if abs(lead) > CRITICAL * np.sqrt(total):
             return each[0 if lead > 0 else 1]
-        return np.log(np.maximum(softmax(each[0]) + softmax(each[1]), 1e-300) / 2)
+        return self.likelihood.mean(each)
 
     def compare(self, each: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
         """Learn which head is right about new answers: its logits (2, k, c), and their classes (k,)."""
+        if not self.likelihood.propagates:
+            return
         plain, spread = (one.argmax(1) == classes for one in each)
         self.right = self.right + np.array([(plain & ~spread).sum(), (spread & ~plain).sum()])
 
@@ -65,8 +70,9 @@ class Heads:
             penalty: as for `head.fit`.
         """
         self.propagated = None
-        if self.plain and len(around):
-            beliefs = np.concatenate([np.eye(len(prior))[classes], softmax(head.logits(around, *self.plain))])
+        if self.plain and len(around) and self.likelihood.propagates:
+            believed = self.likelihood.probabilities(head.logits(around, *self.plain))
+            beliefs = np.concatenate([np.eye(len(prior))[classes], believed])
             everything = np.concatenate([vectors, around])
             found = np.concatenate([classes, propagate(everything, beliefs)[len(classes) :].argmax(1)])
             self.propagated = head.fit(everything, found, prior, penalty)
@@ -84,9 +90,3 @@ class Heads:
             (state[f"{name}.0"], state[f"{name}.1"]) if f"{name}.0" in state else None
             for name in ("plain", "propagated")
         )
-
-
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities, (n, c), of logits (n, c)."""
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
 from discover.learn.classifier import column
+from discover.pool.labels import hashable
 
 
 class Chosen(Protocol):
@@ -34,14 +35,14 @@ class Estimator(Protocol):
     """What a learner needs of what it frames, over row ids: `TextClassifier`, or the user's own.
 
     Attributes:
-        taught: row id to class index, as last trained on.
+        taught: row id to answer, as last trained on: a class index, or a tuple of c times 0 or 1.
         unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
         looks_at: how many of these it wants.
         changed: share of predictions for `unlabelled` that the last `fit` changed; None where that is not known.
         unsure: share of errors that it expects of its predictions for them; None likewise.
     """
 
-    taught: dict[int, int]
+    taught: dict[int, Any]
     unlabelled: NDArray[np.int64]
     changed: float | None
     unsure: float | None
@@ -55,7 +56,7 @@ class Estimator(Protocol):
         """How many unanswered documents it wants to see in training."""
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> Any:
-        """Learn (m,) class indices of (m, 1) row ids as they now stand."""
+        """Learn m answers about (m, 1) row ids as they now stand: (m,) class indices, or (m, c) 0 and 1."""
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Class probabilities, (n, c), of row ids (n, 1)."""
@@ -108,7 +109,7 @@ class Learner(Generic[E]):
 
         Args:
             ids: (k,) row ids, none of them taught before: a corrected answer goes through `fit`.
-            y: (k,) class indices.
+            y: (k,) class indices; or (k, c) 0 and 1, of several labels.
         """
         new, answers = column(ids), np.asarray(y, dtype=np.int64)
         if not len(new):
@@ -124,7 +125,7 @@ class Learner(Generic[E]):
 
         Args:
             ids: (m,) row ids of everything that is answered.
-            y: (m,) class indices.
+            y: their m answers, as for `teach`.
         """
         rows, answers = column(ids), np.asarray(y, dtype=np.int64)
         if not len(rows):  # modAL refuses to fit nothing
@@ -139,10 +140,10 @@ class Learner(Generic[E]):
 
         Args:
             ids: (m,) row ids of everything that is answered.
-            y: (m,) class indices.
+            y: their m answers, as for `teach`.
         """
         rows, answers, taught = column(ids), np.asarray(y, dtype=np.int64), self.classifier.taught
-        stands = dict(zip(rows.ravel().tolist(), answers.tolist(), strict=True))
+        stands = dict(zip(rows.ravel().tolist(), hashable(answers), strict=True))
         if any(stands.get(row) != answer for row, answer in taught.items()):
             self.fit(rows, answers)
             return

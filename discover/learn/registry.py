@@ -19,6 +19,7 @@ from discover.learn.classifier import TextClassifier
 FORMAT = "discover-model-4"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
 ADVICE = "`discover run` learns it anew from the answers"
 
 
@@ -46,11 +47,11 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     """
     card = check(folder)
     for key, expected in _made_for(classifier).items():
-        if card.get(key) != expected:
+        if card.get(key, UNSAID.get(key)) != expected:
             made = (
                 "for other classes, descriptions or another order"
                 if key == "classes"
-                else f"with {key} {card.get(key)!r}, here it is {expected!r}"
+                else f"with {key} {card.get(key, UNSAID.get(key))!r}, here it is {expected!r}"
             )
             raise DiscoverError(f"the model {folder} was made {made}: {ADVICE}")
     try:
@@ -102,6 +103,7 @@ def check(folder: Path) -> dict[str, Any]:
 def _made_for(classifier: TextClassifier) -> dict[str, Any]:
     return {
         "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position
+        "task": classifier.task,
         "encoder": classifier.encoder.version,
         "method": classifier.config.method,
         "layer": classifier.layer,

@@ -21,6 +21,7 @@ from discover.policy import features, ridge, safety
 from discover.policy.corpus import CLUSTERS, DIMENSION, Reduction
 from discover.policy.saved import load_policy
 from discover.policy.scorer import Scorer
+from discover.pool.labels import Task
 from discover.query import strategy
 from discover.query.acquire import Picks, draw_sequentially, per_cost
 from discover.query.geometry import clusters, density, occupied
@@ -31,14 +32,19 @@ LEARNED = "learned"
 Floats = NDArray[np.float64]
 
 
-def load_strategy(word: str, options: dict[str, Any] | None = None) -> Strategy:
+def load_strategy(word: str, options: dict[str, Any] | None = None, task: Task = "multiclass") -> Strategy:
     """The strategy that a config names: a trained policy, or whatever `discover.query.strategy` finds.
 
     Raises:
-        DiscoverError: there is no such strategy or policy, or an option is not its own.
+        DiscoverError: there is no such strategy or policy, an option is not its own, or it does not fit the task.
     """
     if word != LEARNED:
-        return strategy.load_strategy(word, options)
+        return strategy.load_strategy(word, options, task)
+    if task != "multiclass":
+        raise DiscoverError(
+            f"query.strategy {LEARNED} knows policies that were trained on one class a document, label.task is {task}: "
+            "take auto"
+        )
     options = dict(options or {})
     if "policy" not in options:
         raise DiscoverError("query.strategy learned needs query.options.policy: the folder that `discover policy` made")

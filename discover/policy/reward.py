@@ -26,11 +26,11 @@ class Answered:
     """The answered picks of one query.
 
     Attributes:
-        answers: (k,) int64 classes.
+        answers: (k,) int64 classes; or (k, c) 0 and 1, where a document may have several labels.
         probabilities: (k, c), of the model that chose, when it chose.
         make_vectors: gives (k, d) retrieval vectors of the picks.
         make_labelled_vectors: gives (m, d) of what had been asked before the query and is answered, without audits.
-        labels: (m,) int64 classes of those.
+        labels: (m,) int64 classes of those; or (m, c).
     """
 
     answers: NDArray[np.int64]

@@ -36,10 +36,21 @@ class Ridge:
 
 def fit(vectors: NDArray, labels: NDArray[np.int64], classes: int, penalty: float = PENALTY) -> Ridge:
     """Fit to (m, d) vectors and their (m,) classes, of ``classes``."""
+    inverse, weights = solve(vectors, indicators(labels, classes), penalty)
+    rows = vectors.astype(np.float64)
+    return Ridge(inverse, weights, *map(float, calibrate(rows, labels, inverse, weights)))
+
+
+def solve(vectors: NDArray, targets: Floats, penalty: float = PENALTY) -> tuple[Floats, Floats]:
+    """The inverse (d, d) and the weights (d, c) for (m, d) vectors and their (m, c) targets."""
     rows = vectors.astype(np.float64)
     inverse = np.asarray(np.linalg.inv(rows.T @ rows + penalty * np.eye(rows.shape[1])), np.float64)
-    weights = inverse @ (rows.T @ np.eye(classes)[labels])
-    return Ridge(inverse, weights, *map(float, calibrate(rows, labels, inverse, weights)))
+    return inverse, inverse @ (rows.T @ targets)
+
+
+def indicators(labels: NDArray[np.int64], classes: int) -> Floats:
+    """(m, c) 0 and 1 of (m,) classes; of several labels they are that already."""
+    return np.eye(classes)[labels] if labels.ndim == 1 else labels.astype(np.float64)
 
 
 def calibrate(rows: Floats, labels: NDArray[np.int64], inverse: Floats, weights: Floats) -> tuple[Floats, Floats]:

@@ -25,7 +25,7 @@ class Document:
     Attributes:
         text: cleaned by `clean` on the way into the pool.
         address: where this copy was found: a URL, or ``file:line``.
-        label: what an imported file says it is; a crawl says nothing.
+        label: what an imported file says it is, as it is kept (`discover.pool.labels`); a crawl says nothing.
         split: ``train`` or ``test``.
         sources: every address that held the same text, sorted; filled when read from the pool.
         id: the row id in the database; filled when read from the pool, and never written to a file.

@@ -15,32 +15,35 @@ from discover.pool import formats
 from discover.pool.adding import refusal
 from discover.pool.document import Document, clean
 from discover.pool.formats import OnBad
+from discover.pool.labels import Labels, Multiclass
 from discover.pool.pool import Pool
 from discover.progress import progress
 from discover.run import publish
 from discover.tables import rejection
 
+ANY_CLASS = Multiclass()
 UNLABELLED = "for testing, but without a label"
 REMEMBERED = 10_000  # skipped lines of one file; the others are only counted
 READ = {"jsonl": formats.read_jsonl, "csv": formats.read_csv, "parquet": formats.read_parquet}
 WRITE = {"jsonl": formats.write_jsonl, "csv": formats.write_csv, "parquet": formats.write_parquet}
 
 
-def read_documents(path: Path, on_bad: OnBad) -> Iterator[Document]:
+def read_documents(path: Path, on_bad: OnBad, labels: Labels = ANY_CLASS) -> Iterator[Document]:
     """Stream the documents of a file, their texts cleaned.
 
     Args:
         path: a .jsonl, .csv or .parquet file; the first two may end in .gz.
         on_bad: called with the line (of Parquet the row, both from 1) and the reason for each that is skipped.
+        labels: what a document may be said to be.
 
     Raises:
         DiscoverError: the file is missing, damaged, of an unknown kind, or has no column ``text``.
     """
-    return (found for _, found in _numbered(path, on_bad))
+    return (found for _, found in _numbered(path, on_bad, labels))
 
 
 def import_files(
-    pool: Pool, paths: Sequence[Path], classes: Iterable[str], report: Callable[[str], None] | None = None
+    pool: Pool, paths: Sequence[Path], labels: Labels, report: Callable[[str], None] | None = None
 ) -> Counter[str]:
     """Add the documents of files; what is skipped is counted by reason, and kept with its line in `rejection`.
 
@@ -50,7 +53,7 @@ def import_files(
     Args:
         pool: where they go.
         paths: files as for `read_documents`.
-        classes: the labels that a document may carry; with none given, any.
+        labels: what a document may be said to be.
         report: called with ``file:line: reason`` for each line that is skipped.
 
     Raises:
@@ -58,7 +61,6 @@ def import_files(
     """
     for path in paths:
         _check(path)
-    labels = frozenset(classes)
     counts: Counter[str] = Counter()
     examples: list[str] = []
     for path in paths:
@@ -115,23 +117,20 @@ class _Skipped:
             self.report(f"{place}: {reason}")
 
 
-def _usable(path: Path, labels: frozenset[str], on_bad: _Skipped) -> Iterator[Document]:
-    for line, found in _numbered(path, on_bad):
-        if found.label is None or not labels or found.label in labels:
-            if found.split == "test" and found.label is None:
-                on_bad.counts[UNLABELLED] += 1
-            yield found
-        else:
-            on_bad(line, f"label not in the list: {found.label!r:.80}")
+def _usable(path: Path, labels: Labels, on_bad: _Skipped) -> Iterator[Document]:
+    for _, found in _numbered(path, on_bad, labels):
+        if found.split == "test" and found.label is None:
+            on_bad.counts[UNLABELLED] += 1
+        yield found
 
 
-def _numbered(path: Path, on_bad: OnBad) -> Iterator[tuple[int, Document]]:
+def _numbered(path: Path, on_bad: OnBad, labels: Labels) -> Iterator[tuple[int, Document]]:
     read = READ[_check(path)]
     line = 0
     try:
         with formats.opened(path, "rb", path.suffix.lower() == ".gz") as handle:
             for line, row in read(handle, on_bad):
-                found = _document(row, f"{path.as_posix()}:{line}")
+                found = _document(row, f"{path.as_posix()}:{line}", labels)
                 if isinstance(found, str):
                     on_bad(line, found)
                 else:
@@ -152,19 +151,20 @@ def _check(path: Path) -> str:
     return kind
 
 
-def _document(row: Mapping[str, Any], place: str) -> Document | str:
+def _document(row: Mapping[str, Any], place: str, labels: Labels) -> Document | str:
     """The document that a row holds, or why it holds none."""
-    text, label, split = row.get("text"), row.get("label"), row.get("split")
+    text, split = row.get("text"), row.get("split")
     if not isinstance(text, str) or not (text := clean(text)):
         return "no text"
-    if isinstance(label, bool) or not isinstance(label, str | int | None):
-        return f"label is not text: {type(label).__name__}"
+    try:
+        label = labels.read(row.get("label"))
+    except DiscoverError as error:
+        return str(error)
     if split not in (None, "", "train", "test"):
         return f"split is not train or test: {split!r:.40}"
     url, title, language, date, given_id = (
         "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date", "id")
     )
-    label = None if label is None else clean(str(label)) or None
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
 
 

@@ -151,7 +151,7 @@ def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
     rows = iter(rows)
     first = list(islice(rows, BATCH))
     schema = pyarrow.Table.from_pylist(first).schema
-    text = [pyarrow.field(f.name, pyarrow.string()) if pyarrow.types.is_null(f.type) else f for f in schema]
+    text = [pyarrow.field(f.name, _of_text(f.type)) for f in schema]
     with parquet.ParquetWriter(handle, pyarrow.schema(text)) as writer:
         batches = chain([first], iter(lambda: list(islice(rows, BATCH)), []))
         for batch in batches:
@@ -167,6 +167,15 @@ def opened(path: Path, mode: str, packed: bool) -> Iterator[IO[bytes]]:
                 yield cast(IO[bytes], handle)
         else:
             yield cast(IO[bytes], raw)
+
+
+def _of_text(kind: Any) -> Any:
+    """An Arrow type with text where nothing says what it is, in lists too."""
+    import pyarrow
+
+    if pyarrow.types.is_list(kind):
+        return pyarrow.list_(_of_text(kind.value_type))
+    return pyarrow.string() if pyarrow.types.is_null(kind) else kind
 
 
 def _plain(cell: str) -> str:

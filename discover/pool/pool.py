@@ -139,6 +139,12 @@ class Pool:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
+    def labelled(self) -> bool:
+        """Whether any document came with a label."""
+        wanted = select(document.c.id).where(document.c.label.is_not(None)).limit(1)
+        with self.database.read() as connection:
+            return connection.execute(wanted).first() is not None
+
     def counts(self) -> dict[str, Any]:
         """Documents by state, the test documents of the pool, and what was refused by reason."""
         total = func.count()

@@ -11,11 +11,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from modAL.uncertainty import classifier_margin
 from numpy.typing import NDArray
 
 from discover.embed.index import Index
 from discover.embed.vectors import VectorStore
+from discover.query import uncertainty
 from discover.query.config import CandidateConfig
 from discover.query.view import View
 
@@ -115,7 +115,7 @@ def draw_uniformly(
 
 def most_uncertain(view: View) -> NDArray[np.int64]:
     """(n,) row ids of a view, those with the smallest margin first: `draw` takes them in the next round."""
-    return view.ids[np.argsort(classifier_margin(view, view.X), kind="stable")]
+    return view.ids[np.argsort(uncertainty.margin(view), kind="stable")]
 
 
 def seed_of(seed: int, round_: int, purpose: str) -> int:

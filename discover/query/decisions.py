@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from modAL.uncertainty import classifier_entropy, classifier_margin, classifier_uncertainty
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -20,6 +19,8 @@ from sqlalchemy import Connection, select
 
 from discover.db import Database, insert_new
 from discover.errors import DiscoverError
+from discover.pool.labels import Labels
+from discover.query import uncertainty
 from discover.query.acquire import Picks
 from discover.query.view import View
 from discover.run import RunFolder, crashpoint, publish
@@ -119,12 +120,13 @@ def most_uncertain(database: Database, folder: RunFolder, query_id: str, n: int)
     return [found[public_id] for public_id in public_ids if public_id in found]
 
 
-def export(database: Database, path: Path, run: str = "") -> None:
+def export(database: Database, path: Path, labels: Labels, run: str = "") -> None:
     """Write ``decisions.jsonl``: a line a query, each followed by a line for each of its picks.
 
     Args:
         database: the run's.
         path: the file to replace.
+        labels: what the answers are.
         run: the run's name; by default that of the folder that `path` lies in.
 
     Raises:
@@ -132,7 +134,7 @@ def export(database: Database, path: Path, run: str = "") -> None:
     """
     try:
         with publish(path) as scratch, scratch.open("w", encoding="utf-8") as lines, database.read() as connection:
-            for line in _lines(connection, run or path.resolve().parent.name):
+            for line in _lines(connection, labels, run or path.resolve().parent.name):
                 lines.write(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
     except OSError as error:
         raise DiscoverError(
@@ -178,9 +180,9 @@ def _features(view: View) -> NDArray[np.float32]:
     """(n, F) float32; what the model says of the candidates is NaN where the view has no model."""
     features = np.full((len(view), len(FEATURES)), np.nan, np.float32)
     if view.make_probabilities is not None and len(view):
-        features[:, 0] = classifier_margin(view, view.X)
-        features[:, 1] = classifier_entropy(view, view.X)
-        features[:, 2] = 1 - classifier_uncertainty(view, view.X)
+        features[:, 0] = uncertainty.margin(view)
+        features[:, 1] = uncertainty.entropy(view)
+        features[:, 2] = 1 - uncertainty.doubt(view)
     features[:, 3] = view.age
     features[:, 4] = view.costs
     return features
@@ -221,7 +223,7 @@ def _pick_rows(query_id: str, view: View, picks: Picks, audit: Audit) -> Iterato
         }
 
 
-def _lines(connection: Connection, run: str) -> Iterator[dict[str, Any]]:
+def _lines(connection: Connection, labels: Labels, run: str) -> Iterator[dict[str, Any]]:
     for row in connection.execute(select(query).order_by(query.c.round, query.c.arm)).mappings().all():
         yield {
             "query": row["id"],
@@ -252,7 +254,7 @@ def _lines(connection: Connection, run: str) -> Iterator[dict[str, Any]]:
                 "kind": picked["kind"],
                 "utility": picked["utility"],
                 "log_propensity": picked["log_propensity"],
-                "label": picked["label"],
+                "label": None if picked["label"] is None else labels.value(picked["label"]),
                 "pick_reward": picked["pick_reward"],
                 "chooser": picked["chooser"],
             }

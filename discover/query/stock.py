@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 
 from discover.errors import DiscoverError
+from discover.pool.labels import Task
 from discover.query.acquire import Picks
 from discover.query.view import View
 
 SEEDS = 2**32
+MULTILABEL = "modAL.multilabel"  # the one module of modAL for several labels
+BY_PROBABILITY = ("avg_confidence", "min_confidence")  # what of it needs no support vector machines
 
 
 def is_stock(word: str) -> bool:
@@ -27,17 +30,26 @@ def is_stock(word: str) -> bool:
     return word.startswith("modAL.")
 
 
-def load(word: str, options: dict[str, Any]) -> Callable[[View, int, np.random.Generator], Picks]:
+def load(word: str, options: dict[str, Any], task: Task) -> Callable[[View, int, np.random.Generator], Picks]:
     """Wrap the strategy ``modAL.module:function``.
 
     Args:
         word: which one.
         options: keywords of the function, after ``n_instances``.
+        task: what an answer is.
 
     Raises:
-        DiscoverError: there is no such module, function or option, or modAL's module does not import here.
+        DiscoverError: there is no such module, function or option, modAL's module does not import here, or it takes
+            probabilities to be of one class or of several labels when they are not.
     """
     path, _, name = word.partition(":")
+    if (path == MULTILABEL) != (task == "multilabel") or (path == MULTILABEL and name not in BY_PROBABILITY):
+        fitting = (
+            f"{MULTILABEL}:{' or :'.join(BY_PROBABILITY)}"
+            if task == "multilabel"
+            else "modAL.uncertainty:margin_sampling"
+        )
+        raise DiscoverError(f"{word!r} does not fit label.task {task}: take {fitting}, or a strategy of our own")
     module = _module(path, word)
     offered = _strategies(module)
     if name not in offered:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from discover import plugins
 from discover.errors import DiscoverError
+from discover.pool.labels import Task
 from discover.query import stock
 from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig
@@ -75,19 +76,20 @@ def names() -> list[str]:
     return plugins.names(PACKAGE)
 
 
-def load_strategy(word: str, options: dict[str, Any] | None = None) -> Strategy:
+def load_strategy(word: str, options: dict[str, Any] | None = None, task: Task = "multiclass") -> Strategy:
     """Find the strategy that a config names.
 
     Args:
         word: a file in `strategies`, ``modAL.module:function``, or ``path/file.py:name``.
         options: its keyword-only parameters; of a modAL strategy, the keywords after ``n_instances``.
+        task: what an answer is.
 
     Raises:
-        DiscoverError: there is no such strategy, or an option is not one of its own.
+        DiscoverError: there is no such strategy, an option is not one of its own, or it does not fit the task.
     """
     options = dict(options or {})
     if stock.is_stock(word):
-        return Strategy(word, stock.load(word, options))
+        return Strategy(word, stock.load(word, options, task))
     function = plugins.load(PACKAGE, word)
     if not callable(function):
         raise DiscoverError(f"{word!r} must be a function (view, n, rng) -> Picks, found {type(function).__name__}")

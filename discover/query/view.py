@@ -83,10 +83,12 @@ class View:
         temperature: of the softmax over rank-scaled utility; 0 is deterministic.
         floor: share of the probability that is uniform, in [0, 1].
         progress: where the run stands.
+        multilabel: whether a document may have several labels: probabilities are then of each label by itself, and
+            `labels` has a row of 0 and 1 for each document.
         make_vectors: gives (n, d) float32.
         make_probabilities: gives (n, c) float64, the model's class probabilities.
         make_labelled_vectors: gives (m, d) float32, of what is labelled.
-        make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors.
+        make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors; of several (m, c).
         make_votes: gives (n, e, c) float64, class probabilities under each of e members of a committee.
     """
 
@@ -97,6 +99,7 @@ class View:
     temperature: float
     floor: float
     progress: Progress = field(default_factory=Progress)
+    multilabel: bool = False
     make_vectors: Callable[[], ArrayLike] | None = None
     make_probabilities: Callable[[], ArrayLike] | None = None
     make_labelled_vectors: Callable[[], ArrayLike] | None = None
@@ -120,7 +123,7 @@ class View:
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
-        """(n, c) class probabilities under the present model."""
+        """(n, c) class probabilities under the present model; their rows sum to 1 unless there may be several."""
         return _made("probabilities", self.make_probabilities, np.float64, len(self))
 
     @cached_property
@@ -130,8 +133,14 @@ class View:
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
-        """(m,) classes of what is labelled."""
+        """(m,) classes of what is labelled; or (m, c), 1 for each label that it has."""
         return _made("labels", self.make_labels, np.int64)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(c,) how many of what is labelled are of each class."""
+        c = self.probabilities.shape[1]
+        return self.labels.reshape(-1, c).sum(axis=0) if self.multilabel else np.bincount(self.labels, minlength=c)[:c]
 
     @cached_property
     def committee(self) -> "Votes":
@@ -184,6 +193,7 @@ def rest(view: View, taken: NDArray[np.int64]) -> tuple[View, NDArray[np.int64]]
         temperature=view.temperature,
         floor=view.floor,
         progress=view.progress,
+        multilabel=view.multilabel,
         make_vectors=lambda: view.vectors[kept],
         make_probabilities=lambda: view.probabilities[kept],
         make_labelled_vectors=lambda: view.labelled_vectors,

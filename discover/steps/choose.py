@@ -9,15 +9,16 @@ from sqlalchemy import Connection
 
 from discover import plugins
 from discover.campaign import Campaign
-from discover.config import LoopConfig
+from discover.config import Config, LoopConfig
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label import effort
 from discover.learn.learner import Learner
 from discover.policy.learned import LEARNED, load_strategy
+from discover.pool.labels import strata
 from discover.query import candidates, decisions
-from discover.query.config import QueryConfig
 from discover.query.strategy import CONTROL, Strategy
+from discover.query.uncertainty import probability_of
 from discover.query.view import PastRound, Progress, View
 from discover.steps import Finished
 
@@ -35,7 +36,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     drawn = candidates.draw_uniformly(campaign.retriever.store, asked, n_audit, _seed(campaign, round_, "audit"))
     audited = decisions.Audit(*drawn)
     # Round 0 asks for seed labels: the same uniform draw in every arm.
-    strategy = strategy_of(campaign.config.query, campaign.strategies[arm] if round_ else CONTROL)
+    strategy = strategy_of(campaign.config, campaign.strategies[arm] if round_ else CONTROL)
     view = _view(campaign, arm, round_, learner, strategy, asked.union(audited.ids.tolist()))
     if n == 0 or len(view) == 0:
         return Finished({"asked": 0, "audited": 0, "suggestions": {}})
@@ -59,18 +60,20 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     return Finished(output | {"note": picks.note}, commit)
 
 
-def strategy_of(settings: QueryConfig, word: str) -> Strategy:
+def strategy_of(config: Config, word: str) -> Strategy:
     """The strategy of a config word; `query.options` are those of `query.strategy`, others have their defaults.
 
     Raises:
-        DiscoverError: there is no such strategy, an option is not its own, or it needs a reward and there is none.
+        DiscoverError: there is no such strategy, an option is not its own, it does not fit the task, or it needs a
+            reward and there is none.
     """
+    settings = config.query
     if word == LEARNED and not settings.reward:
         raise DiscoverError(
             f"query.strategy {LEARNED} needs query.reward, by which its picks are held against those of auto, found "
             "none: take surprise"
         )
-    return load_strategy(word, settings.options if word == settings.strategy else {})
+    return load_strategy(word, settings.options if word == settings.strategy else {}, config.label.task)
 
 
 def query_id(arm: str, round_: int) -> str:
@@ -118,13 +121,13 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
     settings = campaign.config.query
     standing = [row for row in campaign.queue.labels(arm) if row.kind != "audit"]
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
-    index = {name: number for number, name in enumerate(campaign.classes)}
+    answers = campaign.labels.array([row.label for row in newest_first])
     shares = strategy.candidates_from(settings.candidates)
     drawn = candidates.draw(
         campaign.retriever.index,
         excluded=excluded,
         labelled=[row.document_id for row in newest_first],
-        classes=[index[row.label] for row in newest_first],
+        classes=strata(answers),
         uncertain=decisions.most_uncertain(campaign.database, campaign.folder, query_id(arm, round_ - 1), shares.count),
         config=shares,
         seed=_seed(campaign, round_, "candidates"),
@@ -138,11 +141,12 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         temperature=settings.temperature,
         floor=settings.floor,
         progress=progress_of(campaign, arm, round_),
+        multilabel=campaign.config.label.task == "multilabel",
         make_vectors=lambda: campaign.retriever.store.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
-        make_labels=lambda: np.array([index[row.label] for row in standing], np.int64),
+        make_labels=lambda: campaign.labels.array([row.label for row in standing]),
     )
 
 
@@ -195,10 +199,9 @@ def _slots(campaign: Campaign, asking: NDArray[np.int64], picked: int, seed: int
 def _suggestions(campaign: Campaign, asking: NDArray[np.int64], learner: Learner) -> dict[str, list[object]]:
     """What the model thinks of each question now, for the queue to show after the answer."""
     likely = learner.predict_proba(asking)
-    return {
-        str(row_id): [campaign.classes[int(row.argmax())], round(float(row.max()), 3)]
-        for row_id, row in zip(asking.tolist(), likely, strict=True)
-    }
+    decided = learner.classifier.decide(likely)
+    said = zip(asking.tolist(), campaign.labels.kept(decided), probability_of(decided, likely).tolist(), strict=True)
+    return {str(row_id): [label, round(probability, 3)] for row_id, label, probability in said}
 
 
 def _seed(campaign: Campaign, round_: int, purpose: str) -> int:

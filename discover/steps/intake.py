@@ -49,7 +49,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     def commit(connection: Connection) -> None:
         if campaign.oracle is None:  # a simulated annotator is asked for these labels instead
             for arm in campaign.arms:
-                campaign.queue.seed_imported(arm, connection, campaign.classes)
+                campaign.queue.seed_imported(arm, connection)
 
     output = {"counts": dict(counts), "stored": len(campaign.retriever.store), "lasts": [*lasts, last]}
     output |= {"retrieval": campaign.retriever.encoder.config.model, "version": campaign.retriever.encoder.version}

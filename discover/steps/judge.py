@@ -11,7 +11,9 @@ from discover import tables
 from discover.campaign import Campaign
 from discover.evaluate import audit, metrics
 from discover.learn.learner import Learner
+from discover.pool.labels import agree
 from discover.query import decisions
+from discover.query.uncertainty import probability_of
 from discover.steps import Finished, simulation
 from discover.steps.choose import query_id
 from discover.steps.reward import reward
@@ -20,13 +22,14 @@ from discover.steps.reward import reward
 def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
     """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
     started = time.perf_counter()
-    index = {name: number for number, name in enumerate(campaign.classes)}
     labelled = campaign.queue.labels(arm)
     audited = [row for row in labelled if row.kind == "audit"]
     audit_probabilities = learner.predict_proba(np.array([row.document_id for row in audited], np.int64))
-    audit_truth = np.array([index[row.label] for row in audited], np.int64)
+    audit_truth = campaign.labels.array([row.label for row in audited])
+    audit_predicted = learner.classifier.decide(audit_probabilities)
+    audit_right = agree(audit_predicted, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
-    tested, held_out = _test_set(campaign, index)
+    tested, held_out = _test_set(campaign)
     row: dict[str, Any] = {
         "round": round_,
         "arm": arm,
@@ -34,20 +37,22 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
         "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
-        "audit": _estimate(audit_probabilities[reported], audit_truth[reported]),
+        "audit": _estimated(audit_right[reported]) if reported.any() else None,
         "note": (campaign.output(arm, round_, "query") or {}).get("note", ""),
     }
     output: dict[str, Any] = {}
     if len(tested[0]):
         probabilities, truth = learner.predict_proba(tested[0]), tested[1]
-        output = {"predictions": probabilities.argmax(1).tolist(), "truth": truth.tolist()}
-        output["confidence"] = np.round(probabilities.max(1), 6).tolist()
-        row |= {"source": "test", **_scores(probabilities, truth, campaign.classes)}
+        predicted = learner.classifier.decide(probabilities)
+        output = {"predictions": _plain(predicted), "truth": _plain(truth)}
+        output["confidence"] = np.round(probability_of(predicted, probabilities), 6).tolist()
+        row |= {"source": "test", **_scores(probabilities, predicted, truth, campaign.classes)}
     else:
-        row |= {"source": "audit", **_scores(audit_probabilities[reported], audit_truth[reported], campaign.classes)}
+        seen, predicted, truth = (one[reported] for one in (audit_probabilities, audit_predicted, audit_truth))
+        row |= {"source": "audit", **_scores(seen, predicted, truth, campaign.classes)}
     row["model"] = campaign.latest_model(arm)
     row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
-    decided = _accuracy(audit_probabilities[~reported], audit_truth[~reported])
+    decided = _estimated(audit_right[~reported])
     rewarded = reward(campaign, arm)
 
     def commit(connection: Connection) -> None:
@@ -58,22 +63,30 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     return Finished(output | {"decide": decided, "rewards": rewarded.by}, commit)
 
 
-def _test_set(campaign: Campaign, index: dict[str, int]) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:
-    """(n,) row ids and (n,) classes of held-out documents whose truth is known, by public id; how many are held out."""
+def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:
+    """(n,) row ids and n answers of held-out documents whose truth is known, by public id; how many are held out."""
     documents = list(campaign.documents(split="test"))
     truths = simulation.truths(campaign, documents)
-    pairs = [(document.id, index[truth]) for document, truth in zip(documents, truths, strict=True) if truth in index]
-    found = np.array(pairs, np.int64).reshape(-1, 2)
-    return (found[:, 0], found[:, 1]), len(documents)
+    pairs = [
+        (document.id, truth)
+        for document, truth in zip(documents, truths, strict=True)
+        if truth is not None and campaign.labels.knows(truth)
+    ]
+    ids = np.array([row_id for row_id, _ in pairs], np.int64)
+    return (ids, campaign.labels.array([truth for _, truth in pairs])), len(documents)
 
 
-def _scores(probabilities: NDArray[np.float64], truth: NDArray[np.int64], classes: list[str]) -> dict[str, Any]:
+def _scores(
+    probabilities: NDArray[np.float64], predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: list[str]
+) -> dict[str, Any]:
+    several = truth.ndim == 2
     if not len(truth):
-        return dict.fromkeys(("accuracy", "macro_f1", "ece", "low", "high", "per_class"))
-    predicted = probabilities.argmax(1)
-    low, high = metrics.wilson(int((predicted == truth).sum()), len(truth))
+        names = ("accuracy", *(("micro_f1",) if several else ()), "macro_f1", "ece", "low", "high", "per_class")
+        return dict.fromkeys(names)
+    low, high = metrics.wilson(int(agree(predicted, truth).sum()), len(truth))
     return {
         "accuracy": metrics.accuracy(predicted, truth),
+        **({"micro_f1": metrics.micro_f1(predicted, truth)} if several else {}),
         "macro_f1": metrics.macro_f1(predicted, truth),
         "ece": metrics.calibration_error(probabilities, truth),
         "low": low,
@@ -82,13 +95,14 @@ def _scores(probabilities: NDArray[np.float64], truth: NDArray[np.int64], classe
     }
 
 
-def _accuracy(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, Any]:
-    found = audit.estimate(probabilities.argmax(1) == truth if len(truth) else [])
+def _estimated(right: NDArray[np.bool_]) -> dict[str, Any]:
+    found = audit.estimate(right)
     return {"n": found.n, "accuracy": found.value, "low": found.low, "high": found.high}
 
 
-def _estimate(probabilities: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, Any] | None:
-    return _accuracy(probabilities, truth) if len(truth) else None
+def _plain(y: NDArray[np.int64]) -> list[Any]:
+    """Answers as JSON has them: class indices, of several labels a list of them for each document."""
+    return y.tolist() if y.ndim == 1 else [np.flatnonzero(row).tolist() for row in y]
 
 
 def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:

@@ -94,18 +94,17 @@ def _answered(campaign: Campaign, arm: str, rows: list[Row[Any]]) -> Answered | 
         return None
     if "probabilities" not in arrays:
         return None
-    index = {name: number for number, name in enumerate(campaign.classes)}
     before = [one for one in campaign.queue.labels(arm) if one.kind != "audit" and one.round < rows[0].round]
     # A class that was added since had no probability then.
     likely = arrays["probabilities"][[row.position for row in rows]]
-    likely = np.pad(likely, [(0, 0), (0, len(index) - likely.shape[1])])
+    likely = np.pad(likely, [(0, 0), (0, len(campaign.classes) - likely.shape[1])])
     picked = np.array([row.document_id for row in rows], np.int64)
     labelled = np.array([one.document_id for one in before], np.int64)
     store = campaign.retriever.store
     return Answered(
-        np.array([index[row.label] for row in rows], np.int64),
+        campaign.labels.array([row.label for row in rows]),
         likely,
         lambda: store.vectors(picked),
         lambda: store.vectors(labelled),
-        np.array([index[one.label] for one in before], np.int64),
+        campaign.labels.array([one.label for one in before]),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from discover.campaign import Campaign, oracle_of
 from discover.config import Config
 from discover.errors import DiscoverError
-from discover.label.simulate import answer_open
+from discover.label.simulate import answer_open, ask
 from discover.pool.document import Document
 
 
@@ -16,6 +16,11 @@ def check(config: Config) -> None:
         DiscoverError: a setting does not fit, or the oracle is unknown.
     """
     if oracle_of(config) is not None:
+        if config.label.task == "multilabel" and config.label.options.get("noise"):
+            raise DiscoverError(
+                "label.options.noise puts another class in the place of the right one, but with label.task multilabel "
+                "a document has any number of labels: take it out"
+            )
         return
     if config.loop.test:
         raise DiscoverError("loop.test holds out documents for a simulated oracle to answer; with people set it to 0")
@@ -43,16 +48,4 @@ def truths(campaign: Campaign, documents: list[Document]) -> list[str | None]:
 
 
 def _ask(campaign: Campaign, documents: list[Document]) -> list[str | None]:
-    labels: list[str | None] = campaign.oracle.answer(documents)
-    if not isinstance(labels, list) or len(labels) != len(documents):
-        raise DiscoverError(
-            f"the oracle {campaign.config.label.oracle!r} must return a list of {len(documents)} labels, "
-            f"got {labels!r:.60}: one for each document, None where it has no answer"
-        )
-    foreign = next((label for label in labels if label is not None and label not in campaign.classes), None)
-    if foreign is not None:
-        raise DiscoverError(
-            f"the oracle {campaign.config.label.oracle!r} answers {foreign!r}, which is none of label.classes: "
-            "correct its options, or add the class"
-        )
-    return labels
+    return ask(campaign.oracle, documents, campaign.labels)

@@ -35,6 +35,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
             settings.seed,
             campaign.activations,
             retriever.store.vectors if retriever.encoder.version == campaign.encoder.version else None,
+            settings.label.task,
         )
 
     version = campaign.latest_model(arm)
@@ -82,7 +83,6 @@ def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Lear
 
 
 def _columns(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:
-    """(m,) row ids and (m,) class indices."""
-    index = {name: number for number, name in enumerate(campaign.classes)}
+    """(m,) row ids and their m answers."""
     ids = np.array([row.document_id for row in rows], np.int64)
-    return ids, np.array([index[row.label] for row in rows], np.int64)
+    return ids, campaign.labels.array([row.label for row in rows])

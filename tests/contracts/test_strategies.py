@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,66 @@ def test_sound_where_all_documents_are_alike(strategy):
         make_probabilities=lambda: np.repeat([[0.1, 0.2, 0.3, 0.4]], 12, axis=0),
     )
     assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
+
+
+SEVERAL = [*names(), "modAL.multilabel:avg_confidence", "modAL.multilabel:min_confidence", "user file"]
+
+
+def several_of(n=12, c=4, m=3, **changes):
+    """A view of candidates that may have several labels, or none."""
+    rng = np.random.default_rng(1)
+    fields = {
+        "make_probabilities": lambda: rng.beta(0.4, 1.0, size=(n, c)),
+        "make_labels": lambda: rng.integers(0, 2, size=(m, c)),
+    }
+    return view_of(n, c, m=m, multilabel=True, **(fields | changes))
+
+
+@pytest.mark.parametrize("word", SEVERAL)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"c": 1},
+        {"m": 0},
+        {"n": 1},
+        {"make_probabilities": lambda: np.zeros((12, 4))},
+        {"make_probabilities": lambda: np.ones((12, 4))},
+        {"make_probabilities": lambda: np.full((12, 4), 0.5)},
+        {"make_labels": lambda: np.zeros((3, 4), np.int64)},
+    ],
+    ids=["plain", "one label", "nothing labelled", "alone", "none", "all", "undecided", "none of these"],
+)
+def test_sound_with_several_labels(word, changes, user_file):
+    view = several_of(**changes)
+    strategy = load_strategy(f"{user_file}:rarest" if word == "user file" else word, task="multilabel")
+    assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
+
+
+@pytest.mark.parametrize("word", ["margin", "entropy", "least_confidence", "rare_class", "spread_margin", "committee"])
+def test_undecided_labels_are_wanted_most(word):
+    """One candidate whose labels could all be or not be, among such as have two for certain."""
+    probabilities = np.tile([0.999, 0.999, 0.001, 0.001], (12, 1))
+    probabilities[7] = [0.999, 0.5, 0.5, 0.001]
+    votes = np.stack([probabilities, probabilities, probabilities], axis=1)
+    votes[7, 0, 1:3], votes[7, 1, 1:3] = [0.9, 0.1], [0.1, 0.9]
+    labels = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 1, 0]])
+    view = several_of(make_probabilities=lambda: probabilities, make_votes=lambda: votes, make_labels=lambda: labels)
+    picks = load_strategy(word, task="multilabel")(replace(view, temperature=0.0), 1, np.random.default_rng(0))
+    assert picks.indices.tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    ("word", "task", "message"),
+    [
+        (STOCK, "multilabel", "does not fit label.task multilabel: take modAL.multilabel:avg_confidence"),
+        ("modAL.multilabel:max_loss", "multilabel", "does not fit label.task multilabel"),
+        ("modAL.multilabel:avg_confidence", "multiclass", "does not fit label.task multiclass"),
+    ],
+)
+def test_a_stock_strategy_of_another_task_is_refused(word, task, message):
+    with pytest.raises(DiscoverError, match=message):
+        load_strategy(word, task=task)
 
 
 def test_the_seed_decides(strategy):

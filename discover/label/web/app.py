@@ -23,6 +23,7 @@ from discover.label.slots import NAME_LENGTH, SNIPPET
 from discover.label.web.desk import Desk, Suggest
 from discover.label.web.guard import Guard
 from discover.pool.document import clean
+from discover.pool.labels import NONE
 
 HERE = Path(__file__).parent
 NAME = "discover_annotator"
@@ -31,7 +32,7 @@ YEAR = 365 * 24 * 3600
 Slot = Annotated[int, Form(ge=1, le=2**63 - 1)]
 Token = Annotated[str, Form(min_length=32, max_length=32)]
 Key = Annotated[str, Form(pattern="^[0-9a-f]{32}$")]
-Label = Annotated[str, Form()]
+Given = Annotated[list[str], Form(default_factory=list)]  # the label; or each that is ticked, or that none fits
 
 
 class _Nameless(Exception):
@@ -85,6 +86,11 @@ def _by_script(request: Request) -> bool:
     return "application/json" in request.headers.get("accept", "")
 
 
+def _choices(desk: Desk) -> dict[str, Any]:
+    """What both pages need to know of an answer."""
+    return {"several": desk.several, "none_fits": NONE}
+
+
 def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
     """The page with the question, and what its buttons do."""
 
@@ -93,24 +99,19 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
             return JSONResponse(desk.state(annotator, overruled))
         return RedirectResponse("/?overruled=true" if overruled else "/", 303)
 
-    def check(label: str) -> str:
-        if label not in desk.config.classes:
-            raise DiscoverError(f"“{label:.80}” is none of the labels of this run: reload the page and choose one")
-        return label
-
     @app.get("/")
     def question(request: Request, annotator: Annotator, overruled: bool = False) -> Response:
         state = desk.state(annotator, overruled)
         context = {"state": state, "labels": desk.labels(), "asked": desk.config.question, "annotator": annotator}
-        return pages.TemplateResponse(request, "question.html", context)
+        return pages.TemplateResponse(request, "question.html", {**context, **_choices(desk)})
 
     @app.get("/questions")
     def questions(annotator: Annotator) -> Response:
         return JSONResponse(desk.state(annotator))
 
     @app.post("/answer")
-    def answer(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key, label: Label) -> Response:
-        outcome = desk.queue.answer(slot, token, annotator, check(label), key)
+    def answer(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key, label: Given) -> Response:
+        outcome = desk.queue.answer(slot, token, annotator, desk.read(label), key)
         return now(request, annotator, outcome.overruled)
 
     @app.post("/skip")
@@ -126,10 +127,10 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
         return now(request, annotator)
 
     @app.post("/correct")
-    def correct(annotator: Annotator, slot: Slot, label: Label) -> Response:
+    def correct(annotator: Annotator, slot: Slot, label: Given) -> Response:
         if slot not in {past.slot for past in desk.queue.history(annotator, desk.arm)}:
             raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
-        desk.queue.correct(slot, annotator, check(label))
+        desk.queue.correct(slot, annotator, desk.read(label))
         return RedirectResponse(f"/answers#slot-{slot}", 303)
 
 
@@ -138,10 +139,10 @@ def _look_back(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
 
     @app.get("/answers")
     def answers(request: Request, annotator: Annotator) -> Response:
-        history = desk.queue.history(annotator, desk.arm)
+        history = desk.history(annotator)
         classes = list(desk.config.classes)
         context = {"history": history, "classes": classes, "annotator": annotator, "snippet": SNIPPET}
-        return pages.TemplateResponse(request, "answers.html", context)
+        return pages.TemplateResponse(request, "answers.html", {**context, **_choices(desk)})
 
     @app.post("/name")
     def name(request: Request, name: Annotated[str, Form()]) -> Response:

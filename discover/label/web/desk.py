@@ -3,15 +3,18 @@
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
 from discover.label.queue import Past, Question, Queue, Tally
+from discover.pool.labels import NONE, Labels, labels_of
 
 SHOWN_CHARACTERS = 4000
 AHEAD = 2  # the question on the screen, and the one after it
 OVERRULED = "Someone else had answered that question when your answer came: yours is kept, theirs counts."
-RESERVED = "su"  # skip, undo
+RESERVED = "su"  # skip, undo; 0 is that none fits
 KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
 
 Suggest = Callable[[Sequence[int]], Sequence[tuple[str, float] | None]]
@@ -26,7 +29,8 @@ class Desk:
         arm: whose questions.
         config: classes, question, budget.
         progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
-        suggest: document ids to the model's label and its probability, None where it has none; shown after the answer.
+        suggest: document ids to the model's answer, as it is kept, and its probability, None where it has none; shown
+            after the answer.
     """
 
     queue: Queue
@@ -34,6 +38,38 @@ class Desk:
     config: LabelConfig
     progress: Callable[[], dict[str, Any]]
     suggest: Suggest | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a document may have several labels."""
+        return self.config.task == "multilabel"
+
+    @cached_property
+    def _labels(self) -> Labels:
+        return labels_of(self.config.task, list(self.config.classes))
+
+    def read(self, given: Sequence[str]) -> str:
+        """What a form says, as it is kept.
+
+        Raises:
+            DiscoverError: it says nothing, too much, or what is none of the labels.
+        """
+        if not self.several and len(given) != 1:
+            raise DiscoverError(f"one label is expected, found {len(given)}: reload the page and choose one")
+        if not given:
+            raise DiscoverError(f"a label is expected, found none: tick what fits, or say “{NONE}”")
+        foreign = next((one for one in given if one not in self.config.classes and not self._is_none(one)), None)
+        if foreign is not None:
+            raise DiscoverError(f"“{foreign:.80}” is none of the labels of this run: reload the page and choose one")
+        if self.several and NONE in given and len(set(given)) > 1:
+            raise DiscoverError(f"“{NONE}” goes with no other label: untick them, or save without it")
+        kept = self._labels.read(list(given) if self.several else given[0])
+        if kept is None:
+            raise DiscoverError("an answer needs a label, found an empty one: reload the page and choose one")
+        return kept
+
+    def _is_none(self, given: str) -> bool:
+        return self.several and given == NONE
 
     def labels(self) -> list[dict[str, str]]:
         """The classes with their descriptions and keys; there are more classes than keys where there are many."""
@@ -79,6 +115,17 @@ class Desk:
             return "All questions are answered. Thank you!"
         return "The next batch is being chosen."
 
+    def history(self, annotator: str) -> list[dict[str, Any]]:
+        """The annotator's latest answers and skips, newest first: `slot`, `title`, `text`, `skipped`, `names`."""
+        return [
+            {
+                **{name: getattr(past, name) for name in ("slot", "title", "text")},
+                "skipped": past.label is None,
+                "names": [] if past.label is None else self._labels.names(past.label),
+            }
+            for past in self.queue.history(annotator, self.arm)
+        ]
+
     def _last(self, annotator: str) -> dict[str, Any] | None:
         latest = self.queue.history(annotator, self.arm, 1)
         return {"slot": latest[0].slot, "sentence": self._recall(latest[0])} if latest else None
@@ -86,11 +133,14 @@ class Desk:
     def _recall(self, past: Past) -> str:
         if past.label is None:
             return "You skipped the last question."
-        said = f"You said “{past.label}”."
+        said = f"You said {self._spoken(past.label)}."
         if self.suggest is None:
             return said
         guess = self.suggest([past.document_id])[0]
-        return f"{said} The model’s guess: “{guess[0]}” ({guess[1]:.0%})." if guess else said
+        return f"{said} The model’s guess: {self._spoken(guess[0])} ({guess[1]:.0%})." if guess else said
+
+    def _spoken(self, kept: str) -> str:
+        return ", ".join(f"“{name}”" for name in self._labels.names(kept)) or f"“{NONE}”"
 
 
 def _shown(question: Question) -> dict[str, Any]:

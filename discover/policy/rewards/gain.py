@@ -25,10 +25,10 @@ def gain(answered: Answered) -> Floats:
     if k < 2 or m == 0:
         return np.full(k, 0.5)
     reduced = Reduction(np.concatenate([answered.labelled_vectors, answered.vectors]), DIMENSION)
-    head = ridge.fit(reduced(answered.labelled_vectors), answered.labels, c)
+    inverse, weights = ridge.solve(reduced(answered.labelled_vectors), ridge.indicators(answered.labels, c))
     rows = reduced(answered.vectors).astype(np.float64)
-    errors = np.eye(c)[answered.answers] - rows @ head.weights
-    steps = rows @ head.inverse
+    errors = ridge.indicators(answered.answers, c) - rows @ weights
+    steps = rows @ inverse
     steps /= 1 + (steps * rows).sum(axis=1)[:, None]
     moves = steps @ rows.T  # (k, k), of each other pick's scores by each answer, times that answer's error
     np.fill_diagonal(moves, 0)  # not on itself

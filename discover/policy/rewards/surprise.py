@@ -9,9 +9,10 @@ how many other documents an answer tells about.
 import numpy as np
 
 from discover.policy.reward import Answered, Floats
+from discover.query.uncertainty import probability_of
 
 
 def surprise(answered: Answered) -> Floats:
     """(k,) rewards of a query's answered picks, in [0, 1]."""
-    given = answered.probabilities[np.arange(len(answered.answers)), answered.answers]
+    given = probability_of(answered.answers, answered.probabilities)
     return np.asarray(np.clip(1 - given, 0, 1), np.float64)

@@ -10,6 +10,7 @@ Cost: that of the strategy in charge.
 
 import numpy as np
 
+from discover.query import uncertainty
 from discover.query.acquire import Picks
 from discover.query.strategies.random import random
 from discover.query.strategies.spread_margin import spread_margin
@@ -21,22 +22,17 @@ LOST = 0.25  # share of errors that a model expects which does not know its clas
 
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick by the strategy that the evidence calls for; utilities are its own."""
-    counts = np.bincount(view.labels)
-    few = len(view.labels) < view.probabilities.shape[1]
-    if np.count_nonzero(counts) < 2 or (few and _expected_errors(view) > LOST):
+    few = view.counts.sum() < view.probabilities.shape[1]
+    if np.count_nonzero(view.counts) < 2 or (few and uncertainty.doubt(view).mean() > LOST):
         return typiclust(view, n, rng)
-    if _knows_nothing(view, counts.max() / counts.sum()):
+    if _knows_nothing(view):
         return random(view, n, rng)
     return spread_margin(view, n, rng)
 
 
-def _expected_errors(view: View) -> float:
-    """By the model's own probabilities."""
-    return float(1 - view.probabilities.max(axis=1).mean())
-
-
-def _knows_nothing(view: View, commonest: float) -> bool:
-    """Whether the newest scores say that the model is no better than always naming the commonest class."""
+def _knows_nothing(view: View) -> bool:
+    """Whether the newest scores say that the model is no better than always giving the commonest answer."""
+    commonest = np.unique(view.labels, axis=0, return_counts=True)[1].max() / len(view.labels)
     validated = [one.cross_validated for one in view.progress.rounds if one.cross_validated is not None]
     audited = [one.low for one in view.progress.rounds if one.low is not None]
     return bool(validated) and validated[-1] <= commonest and (not audited or audited[-1] <= commonest)

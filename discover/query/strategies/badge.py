@@ -3,7 +3,8 @@
 The gradient of the loss at the head, for the class that the model thinks likeliest, is ``(p - onehot) (x) v``. Seeding
 as in k-means++ in that space: the first pick is drawn in proportion to its squared length, each other one to the
 squared distance to the nearest one picked (Ash et al. 2020, https://arxiv.org/abs/1906.03671). Since ``<a (x) v, b (x)
-w> = <a, b> <v, w>``, no gradient is ever written out: O(n (c + d)) a pick, O(n c) memory.
+w> = <a, b> <v, w>``, no gradient is ever written out: O(n (c + d)) a pick, O(n c) memory. Of several
+labels the likeliest set takes the place of the class.
 """
 
 import numpy as np
@@ -19,7 +20,10 @@ def badge(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Draw in proportion to squared distance by cost, which is the utility, whatever the view's temperature."""
     vectors = view.vectors
     residuals = view.probabilities.astype(np.float32)
-    residuals[np.arange(len(view)), residuals.argmax(axis=1)] -= 1
+    if view.multilabel:
+        residuals -= residuals >= 0.5
+    else:
+        residuals[np.arange(len(view)), residuals.argmax(axis=1)] -= 1
     lengths = np.einsum("nc,nc->n", residuals, residuals) * np.einsum("nd,nd->n", vectors, vectors)
     nearest = np.full(len(view), np.inf, np.float32)
 

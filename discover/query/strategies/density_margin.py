@@ -5,9 +5,9 @@ density (Settles & Craven 2008) over margins, on ranks, so that neither outweigh
 """
 
 import numpy as np
-from modAL.uncertainty import classifier_margin
 from numpy.typing import NDArray
 
+from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import density
 from discover.query.view import View
@@ -27,5 +27,5 @@ def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: floa
 
 def crowded_margin(view: View, weight: float) -> NDArray[np.float64]:
     """(n,) the utility, in [0, 1]."""
-    unsure = rank_scaled(1 - classifier_margin(view, view.X))
+    unsure = rank_scaled(1 - uncertainty.margin(view))
     return unsure * rank_scaled(density(view.vectors)) ** weight

@@ -4,12 +4,12 @@ Shannon entropy of the predicted distribution, in nats (Settles 2009, section 3.
 """
 
 import numpy as np
-from modAL.uncertainty import classifier_entropy
 
+from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.view import View
 
 
 def entropy(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick where the predicted distribution is widest; the utility is its entropy in nats."""
-    return gumbel_top_k(per_cost(classifier_entropy(view, view.X), view.costs), n, rng, view.temperature, view.floor)
+    return gumbel_top_k(per_cost(uncertainty.entropy(view), view.costs), n, rng, view.temperature, view.floor)

@@ -4,14 +4,12 @@
 """
 
 import numpy as np
-from modAL.uncertainty import classifier_uncertainty
 
+from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.view import View
 
 
 def least_confidence(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick where the likeliest class is least likely; the utility is one minus its probability."""
-    return gumbel_top_k(
-        per_cost(classifier_uncertainty(view, view.X), view.costs), n, rng, view.temperature, view.floor
-    )
+    return gumbel_top_k(per_cost(uncertainty.doubt(view), view.costs), n, rng, view.temperature, view.floor)

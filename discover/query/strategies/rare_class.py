@@ -28,7 +28,7 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1
         count: clusters; many, so that near-duplicates are spread but a rare class in one place is not (runs/LOG.md).
     """
     likely = view.probabilities
-    answers = np.bincount(view.labels, minlength=likely.shape[1])[: likely.shape[1]]
+    answers = view.counts
     if np.count_nonzero(answers) < 2:
         return typiclust(view, n, rng)
     errors = (likely * (1 - likely)) @ (1.0 + answers) ** -power

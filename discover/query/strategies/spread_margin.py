@@ -6,9 +6,9 @@ scale", 2021, https://arxiv.org/abs/2107.14263, who take turns over the clusters
 """
 
 import numpy as np
-from modAL.uncertainty import classifier_margin
 from numpy.typing import NDArray
 
+from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import clusters, places
 from discover.query.view import View
@@ -23,7 +23,7 @@ def spread_margin(view: View, n: int, rng: np.random.Generator, *, count: int = 
         rng: of the draw.
         count: clusters.
     """
-    return spread(1 - classifier_margin(view, view.X), view, n, rng, count)
+    return spread(1 - uncertainty.margin(view), view, n, rng, count)
 
 
 def spread(utilities: NDArray[np.float64], view: View, n: int, rng: np.random.Generator, count: int) -> Picks:

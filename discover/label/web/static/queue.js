@@ -5,7 +5,8 @@
   const BOX = "discover-outbox";
   const $ = (id) => document.getElementById(id);
   const form = $("answer");
-  const labels = [...form.querySelectorAll("[name=label]")];
+  const labels = [...form.querySelectorAll(".labels [name=label]")]; // buttons; or boxes to tick, where several labels may fit
+  const several = $("save") !== null;
   const done = new Set(); // tokens of what was answered here; an undone question comes back with a new one
   let questions = [];
   let current = null;
@@ -31,6 +32,15 @@
     $("all").hidden = !question.rest;
     $("all").open = false;
     document.querySelector("article").scrollTop = 0;
+    if (several) for (const box of labels) box.checked = false;
+    tick();
+  }
+
+  function tick() {
+    if (!several) return;
+    const ticked = labels.some((box) => box.checked);
+    $("save").disabled = !ticked; // nothing ticked may be an accident: that none fits is said by its own button
+    $("none").disabled = ticked;
   }
 
   function turn(waiting) {
@@ -74,7 +84,8 @@
 
   async function call(path, fields) {
     const options = { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) };
-    if (fields) Object.assign(options, { method: "POST", body: new URLSearchParams(fields) });
+    const pairs = Object.entries(fields || {}).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+    if (fields) Object.assign(options, { method: "POST", body: new URLSearchParams(pairs) });
     const reply = await fetch(path, options);
     const json = (reply.headers.get("content-type") || "").includes("json");
     if (json && reply.ok) return { state: await reply.json() };
@@ -123,7 +134,8 @@
     const button = event.submitter;
     if (!current || !button) return;
     const { slot, token, key } = current;
-    const entry = button.id === "skip" ? { path: "/skip", slot, token, key } : { path: "/answer", slot, token, key, label: button.value };
+    const label = button.id === "save" ? labels.filter((box) => box.checked).map((box) => box.value) : button.value;
+    const entry = button.id === "skip" ? { path: "/skip", slot, token, key } : { path: "/answer", slot, token, key, label };
     done.add(token);
     notice("");
     write([...read(), entry]);
@@ -155,19 +167,21 @@
   });
 
   const filter = $("filter");
-  const matching = () => labels.filter((button) => !button.hidden);
+  const matching = () => labels.filter((one) => !one.closest("label, button").hidden);
+  const choose = (one) => (several ? one.click() : form.requestSubmit(one));
   function narrow() {
     const words = filter.value.toLowerCase().split(/\s+/);
-    for (const button of labels) {
-      const text = button.textContent.toLowerCase();
-      button.hidden = !words.every((word) => text.includes(word));
+    for (const one of labels) {
+      const shown = one.closest("label, button");
+      const text = shown.textContent.toLowerCase();
+      shown.hidden = !words.every((word) => text.includes(word));
     }
   }
   filter.addEventListener("input", narrow);
   filter.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "Escape") return;
     event.preventDefault();
-    if (event.key === "Enter" && filter.value.trim() && !event.repeat && matching().length) form.requestSubmit(matching()[0]);
+    if (event.key === "Enter" && filter.value.trim() && !event.repeat && matching().length) choose(matching()[0]);
     filter.value = "";
     narrow();
   });
@@ -190,8 +204,14 @@
     else if (key === "/" && !$("narrow").hidden) { event.preventDefault(); filter.focus(); }
     else if ($("ask").hidden) return;
     else if (key === "s") form.requestSubmit($("skip"));
-    else if (button) form.requestSubmit(button);
+    else if (several && key === "0" && !$("none").disabled) form.requestSubmit($("none"));
+    else if (several && key === "enter" && !event.target.matches("button, a, summary")) {
+      event.preventDefault(); // in a box it would submit the form once more
+      if (!$("save").disabled) form.requestSubmit($("save"));
+    }
+    else if (button) choose(button);
   });
+  form.addEventListener("change", tick);
 
   $("shortcuts").hidden = false;
   $("narrow").hidden = labels.length <= 12;
@@ -202,5 +222,6 @@
   const { slot, token, key } = form.elements;
   if (token.value && !done.has(token.value)) current = { slot: Number(slot.value), token: token.value, key: key.value };
   else show(null);
+  tick();
   look();
 })();

@@ -1,0 +1,129 @@
+"""What logits say of an answer: one class of several, or any number of labels, each by itself.
+
+An answer y is a class index, or c times 0 or 1. With several labels the probability of an answer is the product over
+the labels, so whatever is said of an answer means the same in both: here and in `discover.query.uncertainty`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from discover.learn import binary_relevance, head
+from discover.pool.labels import Task
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Head = tuple[Floats, Floats]  # weights (c, d) and bias (c,)
+
+
+class Likelihood(Protocol):
+    """What a classifier, its heads and their cross-validation need to know of answers.
+
+    Attributes:
+        penalties: of `fit`, to choose from; with few answers the first.
+        propagates: whether what answers say of unanswered neighbours can be learned.
+    """
+
+    penalties: tuple[float, ...]
+    propagates: bool
+
+    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
+        """A head taught m answers; arguments as for `head.fit`."""
+
+    def untaught(self, vectors: NDArray[np.float32], prior: NDArray[np.float32]) -> Floats:
+        """Logits, (n, c), by the descriptions alone."""
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """(n, c) of logits (n, c)."""
+
+    def losses(self, logits: Floats, y: Ints) -> Floats:
+        """-log p of each answer, (n,), of logits (n, c)."""
+
+    def mean(self, each: Floats) -> Floats:
+        """Logits, (n, c), of the mean of several heads' predictions, (e, n, c) logits."""
+
+    def decide(self, probabilities: Floats, thresholds: Floats) -> Ints:
+        """The n answers to give."""
+
+    def array(self, answers: Sequence[Any], c: int) -> Ints:
+        """Answers as an array, also where there are none."""
+
+
+class Categorical:
+    """One class a document: softmax."""
+
+    penalties: tuple[float, ...] = (0.2, 0.6, 1.8, 5.4, 16.2)
+    propagates = True
+
+    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
+        """Multinomial logistic regression."""
+        return head.fit(vectors, y, prior, penalty)
+
+    def untaught(self, vectors: NDArray[np.float32], prior: NDArray[np.float32]) -> Floats:
+        """Cosines to the descriptions."""
+        return head.logits(vectors, prior.astype(np.float64), np.zeros(len(prior)))
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """Rows that sum to 1."""
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float64)
+
+    def losses(self, logits: Floats, y: Ints) -> Floats:
+        """-log p of each document's class."""
+        above = logits - logits.max(axis=1, keepdims=True)
+        return np.asarray(np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(y)), y], np.float64)
+
+    def mean(self, each: Floats) -> Floats:
+        """Log of the mean probability."""
+        return np.asarray(np.log(np.maximum(sum(map(self.probabilities, each)), 1e-300) / len(each)), np.float64)
+
+    def decide(self, probabilities: Floats, thresholds: Floats) -> Ints:
+        """(n,) the likeliest class; thresholds have no say."""
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+
+    def array(self, answers: Sequence[int], c: int) -> Ints:
+        """(m,) class indices."""
+        return np.array(answers, np.int64)
+
+
+class Bernoulli:
+    """Any number of labels a document: a sigmoid for each."""
+
+    penalties: tuple[float, ...] = (0.05, 0.2, 0.6, 1.8, 5.4)
+    propagates = False
+
+    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
+        """Binary relevance."""
+        return binary_relevance.fit(vectors, y, prior, penalty)
+
+    def untaught(self, vectors: NDArray[np.float32], prior: NDArray[np.float32]) -> Floats:
+        """As if each document had one label."""
+        return binary_relevance.untaught(vectors, prior)
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """Of each label by itself."""
+        return np.asarray(expit(logits), np.float64)
+
+    def losses(self, logits: Floats, y: Ints) -> Floats:
+        """The sum over labels of binary cross-entropies."""
+        return np.asarray((np.logaddexp(0, logits) - y * logits).sum(axis=1), np.float64)
+
+    def mean(self, each: Floats) -> Floats:
+        """Mean logits."""
+        return np.asarray(each.mean(axis=0), np.float64)
+
+    def decide(self, probabilities: Floats, thresholds: Floats) -> Ints:
+        """(n, c) 1 where a label's probability is at or above its threshold, (c,)."""
+        return (probabilities >= thresholds).astype(np.int64)
+
+    def array(self, answers: Sequence[tuple[int, ...]], c: int) -> Ints:
+        """(m, c) 0 and 1."""
+        return np.array(answers, np.int64).reshape(-1, c)
+
+
+def likelihood_of(task: Task) -> Likelihood:
+    """The likelihood of a task's answers."""
+    return Bernoulli() if task == "multilabel" else Categorical()
