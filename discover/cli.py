@@ -176,15 +176,16 @@ def _status(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from discover.evaluate import report
+    from discover.steps.explain import examples
 
     campaign = _open(options.run)
-    print(report.write(campaign.folder, campaign.database, campaign.config))
+    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign)))
 
 
 def _predict(options: argparse.Namespace) -> None:
     from discover.commands.predict import predict
 
-    predict(_open(options.run), options.input, options.output, options.confidence)
+    predict(_open(options.run), options.input, options.output, options.confidence, options.explain)
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -304,6 +305,9 @@ def _parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar="P",
         help="leave the label empty where its probability is less",
+    )
+    command.add_argument(
+        "--explain", action="store_true", help="add the words that carried each prediction, and the nearest answers"
     )
     arguments.add_bench(
         add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns")

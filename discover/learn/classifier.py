@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
+from discover.embed.transformer import rejoin
 from discover.errors import DiscoverError
 from discover.learn import head, network, penalty, training
 from discover.learn.activations import ActivationCache
@@ -155,10 +156,28 @@ class TextClassifier:
 
     def logits(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Logits before the temperature, (n, c)."""
-        vectors = self._vectors_of([int(row) for row in np.asarray(X).ravel()])
+        return self.logits_of(self.represent(X))
+
+    def logits_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits before the temperature, (n, c), of what `represent` gave."""
         if not self.taught:
             return head.logits(vectors, self.prior.astype(np.float64), np.zeros(len(self.classes)))
         return self._heads.combined(self._heads.each(vectors))
+
+    def represent(self, X: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the heads see of documents: unit vectors, (n, d), of row ids X (n, 1)."""
+        return self._vectors_of([int(row) for row in np.asarray(X).ravel()])
+
+    def predicting(self) -> tuple[Any, list[Head]]:
+        """What predicts: a whole transformer of its own, in float32, and the heads whose mean is taken."""
+        if not self._network:
+            transformer = self.encoder.trainable(0)
+        elif self.layer:
+            transformer = rejoin(self._network.merged(), self.encoder.trainable(0), self.layer)
+        else:
+            transformer = self._network.merged()
+        untaught = [(self.prior.astype(np.float64), np.zeros(len(self.classes)))]
+        return transformer.eval(), self._heads.predicting if self.taught else untaught
 
     def members(self) -> list[Member]:
         """A committee: heads that were taught resamples of the answers, over the vectors as they now are."""

@@ -15,6 +15,7 @@ RESERVED = "su"  # skip, undo
 KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
 
 Suggest = Callable[[Sequence[int]], Sequence[tuple[str, float] | None]]
+Explain = Callable[[int], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Desk:
         config: classes, question, budget.
         progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
         suggest: document ids to the model's label and its probability, None where it has none; shown after the answer.
+        explain: a document id to why it guessed so: `label`, `pieces` of the text, each with how much its word spoke for
+            the label (negative: against it), and `neighbours` with `label` and `text`; None where that is not
+            known. Shown with the guess.
     """
 
     queue: Queue
@@ -34,6 +38,7 @@ class Desk:
     config: LabelConfig
     progress: Callable[[], dict[str, Any]]
     suggest: Suggest | None = None
+    explain: Explain | None = None
 
     def labels(self) -> list[dict[str, str]]:
         """The classes with their descriptions and keys; there are more classes than keys where there are many."""
@@ -81,7 +86,11 @@ class Desk:
 
     def _last(self, annotator: str) -> dict[str, Any] | None:
         latest = self.queue.history(annotator, self.arm, 1)
-        return {"slot": latest[0].slot, "sentence": self._recall(latest[0])} if latest else None
+        if not latest:
+            return None
+        answered = latest[0].label is not None
+        why = self.explain(latest[0].document_id) if answered and self.explain else None
+        return {"slot": latest[0].slot, "sentence": self._recall(latest[0]), "why": why}
 
     def _recall(self, past: Past) -> str:
         if past.label is None:

@@ -1,0 +1,46 @@
+"""After step 2: why the model guesses what it does of each question. The queue shows it after the answer, as the guess.
+
+It is computed here, when people have their questions already, so that a page never touches a model.
+"""
+
+import numpy as np
+
+from discover.campaign import Campaign
+from discover.errors import DiscoverError
+from discover.evaluate import audit
+from discover.learn.classifier import TextClassifier, column
+from discover.learn.explain import Explainer
+from discover.learn.learner import Learner
+from discover.steps import Finished
+
+WRONG, RIGHT = 4, 2  # predictions that a report explains
+
+
+def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassifier]) -> Finished:
+    """Explain what the model, once it has learned any answer, thinks of the questions just chosen, audit ones too."""
+    questions = list((campaign.output(arm, round_, "query") or {})["suggestions"])
+    if not learner.classifier.taught or not questions:
+        return Finished({"explanations": {}})
+    found = campaign.told(Explainer(learner.classifier).explain(column([int(row_id) for row_id in questions])))
+    return Finished({"explanations": dict(zip(questions, found, strict=True))})
+
+
+def examples(campaign: Campaign) -> list[dict[str, object]]:
+    """Predictions of the first arm's newest model, explained: of audit answers, which it never learned.
+
+    They are those of which it is surest, wrong ones first; each has the `text` and its `answer` besides. Without a
+    model that can be read, or an answer to hold against it, there are none.
+    """
+    rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
+    if not rows or campaign.latest_model(campaign.arms[0]) is None:
+        return []
+    texts = campaign.pool.texts([row.document_id for row in rows])
+    try:
+        likely = campaign.predict(texts)
+        right = likely.argmax(1) == [campaign.classes.index(row.label) for row in rows]
+        surest = np.argsort(-likely.max(1), kind="stable")
+        shown = [*surest[~right[surest]][:WRONG].tolist(), *surest[right[surest]][:RIGHT].tolist()]
+        explained = campaign.explain([texts[at] for at in shown])
+    except DiscoverError:
+        return []
+    return [{**one, "text": texts[at], "answer": rows[at].label} for one, at in zip(explained, shown, strict=True)]
