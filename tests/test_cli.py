@@ -12,8 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
+from discover.db import Database
+from discover.label.queue import Queue
+from discover.pool.config import PoolConfig
+from discover.pool.pool import Pool
 from discover.run import RunFolder
 from tests.kills import write_inputs
 
@@ -112,6 +117,27 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     )
     onto_itself = run("predict", "--run", folder, "--input", finished / "in.jsonl", "--output", finished / "in.jsonl")
     assert_one_line(onto_itself, "--output must not be --input")
+
+
+def test_predict_explains(finished: Path) -> None:
+    source = finished / "explained.jsonl"
+    source.write_text(json.dumps({"text": "goal  striker league coach penalty"}) + "\n")
+    command = ["predict", "--run", finished / "run", "--input", source, "--explain", "--output"]
+    said = run(*command, finished / "explained.out.jsonl")
+    assert said.returncode == 0, said.stderr
+    row = json.loads((finished / "explained.out.jsonl").read_text())
+    assert {row["text"][start:stop] for start, stop, _ in row["words"]} == set(row["text"].split())
+    assert row["label"] == "football" and sum(weight for *_, weight in row["words"]) > 0
+    database = Database(f"sqlite:///{finished / 'run' / 'discover.db'}")
+    learned = {row.document_id: row.label for row in Queue(database, 30).labels("margin") if row.kind != "audit"}
+    pool = Pool(database, PoolConfig())
+    labels = {document.public_id: learned[document.id] for document in pool.documents(list(learned))}
+    database.close()
+    assert [labels[near["id"]] for near in row["neighbours"]] == [near["label"] for near in row["neighbours"]]
+    assert row["neighbours"][0]["label"] == "football" and len(row["neighbours"]) == 3
+    assert run(*command, finished / "explained.parquet").returncode == 0
+    (found,) = pyarrow.parquet.read_table(finished / "explained.parquet").to_pylist()
+    assert (found["words"], found["neighbours"]) == (row["words"], row["neighbours"])
 
 
 def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:

@@ -169,7 +169,7 @@ def upper_part(model: Any, layer: int) -> Any:
 
 
 def rejoin(upper: Any, model: Any, layer: int) -> Any:
-    """The whole transformer again: ``upper`` with what `upper_part` took away, which ``model`` has; both are used up."""
+    """The whole transformer: ``upper`` with what `upper_part` took away, which ``model`` has; both are used up."""
     owner, name = _blocks(model)
     place = next(place for place, module in model.named_modules() if module is owner)
     part = upper.get_submodule(place)

@@ -18,8 +18,8 @@ def plain(
 ) -> list[dict[str, Any]]:
     """Each as a `label` with its `probability`, `words`, and `neighbours`.
 
-    A word is its first character, the one after its last, and its weight; a neighbour has `id`, `label`, `similarity`, and
-    the beginning of its `text`.
+    A word is its first character, the one after its last, and its weight; a neighbour has `id`, `label`, `similarity`,
+    and the beginning of its `text`.
 
     Args:
         explanations: of n documents.

@@ -33,9 +33,7 @@ STATES = {
 }
 
 
-def write(
-    run: RunFolder, database: Database, config: Strict, examples: Sequence[dict[str, Any]] = ()
-) -> Path:
+def write(run: RunFolder, database: Database, config: Strict, examples: Sequence[dict[str, Any]] = ()) -> Path:
     """Write ``report.html``, and ``learning_curve.png`` where a round has a score.
 
     Args:

@@ -7,15 +7,15 @@ https://arxiv.org/abs/1703.01365. The weights add up to the log-odds of the text
 error of the quadrature, for which the steps are doubled until it is small. Log-odds are taken since a
 probability hardly moves where the model is sure, and a logit means something beside others only.
 
-What is explained is what predicts: the mean of both heads where both do, over all blocks of the fine-tuned encoder. It is
-computed in float32, a prediction perhaps in bfloat16.
+What is explained is what predicts: the mean of both heads where both do, over all blocks of the fine-tuned encoder. It
+is computed in float32, a prediction perhaps in bfloat16.
 
 The nearest answers are those that were learned, never audit answers, by the cosine under the fine-tuned encoder: the
 heads are linear there, so what lies close is what they treat alike. The only file that imports captum.
 """
 
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch

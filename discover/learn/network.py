@@ -88,7 +88,7 @@ class Network(nn.Module):
         return weight, bias
 
     def merged(self) -> Any:
-        """A copy of the transformer as it predicts: in evaluation mode, adapters folded into the weights beside them."""
+        """A copy of the transformer as it predicts: in evaluation mode, adapters folded into the weights."""
         twin = copy.deepcopy(self.transformer).eval()
         return adapters.merge(twin) if self.adapted else twin
 

@@ -28,9 +28,9 @@ class Desk:
         config: classes, question, budget.
         progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
         suggest: document ids to the model's label and its probability, None where it has none; shown after the answer.
-        explain: a document id to why it guessed so: `label`, `pieces` of the text, each with how much its word spoke for
-            the label (negative: against it), and `neighbours` with `label` and `text`; None where that is not
-            known. Shown with the guess.
+        explain: a document id to why it thought so: `label`, `pieces` of the text, each with how much it spoke for the
+            label (negative: against it), and `neighbours` with `label` and `text`; None where that is not known. Shown
+            with the guess.
     """
 
     queue: Queue

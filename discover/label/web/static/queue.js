@@ -65,7 +65,7 @@
   function explain(why) {
     $("why").hidden = !why;
     if (!why) return;
-    $("guess").textContent = why.label;
+    $("spoken").textContent = why.label;
     const style = (level) => (level > 0 ? "for" : "against") + Math.abs(level);
     $("pieces").replaceChildren(...why.pieces.map(([text, level]) => (level ? make("mark", text, style(level)) : text)));
     const items = why.neighbours.map((near) => {
