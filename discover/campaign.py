@@ -215,6 +215,11 @@ class Campaign:
         with self.database.read() as connection:
             return connection.execute(newest).scalar()
 
+    def models_made(self) -> dict[str, float]:
+        """When each model was published, by version, in seconds of Unix time."""
+        with self.database.read() as connection:
+            return {version: made for version, made in connection.execute(select(model.c.version, model.c.created))}
+
     def output(self, arm: str, round_: int, name: str) -> dict[str, Any] | None:
         """What a finished step of the loop left, or none if it has not finished."""
         wanted = select(step.c.output).where(step.c.arm == arm, step.c.round == round_, step.c.step == name)

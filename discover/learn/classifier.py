@@ -49,12 +49,14 @@ class TextClassifier:
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
         changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
         unsure: share of them that it expects to be wrong about, by its own probabilities; None where there are none.
+        curve: loss and learning rate at each step of the last `fit`'s fine-tuning; empty where there was none.
     """
 
     taught: dict[int, int]
     temperature: float
     changed: float | None
     unsure: float | None
+    curve: list[tuple[float, float]]
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the classes predicted
@@ -112,6 +114,7 @@ class TextClassifier:
         answers = dict(zip((int(row) for row in np.asarray(X).ravel()), (int(one) for one in y), strict=True))
         if len(answers) != len(y) or not set(answers.values()) <= set(range(len(self.classes))):
             raise ValueError(f"fit takes each document once, with a class index under {len(self.classes)}")
+        self.curve = []
         if answers == self.taught:
             return self
         if not answers or self.taught.keys() - answers.keys():
@@ -228,6 +231,7 @@ class TextClassifier:
 
     def _forget(self) -> None:
         self.taught, self.temperature, self.changed, self.unsure, self._heads = {}, 1.0, None, None, Heads()
+        self.curve = []
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), np.empty(0, np.int64))
         self._whole, self._network, self._frozen = 0, None, None
@@ -264,7 +268,7 @@ class TextClassifier:
             # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
             trained.set_head(*self._fitted(self.vectors(ids), classes))
         config = self.config.model_copy(update={"learning_rate": rate})
-        training.train(trained, examples, config, rng, self.encoder.dtype)
+        self.curve = training.train(trained, examples, config, rng, self.encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
             raise DiscoverError(
                 "training must end in finite weights, but they grew without bound: lower learn.learning_rate "
