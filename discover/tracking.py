@@ -12,6 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
+
 from discover.errors import DiscoverError
 from discover.run import publish
 
@@ -56,8 +60,6 @@ def write(folder: Path, points: Iterable[Point]) -> None:
 
 def forget_from(folder: Path, step: int) -> None:
     """Have TensorBoard drop what older event files of a folder, another program's, show of this step and later ones."""
-    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-
     last = max((path for path in folder.glob("*tfevents*")), default=None)
     if last is not None:  # files are read in order of name, which begins with the second that they were begun in
         log = Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))
@@ -90,9 +92,6 @@ def of_training(steps: Iterable[tuple[float, float]]) -> Iterator[Point]:
 
 
 def _records(points: Iterable[Point]) -> bytes:
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
     def event(point: Point) -> Any:
         shown = Summary(value=[Summary.Value(tag=point.curve, simple_value=point.value)])
         return Event(wall_time=point.second, step=point.step, summary=shown)
@@ -102,9 +101,6 @@ def _records(points: Iterable[Point]) -> bytes:
 
 def _framed(events: Iterable[Any]) -> bytes:
     """Events as TensorBoard's records, after the one that names the format."""
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     writer.write(Event(file_version=VERSION).SerializeToString())

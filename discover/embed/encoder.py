@@ -101,8 +101,8 @@ class Encoder:
 
     @property
     def blank(self) -> int:
-        """The token that stands for a word that is not said."""
-        known = (self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
+        """The token that stands for a word of which nothing is known."""
+        known = (self._tokenizer.unk_token_id, self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
         return next(token for token in known if token is not None)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
 """Explanation: the words that carried a prediction, and the answers that lie nearest to it.
 
 A word's weight is what it added to the log-odds of the predicted class, log(p / (1 - p)) under the calibrated
-probability: integrated gradients over the word embeddings, from the text with every word masked to the text as it is,
-summed over a word's tokens. Sundararajan et al., "Axiomatic attribution for deep networks", 2017,
-https://arxiv.org/abs/1703.01365. The weights add up to the log-odds of the text less those of the masked one, up to the
+probability: integrated gradients over the word embeddings, from the text with every word unknown ([UNK], which deletion
+favours over [MASK] and zeros: runs/LOG.md) to the text as it is, summed over a word's tokens. Sundararajan et al., "Axiomatic attribution for deep networks", 2017,
+https://arxiv.org/abs/1703.01365. The weights add up to the log-odds of the text less those of the unknown one, up to the
 error of the quadrature, for which the steps are doubled until it is small. Log-odds are taken since a
 probability hardly moves where the model is sure, and a logit means something beside others only.
 
@@ -109,10 +109,10 @@ class Explainer:
         encoder = self._classifier.encoder
         tokens, of, spans = encoder.words(text)
         ids = tokens.long().to(encoder.device)[None]
-        masked = torch.where(torch.from_numpy(of >= 0).to(encoder.device), encoder.blank, ids)
+        unknown = torch.where(torch.from_numpy(of >= 0).to(encoder.device), encoder.blank, ids)
         steps = STEPS
         while True:
-            weights, error = self._integrate(ids, masked, target, steps)
+            weights, error = self._integrate(ids, unknown, target, steps)
             if abs(error) <= TOLERANCE * max(1.0, abs(weights.sum() - error)) or steps >= MOST_STEPS:
                 break
             steps *= 2
@@ -120,12 +120,12 @@ class Explainer:
         return [Word(*span, float(weight)) for span, weight in zip(spans, sums, strict=True)], error
 
     def _integrate(
-        self, ids: torch.Tensor, masked: torch.Tensor, target: int, steps: int
+        self, ids: torch.Tensor, unknown: torch.Tensor, target: int, steps: int
     ) -> tuple[NDArray[np.float64], float]:
         """(t,) what each token added, and their sum less what it should be."""
         found, error = self._gradients.attribute(
             ids,
-            masked,
+            unknown,
             additional_forward_args=(target,),
             n_steps=steps,
             internal_batch_size=max(1, TOKENS // ids.shape[1]),
