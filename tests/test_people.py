@@ -78,7 +78,7 @@ def answer(campaign: Campaign, n: int) -> None:
         campaign.answer(question, guess(question.document.text), "ada")
 
 
-def explained_after_the_answer(campaign: Campaign) -> None:
+def explained(campaign: Campaign) -> None:
     """Questions of both kinds are, once there is a model; and no audit answer is shown beside them."""
     rows = [row for row in campaign.queue.labels("margin") if row.round > 2]
     audits = {document.public_id for document in campaign.documents() if document.id in audited(campaign)}
@@ -109,10 +109,10 @@ def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen
     skipped = campaign.ask("ada")
     campaign.queue.skip(skipped.slot, skipped.token, "ada")  # gives its place in the budget back
     answer(campaign, 24 - BATCH)
-    explained_after_the_answer(campaign)
     out, _ = loop.communicate(timeout=60)
     assert loop.returncode == 0
     assert campaign.queue.spent("margin") == 24
+    explained(campaign)
     last = campaign.metrics()[-1]
     assert (last["labels"], last["source"]) == (24, "audit")
     assert "waiting for" in out

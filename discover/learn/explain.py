@@ -1,11 +1,12 @@
 """Explanation: the words that carried a prediction, and the answers that lie nearest to it.
 
 A word's weight is what it added to the log-odds of the predicted class, log(p / (1 - p)) under the calibrated
-probability: integrated gradients over the word embeddings, from the text with every word unknown ([UNK], which deletion
-favours over [MASK] and zeros: runs/LOG.md) to the text as it is, summed over a word's tokens. Sundararajan et al., "Axiomatic attribution for deep networks", 2017,
-https://arxiv.org/abs/1703.01365. The weights add up to the log-odds of the text less those of the unknown one, up to the
-error of the quadrature, for which the steps are doubled until it is small. Log-odds are taken since a
-probability hardly moves where the model is sure, and a logit means something beside others only.
+probability: integrated gradients over the word embeddings, from the text with every word unknown to the text as it is,
+summed over a word's tokens. Sundararajan et al., "Axiomatic attribution for deep networks", 2017,
+https://arxiv.org/abs/1703.01365. The weights add up to the log-odds of the text less those of the unknown one, up to
+the error of the quadrature, for which the steps are doubled until it is small. Log-odds are taken since a probability
+hardly moves where the model is sure, and a logit means something beside others only; [UNK] stands for a word that is
+not known, since the words so found matter more than by [MASK], [PAD] or zeros (runs/LOG.md).
 
 What is explained is what predicts: the mean of both heads where both do, over all blocks of the fine-tuned encoder. It
 is computed in float32, a prediction perhaps in bfloat16.

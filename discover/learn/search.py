@@ -1,9 +1,9 @@
 """Hyper-parameter search: settings of the learner under which the answers predict each other best.
 
-No label is asked for. A trial's score is the mean -log p of answers that its models have not learned, under one temperature for all of them:
-steadier than accuracy where answers are few. Optuna proposes by a tree of Parzen estimators (Bergstra et al. 2011,
-"Algorithms for hyper-parameter optimization"), and a trial is given up after a fold by which it is worse than the
-median of the others.
+No label is asked for. A trial's score is the mean -log p of answers that its models have not learned, under one
+temperature for all of them: steadier than accuracy where answers are few. Optuna proposes by a tree of Parzen
+estimators (Bergstra et al. 2011, "Algorithms for hyper-parameter optimization"), and a trial is given up after a fold
+by which it is worse than the median of the others.
 
 A search flatters what it finds. So the best trial and the settings of before are both tried on other partitions into
 folds; only where the 95 % interval of the paired differences lies above 0 is it better. The only file that imports
