@@ -112,7 +112,7 @@ def _against(name: str, peer: str, ours: NDArray[np.float64], theirs: NDArray[np
     value, other = float(ours.mean()), float(theirs.mean())
     difference, half = value - other, float(half_width(ours - theirs))
     interval = f"{difference:+.3f} [{difference - half:+.3f}, {difference + half:+.3f}]"
-    print(f"{name}: {value:.3f}, {peer} {other:.3f}, {interval}")
+    print(f"{name}: {value:.3f}, {peer} {other:.3f}, {interval}", flush=True)
     row = {"name": f"explain {name}, strongest words", "value": round(value, 4), "unit": "drop", "peer": peer}
     row |= {"peer_value": round(other, 4), "ratio": round(value / other, 2) if other > 0 else None}
     return row | {"goal": 1, "holds": difference > half}

@@ -24,7 +24,7 @@ from tests.benchmarks._passive import Job, draw, learn
 
 SETS = ("trec6", "sst2")
 LABELS, TRIALS, FOLDS = 150, 12, 2
-OWN = LearnConfig(folds=0)
+OWN = LearnConfig(folds=0, unlabelled=500)
 
 
 def measure() -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ def _row(name: str, encoder: Encoder, job: Job) -> dict[str, Any]:
         for settings in (OWN, OWN.model_copy(update=found.changed))
     )
     difference = paired(after, before)
-    print(f"{name}: {found}\n{name}: on the test documents {difference}")
+    print(f"{name}: {found}\n{name}: on the test documents {difference}", flush=True)
     right = difference.high >= 0 if found.better else difference.low <= 0
     row = {"name": f"search {name}, {'better' if found.better else 'not better'} it says", "unit": "accuracy"}
     row |= {"value": round(float(after.mean()), 4), "peer": "settings of before", "goal": None, "holds": bool(right)}
