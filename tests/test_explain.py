@@ -152,6 +152,16 @@ def test_a_tokenizer_that_knows_no_places_is_refused(encoder, monkeypatch):
         encoder.words("bread")
 
 
+def test_a_transformer_that_does_not_name_its_embeddings_is_refused(roberta, monkeypatch):
+    def unknown(self):
+        raise NotImplementedError
+
+    monkeypatch.setattr(transformers.RobertaModel, "get_input_embeddings", unknown)
+    classifier = TextClassifier(roberta, lambda ids: [ASKED[i] for i in ids], CLASSES, LearnConfig(), 7)
+    with pytest.raises(DiscoverError, match="RobertaModel does not"):
+        Explainer(classifier)
+
+
 def test_pieces_make_up_the_text():
     text = "the soup was not <b>good</b>, alas"
     words = [[0, 3, 0.01], [4, 8, 4.0], [13, 16, -2.0], [20, 24, 1.0], [30, 34, 0.5]]

@@ -83,7 +83,7 @@ class Encoder:
         if not self._tokenizer.is_fast:
             raise DiscoverError(
                 f"words need a tokenizer that knows their places, a tokenizer.json, and {self.folder} has none: "
-                "fetch the model folder again, or choose another encoder.model"
+                "choose another encoder.model, or do without explanations (label.explain: false)"
             )
         (tokens,) = self.tokenize([text])
         cut = text[: self.limit * CHARACTERS_A_TOKEN]

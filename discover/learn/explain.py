@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from discover.embed.frozen import pool
+from discover.errors import DiscoverError
 from discover.learn import head
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.heads import softmax
@@ -74,6 +75,9 @@ class Explainer:
 
     Args:
         classifier: taught or not; it must know the texts of the answers that it was taught.
+
+    Raises:
+        DiscoverError: the transformer does not say which of its parts are the word embeddings.
     """
 
     def __init__(self, classifier: TextClassifier):
@@ -85,7 +89,14 @@ class Explainer:
         device = classifier.encoder.device
         self._heads = [tuple(torch.from_numpy(one).float().to(device) for one in both) for both in heads]
         self._temperature = classifier.temperature
-        self._gradients = LayerIntegratedGradients(self._log_odds, self._transformer.get_input_embeddings())
+        try:
+            embeddings = self._transformer.get_input_embeddings()
+        except NotImplementedError as error:
+            raise DiscoverError(
+                f"explanations need a transformer that names its word embeddings, {type(self._transformer).__name__} does "
+                "not: choose another encoder.model, or do without explanations (label.explain: false)"
+            ) from error
+        self._gradients = LayerIntegratedGradients(self._log_odds, embeddings)
 
     def explain(self, X: NDArray[np.int64], neighbours: int = NEIGHBOURS) -> list[Explanation]:
         """An explanation of each prediction.

@@ -3,6 +3,8 @@
 It is computed here, when people have their questions already, so that a page never touches a model.
 """
 
+import sys
+
 import numpy as np
 
 from discover.campaign import Campaign
@@ -21,8 +23,12 @@ def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClas
     questions = list((campaign.output(arm, round_, "query") or {})["suggestions"])
     if not learner.classifier.taught or not questions:
         return Finished({"explanations": {}})
-    found = campaign.told(Explainer(learner.classifier).explain(column([int(row_id) for row_id in questions])))
-    return Finished({"explanations": dict(zip(questions, found, strict=True))})
+    try:
+        explanations = Explainer(learner.classifier).explain(column([int(row_id) for row_id in questions]))
+    except DiscoverError as error:  # the encoder is of a kind that cannot be explained: the run does without
+        print(f"discover: nothing is explained: {error}", file=sys.stderr)
+        return Finished({"explanations": {}})
+    return Finished({"explanations": dict(zip(questions, campaign.told(explanations), strict=True))})
 
 
 def examples(campaign: Campaign) -> list[dict[str, object]]:

@@ -1,7 +1,7 @@
 """Whether a search for settings helps: the learner's own against those found, on the set's test documents.
 
-With 100 labels of each set, `discover.learn.search` tries ten settings for the top layers in two folds of these. What it
-finds best is held against the learner's own on up to 1,000 test documents, which the search never sees, whether it
+With 100 labels of each set, `discover.learn.search` tries ten settings for the top layers in two folds of these. What
+it finds best is held against the learner's own on up to 1,000 test documents, which the search never sees, whether it
 calls it better or not: accuracy, with the 95 % interval of the paired difference. A row holds where the verdict does:
 what is called better is not clearly worse on the test documents, and what is not called better is not clearly better.
 """
