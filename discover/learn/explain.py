@@ -92,10 +92,10 @@ class Explainer:
         try:
             embeddings = self._transformer.get_input_embeddings()
         except NotImplementedError as error:
+            kind = type(self._transformer).__name__
             raise DiscoverError(
-                f"explanations need a transformer that names its word embeddings, and "
-                f"{type(self._transformer).__name__} does not: choose another encoder.model, or do without explanations "
-                "(label.explain: false)"
+                f"explanations need a transformer that names its word embeddings, and {kind} does not: choose another "
+                "encoder.model, or do without explanations (label.explain: false)"
             ) from error
         self._gradients = LayerIntegratedGradients(self._log_odds, embeddings)
 
