@@ -23,6 +23,7 @@ from discover import plugins
 from discover.config import Config, load_config
 from discover.db import Database
 from discover.errors import DiscoverError
+from discover.evaluate import explained
 from discover.label.queue import Question, Queue
 from discover.pool.document import Document
 from discover.pool.labels import labels_of
@@ -78,6 +79,7 @@ class Campaign:
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
         self._predicting: tuple[str, Any] = ("", None)
+        self._explaining: Any = None  # what `_predicting` predicts
         self._texts: list[str] = []
 
     def close(self) -> None:
@@ -113,15 +115,49 @@ class Campaign:
         Returns:
             (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
         """
+        ids = self._given(texts, "predict")
+        return self._newest(arm).predict_proba(ids)
+
+    def explain(self, texts: Sequence[str], arm: str | None = None) -> list[dict[str, Any]]:
+        """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.
+
+        The words that carried it are lists of first character, the one after the last, and what it added to the label's
+        log-odds; neighbours are the nearest answers that the model learned.
+
+        Args:
+            texts: n texts.
+            arm: whose model; by default the first arm's.
+        """
+        from discover.learn.explain import Explainer
+
+        ids, classifier = self._given(texts, "explain"), self._newest(arm)
+        self._explaining = self._explaining or Explainer(classifier)
+        return self.told(self._explaining.explain(ids))
+
+    def told(self, explanations: Sequence[Any]) -> list[dict[str, Any]]:
+        """Explanations of the learner as plain values (`discover.evaluate.explained`)."""
+        rows = sorted({near.row for one in explanations for near in one.neighbours})
+        answered = dict(zip(rows, self.pool.documents(rows), strict=True))
+        return explained.plain(explanations, self.labels, answered)
+
+    def _given(self, texts: Sequence[str], what: str) -> np.ndarray:
+        """(n, 1) row ids of texts outside the pool: negative, as no row's are."""
         if isinstance(texts, str):
-            raise TypeError("predict takes several texts, got one: put it in a list")
+            raise TypeError(f"{what} takes several texts, got one: put it in a list")
+        self._texts = list(texts)
+        return -1 - np.arange(len(texts), dtype=np.int64)[:, None]
+
+    def _read(self, ids: Sequence[int]) -> list[str]:
+        return [self._texts[-1 - row] for row in ids] if ids and ids[0] < 0 else self.pool.texts(ids)
+
+    def _newest(self, arm: str | None) -> Any:
+        """The classifier of an arm's newest model."""
         version = self.latest_model(arm or self.arms[0])
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
         if version != self._predicting[0]:
-            self._predicting = (version, self._load(version))
-        self._texts = list(texts)
-        return self._predicting[1].predict_proba(np.arange(len(texts), dtype=np.int64)[:, None])
+            self._predicting, self._explaining = (version, self._load(version)), None
+        return self._predicting[1]
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """The answers that the model of the last `predict` gives, of its (n, c) probabilities.
@@ -137,7 +173,7 @@ class Campaign:
         self.retriever = self._retriever(model)
 
     def _load(self, version: str) -> Any:
-        """A model for texts outside the pool: their row ids are positions in ``_texts``, and nothing is kept."""
+        """A model for texts outside the pool, of which nothing is kept."""
         from discover.learn import registry
         from discover.learn.activations import ActivationCache
         from discover.learn.classifier import TextClassifier
@@ -145,7 +181,7 @@ class Campaign:
         settings = self.config
         classifier = TextClassifier(
             self.encoder,
-            lambda ids: [self._texts[i] for i in ids],
+            self._read,
             settings.label.classes,
             settings.learn,
             settings.seed,
@@ -195,6 +231,11 @@ class Campaign:
         with self.database.read() as connection:
             return connection.execute(newest).scalar()
 
+    def models_made(self) -> dict[str, float]:
+        """When each model was published, by version, in seconds of Unix time."""
+        with self.database.read() as connection:
+            return {version: made for version, made in connection.execute(select(model.c.version, model.c.created))}
+
     def output(self, arm: str, round_: int, name: str) -> dict[str, Any] | None:
         """What a finished step of the loop left, or none if it has not finished."""
         wanted = select(step.c.output).where(step.c.arm == arm, step.c.round == round_, step.c.step == name)
@@ -226,14 +267,23 @@ class Campaign:
 
     def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
         """What the model thought of documents (row ids) when it chose them: label and probability."""
-        rounds = select(slot.c.round).where(slot.c.arm == self.arms[0], slot.c.document_id.in_(list(documents)))
-        wanted = select(step.c.output).where(
-            step.c.arm == self.arms[0], step.c.step == "query", step.c.round.in_(rounds)
+        found = [self._of_question("query", "suggestions", row_id) for row_id in documents]
+        return [(one[0], one[1]) if one else None for one in found]
+
+    def explanation(self, document: int) -> dict[str, Any] | None:
+        """Why it thought so of a document (row id): see `explain`; with its `text`. None where that is not known."""
+        found = self._of_question("explain", "explanations", document)
+        return {**found, "text": self.pool.texts([document])[0]} if found else None
+
+    def _of_question(self, name: str, key: str, document: int) -> Any:
+        """What a step left about a question of the first arm."""
+        wanted = (
+            select(step.c.output[(key, str(document))])
+            .join(slot, (slot.c.arm == step.c.arm) & (slot.c.round == step.c.round))
+            .where(step.c.arm == self.arms[0], step.c.step == name, slot.c.document_id == document)
         )
         with self.database.read() as connection:
-            outputs = connection.execute(wanted).scalars().all()
-        known = {key: tuple(value) for output in outputs for key, value in output["suggestions"].items()}
-        return [known.get(str(row_id)) for row_id in documents]
+            return connection.execute(wanted).scalar()
 
     @functools.cached_property
     def oracle(self) -> Any:

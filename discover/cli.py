@@ -176,15 +176,25 @@ def _status(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from discover.evaluate import report
+    from discover.steps.explain import examples
 
     campaign = _open(options.run)
-    print(report.write(campaign.folder, campaign.database, campaign.config))
+    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign)))
 
 
 def _predict(options: argparse.Namespace) -> None:
     from discover.commands.predict import predict
 
-    predict(_open(options.run), options.input, options.output, options.confidence)
+    predict(_open(options.run), options.input, options.output, options.confidence, options.explain)
+
+
+def _search(options: argparse.Namespace) -> None:
+    from discover.commands.search import search_settings
+    from discover.config import load_config
+
+    config = load_config(options.config, options.set)
+    campaign = _open(options.run or Path("runs") / config.name)
+    search_settings(campaign, config, options.trials, options.folds, options.minutes)
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -305,6 +315,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="leave the label empty where its probability is less",
     )
+    command.add_argument(
+        "--explain", action="store_true", help="add the words that carried each prediction, and the nearest answers"
+    )
+    command = add("search", _search, "settings of the learner, by cross-validation on a run's answers", config=True)
+    command.add_argument("--trials", type=arguments.natural, default=30, metavar="N", help="in all; default 30")
+    command.add_argument("--folds", type=arguments.several, default=3, metavar="N", help="default 3")
+    command.add_argument("--minutes", type=float, metavar="M", help="begin no trial after so long")
     arguments.add_bench(
         add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns")
     )

@@ -3,7 +3,8 @@
 A round
 1. takes in what the crawl or an import has found since the last one, and embeds it;
 2. draws candidates from the index, lets the strategy choose a batch, logs each pick with the probability that it had,
-   and puts the picks and a small blind uniform audit sample on the labeling queue;
+   and puts the picks and a small blind uniform audit sample on the labeling queue; people are shown why the model
+   guesses what it does, after their answer;
 3. collects the answers;
 4. teaches the learner, by incremental fine-tuning with replay, from scratch when the answers have doubled, and
    publishes the model;
@@ -22,6 +23,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from discover import tracking
 from discover.campaign import Campaign, strategies_of
 from discover.config import Config
 from discover.embed.transformer import find
@@ -33,6 +35,7 @@ from discover.run import crashpoint, publish
 from discover.steps import Finished, simulation
 from discover.steps.choose import affordable, choose, reason_to_stop, stopping_rule, strategy_of
 from discover.steps.collect import answers_of, collect
+from discover.steps.explain import examples, explain
 from discover.steps.intake import intake, restore
 from discover.steps.judge import judge
 from discover.steps.reward import rule_of
@@ -63,7 +66,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
             if arm not in learners and campaign.latest_model(arm):
                 open_learner(campaign, arm)
         _write_files(campaign)
-        report.write(campaign.folder, campaign.database, campaign.config)
+        report.write(campaign.folder, campaign.database, campaign.config, examples(campaign))
         for arm in campaign.arms:
             if reason := reason_to_stop(campaign, arm, _rounds_done(campaign)):
                 print(f"{arm}: {reason}", flush=True)
@@ -104,6 +107,8 @@ def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawlin
 
 def _play_arm(campaign: Campaign, arm: str, round_: int, learner: Learner) -> None:
     _step(campaign, arm, round_, "query", lambda: choose(campaign, arm, round_, learner))
+    if campaign.oracle is None and campaign.config.label.explain:
+        _step(campaign, arm, round_, "explain", lambda: explain(campaign, arm, round_, learner))
     _step(campaign, arm, round_, "collect", lambda: collect(campaign, arm, round_))
     _step(campaign, arm, round_, "teach", lambda: teach(campaign, arm, round_, learner))
     _step(campaign, arm, round_, "evaluate", lambda: judge(campaign, arm, round_, learner))
@@ -158,6 +163,10 @@ def _write_files(campaign: Campaign) -> None:
     with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
         for row in campaign.metrics():
             lines.write(json.dumps(row) + "\n")
+    made = campaign.models_made()
+    for arm in campaign.arms:
+        rows = [row for row in campaign.metrics() if row["arm"] == arm]
+        tracking.write(campaign.folder.tensorboard / arm, tracking.of_rounds(rows, made))
     decisions.export(campaign.database, campaign.folder.decisions, campaign.labels, campaign.config.name)
 
 

@@ -35,6 +35,7 @@ class RunFolder:
         self.learning_curve = self.root / "learning_curve.png"
         self.models = self.root / "models"
         self.vectors = self.root / "vectors"
+        self.tensorboard = self.root / "tensorboard"
         self.reembedding_log = self.root / "reembedding.log"
         self.cells = self.root / "cells"  # this and the rest: of a bench
         self.curves = self.root / "curves"
@@ -81,7 +82,9 @@ class RunFolder:
         ours = [path for path in self.root.glob(f"*{PARTIAL}") if (_original(path) or path).name in files]
         for folder in (self.decision_arrays, self.models, self.cells, self.curves):
             ours += folder.glob(f"*{PARTIAL}")
-        for path in [*ours, *self.vectors.rglob(f"*{PARTIAL}")]:
+        for folder in (self.vectors, self.tensorboard):
+            ours += folder.rglob(f"*{PARTIAL}")
+        for path in ours:
             original = _original(path)
             if original and path.stem.endswith(_OLD) and not original.exists():
                 path.replace(original)

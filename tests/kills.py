@@ -85,6 +85,19 @@ def metrics_without_times(run: Path) -> list[dict]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+def curves_of(run: Path) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """What TensorBoard shows of each of its runs, without what depends on the clock."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for file in sorted((run / "tensorboard").rglob("*tfevents*")):
+        shown = EventAccumulator(str(file)).Reload()
+        curves = [curve for curve in shown.Tags()["scalars"] if not curve.startswith("seconds/")]
+        points = {curve: [(point.step, point.value) for point in shown.Scalars(curve)] for curve in curves}
+        found[str(file.parent.relative_to(run / "tensorboard"))] = points
+    return found
+
+
 def decisions_of(run: Path) -> list[str]:
     return (run / "decisions.jsonl").read_text(encoding="utf-8").splitlines()
 

@@ -281,3 +281,39 @@ def test_a_hostile_text_is_shown_and_does_nothing(database: Database, page) -> N
     page.click("text=Your answers")
     assert "owned" not in page.title() and page.locator("article img, li img, main script").count() == 0
     assert page.problems == []
+
+
+WHY = {
+    "label": "fog",
+    "pieces": [["<b>dim</b>", 4], [" and ", 0], ["bright", -2]],
+    "neighbours": [{"label": "storm", "text": "a <i>gale</i>"}],
+}
+
+
+@pytest.fixture
+def explained(database: Database) -> Iterator[Site]:
+    made = Site(create_app(Queue(database, 30), "margin", CONFIG, dict, explain=lambda document: WHY))
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_why_is_shown_after_an_answer(database: Database, chromium, explained: Site) -> None:
+    filled(database, 2)
+    context = chromium.new_context()
+    page, problems = context.new_page(), []
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    enter(page, explained)
+    assert page.locator("#why").is_hidden()
+    answer_by_key(page, "2", "text 1 ")
+    page.click("#why summary")
+    assert page.inner_text("#pieces") == "<b>dim</b> and bright" and page.inner_text("#spoken") == "fog"
+    assert page.inner_text("#near li") == "storm a <i>gale</i>"
+    shades = page.eval_on_selector_all("#pieces mark", "marks => marks.map(m => getComputedStyle(m).backgroundColor)")
+    assert len(set(shades)) == 2 and "rgba(0, 0, 0, 0)" not in shades
+    page.reload()
+    assert page.locator("#why").is_visible() and page.locator("#pieces mark").count() == 2
+    page.keyboard.press("s")
+    page.wait_for_selector("#why", state="hidden")
+    assert problems == []
+    context.close()

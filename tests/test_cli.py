@@ -12,10 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow.parquet
 import pytest
 
+from discover.cli import main
+from discover.commands import search as commands_search
+from discover.config import load_config
+from discover.db import Database
+from discover.label.queue import Queue
+from discover.learn.search import Finding, Task
+from discover.pool.config import PoolConfig
+from discover.pool.pool import Pool
 from discover.run import RunFolder
-from tests.kills import write_inputs
+from tests.kills import curves_of, write_inputs
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,6 +80,9 @@ def test_a_run_leaves_the_files_it_promises(finished: Path) -> None:
     assert all(wanted <= row.keys() for row in rows)
     assert [(row["round"], row["arm"]) for row in rows] == [(r, a) for r in range(3) for a in ("margin", "random")]
     assert all((folder / "models" / row["model"]).is_dir() for row in rows)
+    for arm in ("margin", "random"):
+        curves = curves_of(folder)[arm]
+        assert curves["accuracy"] == [(r["labels"], pytest.approx(r["accuracy"])) for r in rows if r["arm"] == arm]
     seeds = [row for row in rows if row["round"] == 0]
     assert seeds[0]["accuracy"] == seeds[1]["accuracy"]  # the arms start from the same labels
 
@@ -112,6 +124,46 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     )
     onto_itself = run("predict", "--run", folder, "--input", finished / "in.jsonl", "--output", finished / "in.jsonl")
     assert_one_line(onto_itself, "--output must not be --input")
+
+
+def test_predict_explains(finished: Path) -> None:
+    source = finished / "explained.jsonl"
+    source.write_text(json.dumps({"text": "goal  striker league coach penalty"}) + "\n")
+    command = ["predict", "--run", str(finished / "run"), "--input", str(source), "--explain", "--output"]
+    assert main([*command, str(finished / "explained.out.jsonl")]) == 0
+    row = json.loads((finished / "explained.out.jsonl").read_text())
+    assert {row["text"][start:stop] for start, stop, _ in row["words"]} == set(row["text"].split())
+    database = Database(f"sqlite:///{finished / 'run' / 'discover.db'}")
+    learned = {row.document_id: row.label for row in Queue(database, 30).labels("margin") if row.kind != "audit"}
+    pool = Pool(database, PoolConfig())
+    labels = {document.public_id: learned[document.id] for document in pool.documents(list(learned))}
+    database.close()
+    assert [labels[near["id"]] for near in row["neighbours"]] == [near["label"] for near in row["neighbours"]]
+    assert len(row["neighbours"]) == 3
+    assert main([*command, str(finished / "explained.parquet")]) == 0
+    (found,) = pyarrow.parquet.read_table(finished / "explained.parquet").to_pylist()
+    assert (found["words"], found["neighbours"]) == (row["words"], row["neighbours"])
+
+
+def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    folder, config = finished / "run", finished / "kills.yaml"
+    command = ["search", str(config), "--run", str(folder), "--trials", "2", "--folds", "2"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "the best of 2 trials: learn." in said and "95% interval" in said
+    assert (folder / "search" / "config.yaml").exists() == ("better by more than chance" in said)
+    assert main([*command, "--folds", "20"]) == 1
+    assert "needs 200 answers that may be learned" in capsys.readouterr().err
+    asked: list[Task] = []
+    better = Finding({"head_penalty": 2.5}, (0.6, 0.5), (0.7, 0.75), (0.1, 0.05), 9)
+    monkeypatch.setattr(commands_search, "search", lambda task, *_: asked.append(task) or better)
+    assert main(command) == 0
+    assert "better by more than chance" in capsys.readouterr().out
+    assert load_config(folder / "search" / "config.yaml").learn.head_penalty == 2.5
+    database = Database(f"sqlite:///{folder / 'discover.db'}")
+    learned = [row for row in Queue(database, 30).labels("margin") if row.kind != "audit"]
+    database.close()
+    assert len(asked[0].classes) == len(learned), "audit answers are not looked at"
 
 
 def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:

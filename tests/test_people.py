@@ -78,6 +78,23 @@ def answer(campaign: Campaign, n: int) -> None:
         campaign.answer(question, guess(question.document.text), "ada")
 
 
+def explained(campaign: Campaign) -> None:
+    """Questions of both kinds are, once there is a model; and no audit answer is shown beside them."""
+    rows = [row for row in campaign.queue.labels("margin") if row.round > 2]
+    audits = {document.public_id for document in campaign.documents() if document.id in audited(campaign)}
+    assert {row.kind for row in rows} == {"policy", "audit"}
+    for row in rows:
+        found = campaign.explanation(row.document_id)
+        assert found["label"] == campaign.suggestions([row.document_id])[0][0]
+        words = [found["text"][start:stop] for start, stop, _ in found["words"]]
+        assert words and set(words) <= set(found["text"].split())
+        assert found["neighbours"] and not audits & {near["id"] for near in found["neighbours"]}
+
+
+def audited(campaign: Campaign) -> set[int]:
+    return {row.document_id for row in campaign.queue.labels("margin") if row.kind == "audit"}
+
+
 def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen[str], Campaign]) -> None:
     loop, campaign = running
     # Round 1 asks at once, from the label descriptions; round 2 asks one batch ahead, before a single answer.
@@ -86,6 +103,8 @@ def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen
     answer(campaign, BATCH)
     until(lambda: finished(campaign, 2, "teach"))
     assert campaign.latest_model("margin") == "margin-0002"
+    question = campaign.queue.history("ada", "margin", 1)[0]
+    assert campaign.explanation(question.document_id) is None, "it was asked before there was a model"
     until(lambda: campaign.queue.waiting("margin") == 2 * BATCH)
     skipped = campaign.ask("ada")
     campaign.queue.skip(skipped.slot, skipped.token, "ada")  # gives its place in the budget back
@@ -93,6 +112,7 @@ def test_a_person_labels_from_nothing_to_the_end(running: tuple[subprocess.Popen
     out, _ = loop.communicate(timeout=60)
     assert loop.returncode == 0
     assert campaign.queue.spent("margin") == 24
+    explained(campaign)
     last = campaign.metrics()[-1]
     assert (last["labels"], last["source"]) == (24, "audit")
     assert "waiting for" in out

@@ -8,6 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from discover.cli import main
 from discover.commands.policy import evaluate_policy
@@ -103,6 +104,11 @@ def test_the_summary_compares_with_margin_by_seed_and_by_dataset():
     assert any("learned: macro_f1 +20.0 points over margin [+10.0, +30.0]" in line for line in trials.table(found))
 
 
+def _steps(folder, run, curve):
+    shown = EventAccumulator(str(folder / "tensorboard" / run)).Reload()
+    return [point.step for point in shown.Scalars(curve)]
+
+
 def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkeypatch):
     config = small_config(
         reinforcement=ReinforcementConfig(steps=320, environments=4, rollout=40, batch=40, checkpoint=160)
@@ -114,7 +120,8 @@ def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkey
     assert card["trained"]["corpora"][0]["name"] == "synthetic" and card["trained"]["config"]["seed"] == 0
     imitated = (tmp_path / "imitated" / saved.WEIGHTS).read_bytes()
     assert imitated != (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
-    assert list((tmp_path / "tensorboard").iterdir()) and list((tmp_path / "reinforcement" / "tensorboard").iterdir())
+    assert _steps(tmp_path, "imitation", "cross_entropy") == list(range(config.imitation.epochs))
+    assert _steps(tmp_path, "ppo", "rollout/ep_rew_mean") == [160, 320]
     published = (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
     training.train([], config, tmp_path)
     assert (tmp_path / "policy" / saved.WEIGHTS).read_bytes() == published
@@ -129,6 +136,7 @@ def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkey
     monkeypatch.setattr(StableBaselinesEnv, "seed", lambda env, seed: seeds.append(seed))
     training.train([], config, tmp_path)
     assert decisions.read_bytes() == whole and seeds == [0, 160]  # it goes on with other episodes
+    assert _steps(tmp_path, "ppo", "rollout/ep_rew_mean") == [160, 320], "what is played again is shown once"
     assert (tmp_path / "imitated" / saved.WEIGHTS).read_bytes() == imitated
     saved.load_policy(tmp_path / "policy")
 
@@ -242,7 +250,14 @@ def test_reinforcement_starts_from_the_imitated_scorer(tmp_path):
     scorer = Scorer(8)
     before = {name: weights.clone() for name, weights in scorer.state_dict().items()}
     env = trials.make_env([corpus()], 4, SMALL.model_copy(update={"twin": True}))
-    improve(scorer, env, ReinforcementConfig(steps=160, rollout=40, batch=40, learning_rate=1e-12), tmp_path, 0)
+    improve(
+        scorer,
+        env,
+        ReinforcementConfig(steps=160, rollout=40, batch=40, learning_rate=1e-12),
+        tmp_path,
+        tmp_path / "curves",
+        0,
+    )
     for name, weights in scorer.state_dict().items():
         assert weights == pytest.approx(before[name], abs=1e-6)
 

@@ -17,8 +17,8 @@ from tests.synthetic_run import CLASSES, make
 SICK = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{7*7}}\"'&$x^2$"
 
 
-def page_of(run, database, config):
-    path = report.write(run, database, config)
+def page_of(run, database, config, examples=()):
+    path = report.write(run, database, config, examples)
     assert path == run.report
     return lxml.html.fromstring(path.read_text(encoding="utf-8"))
 
@@ -202,6 +202,21 @@ def test_an_arm_that_has_not_finished_its_round_is_shown_as_far_as_it_is(tmp_pat
             connection.execute(delete(table).where(table.c.arm == "random", table.c.round == 2))
     assert "At 115 labels" in text_of(page_of(run, database, config))
     database.close()
+
+
+def test_predictions_are_explained(whole):
+    text = f"A queue {SICK} of soups"
+    near = {"id": "ab", "label": "Data Types", "similarity": 0.876, "text": SICK}
+    wrong = {"label": "Tk", "probability": 0.93, "text": text, "answer": "Networking", "neighbours": [near]}
+    wrong["words"] = [[2, 7, 2.0], [len(text) - 5, len(text), -1.2]]
+    right = {**wrong, "answer": "Tk", "words": [], "neighbours": []}
+    page = page_of(*whole, [wrong, right])
+    assert "What carried a prediction" in headings(page) and not list(page.iter("script", "img"))
+    first, second = page.find_class("example")
+    assert " ".join(first.text_content().split()).startswith(f"Tk 93% · answered: Networking {text}")
+    assert [(mark.text, mark.get("class")) for mark in first.iter("mark")] == [("queue", "for4"), ("soups", "against3")]
+    assert f"Data Types 0.88 {SICK}" in " ".join(first.text_content().split())
+    assert "as it was answered" in second.text_content() and not list(second.iter("mark", "li"))
 
 
 def test_hostile_texts_stay_texts(tmp_path):

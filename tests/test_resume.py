@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kills import Server, decisions_of, metrics_without_times, write_inputs
+from tests.kills import Server, curves_of, decisions_of, metrics_without_times, write_inputs
 
 STEPS = ("intake", "query", "collect", "teach", "evaluate")
 # The first two are met in round 0, the others in round 1, which begins with a model that is read from its folder.
@@ -45,6 +45,7 @@ def seconds(begun: Path, server: Server) -> float:
 def compare(begun: Path, run: Path) -> None:
     assert metrics_without_times(run) == metrics_without_times(begun / "unkilled")
     assert decisions_of(run) == decisions_of(begun / "unkilled")
+    assert curves_of(run) == curves_of(begun / "unkilled") and curves_of(run)
     with sqlite3.connect(run / "discover.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         doubled = "SELECT arm, document_id FROM slot GROUP BY arm, document_id HAVING count(*) > 1"

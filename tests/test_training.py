@@ -54,13 +54,14 @@ def test_other_architectures_compute_by_their_own_code(inputs, make, monkeypatch
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_chance_alone(inputs, make):
-    config, found = LearnConfig(epochs=1, steps=2), []
+    config, found, curves = LearnConfig(epochs=1, steps=2), [], []
     for _ in range(2):
         network = make(dropout=0.2)
         before = torch.random.get_rng_state()
-        training.train(network, examples(inputs), config, np.random.default_rng(5))
+        curves.append(training.train(network, examples(inputs), config, np.random.default_rng(5)))
         found.append(network.trained())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert curves[0] == curves[1] and [rate for _, rate in curves[0]] == [config.rate] * 2
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -73,13 +74,14 @@ def test_word_embeddings_stay(inputs, make):
 
 
 def test_gradients_of_parts_add_up(inputs, make):
-    found = []
+    found, curves = [], []
     for budget in (10_000, 20):
         network = make()
         config = LearnConfig(epochs=1, steps=1, batch=100, batch_tokens=budget)
-        training.train(network, examples(inputs), config, np.random.default_rng(5))
+        curves += training.train(network, examples(inputs), config, np.random.default_rng(5))
         found.append(network.trained())
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
+    assert curves[0][0] == pytest.approx(curves[1][0], rel=1e-4) and curves[0][0] > 0
 
 
 def test_halves_give_the_gradient_of_the_whole_and_the_same_bits_each_time(inputs, make, monkeypatch):

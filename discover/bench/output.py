@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from discover import tracking
 from discover.bench.config import FULL
 from discover.bench.summary import FIELDS, Found
 from discover.evaluate.curves import Series, draw
@@ -19,6 +20,13 @@ def write(found: Found, summary: dict[str, Any], folder: RunFolder) -> None:
                 lines.write(json.dumps(cell.names | {field: row[field] for field in FIELDS}, ensure_ascii=False) + "\n")
     with publish(folder.summary) as scratch:
         scratch.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    for arm in summary["arms"]:
+        place = folder.tensorboard / arm["dataset"] / _short(arm["learner"]) / _short(arm["strategy"])
+        curves = {curve: arm[curve] for curve in ("accuracy", "macro_f1", "minority_f1", "ece")}
+        means = [
+            (curve, step, one) for curve, ys in curves.items() for step, one in zip(arm["labels"], ys, strict=True)
+        ]
+        tracking.write(place, [tracking.Point(*mean) for mean in means if mean[2] is not None])
     for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
         _draw([arm for arm in summary["arms"] if arm["dataset"] == dataset], folder.curves / f"{dataset}.png", dataset)
 

@@ -110,6 +110,13 @@ def share(text: str) -> float:
     return found
 
 
+def several(text: str) -> int:
+    """A whole number, 2 or more."""
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 2 or more, got {text!r}")
+    return int(text)
+
+
 def natural(text: str) -> int:
     """A whole number, 0 or more."""
     if not text.isdecimal():

@@ -18,7 +18,7 @@ from discover.query.uncertainty import probability_of
 CHUNK = 2048
 
 
-def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0) -> None:
+def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0, explain: bool = False) -> None:
     """Label the documents of a file; bad lines are skipped and counted.
 
     Args:
@@ -26,6 +26,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
         source: a file with `text`.
         to: the file to write.
         confidence: of a document whose answer is less likely than this, the label stays empty.
+        explain: add `words` and `neighbours` of the likeliest label, as `Campaign.explain` gives them.
 
     Raises:
         DiscoverError: a file cannot be read or written, or the run has no model.
@@ -50,7 +51,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
             for document, label, chance, each in zip(chunk, labels, chances, likely.tolist(), strict=True):
                 sure = chance >= confidence
                 labelled += sure
-                yield {
+                row = {
                     "id": document.public_id,
                     "given_id": document.given_id,  # what the file itself calls it, for joining; may be empty
                     "text": document.text,
@@ -58,6 +59,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
                     "probability": round(chance, 6),
                     "probabilities": {name: round(p, 6) for name, p in zip(campaign.classes, each, strict=True)},
                 }
+                yield row | (_reasons(campaign, document.text) if explain else {})
 
     export_rows(rows(), to)
     skipped = f"; skipped {len(bad)}: {bad[0]}" + (" and others" if len(bad) > 1 else "") if bad else ""
@@ -67,6 +69,11 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0)
             f"{labelled} of them ({labelled / len(documents):.1%}) are at least {confidence:g} sure and have a label"
         )
         print(f"{covered}; {_trust(campaign, confidence)}")
+
+
+def _reasons(campaign: Campaign, text: str) -> dict[str, Any]:
+    (found,) = campaign.explain([text])
+    return {"words": found["words"], "neighbours": found["neighbours"]}
 
 
 def _trust(campaign: Campaign, confidence: float) -> str:

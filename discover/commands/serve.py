@@ -5,7 +5,9 @@ import socket
 
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
+from discover.evaluate import explained
 
+SHOWN = 1500  # characters of a text whose words are marked
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -22,7 +24,13 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
     arm = campaign.arms[0]
     token = None if host in LOOPBACK else secrets.token_urlsafe(24)
     app = create_app(
-        campaign.queue, arm, campaign.config.label, lambda: _progress(campaign, arm), campaign.suggestions, token=token
+        campaign.queue,
+        arm,
+        campaign.config.label,
+        lambda: _progress(campaign, arm),
+        campaign.suggestions,
+        lambda document: _reasons(campaign, document),
+        token=token,
     )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -37,6 +45,18 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
     print(f"label at http://{shown}:{port}/{f'?token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
     # Not `uvicorn.run`, which swallows the signal that ended it: how a command was stopped shows in its status.
     uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
+
+
+def _reasons(campaign: Campaign, document: int) -> dict[str, object] | None:
+    """What the desk shows of an explanation."""
+    found = campaign.explanation(document) if campaign.config.label.explain else None
+    if found is None:
+        return None
+    return {
+        "label": found["label"],
+        "pieces": explained.pieces(found["text"], found["words"], SHOWN),
+        "neighbours": [{**near, "label": explained.spoken(near["label"])} for near in found["neighbours"]],
+    }
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:

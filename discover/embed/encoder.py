@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +12,23 @@ from discover.embed import transformer
 from discover.embed.config import EncoderConfig
 from discover.embed.device import choose_device, choose_dtype
 from discover.embed.frozen import Frozen, freeze, pool
+from discover.errors import DiscoverError
 
 CHARACTERS_A_TOKEN = 64  # longer texts are cut before the tokenizer, which would read all of a book
+
+
+class Words(NamedTuple):
+    """A text as the tokenizer cuts it, as far as it is read.
+
+    Attributes:
+        tokens: (t,) ids, as `Encoder.tokenize` gives them.
+        of: (t,) the position of the word that each token is of; -1 for special tokens.
+        spans: first character and the one after the last, of each word.
+    """
+
+    tokens: torch.Tensor
+    of: NDArray[np.int64]
+    spans: list[tuple[int, int]]
 
 
 class Encoder:
@@ -58,6 +73,37 @@ class Encoder:
         )
         nothing = [self._tokenizer.pad_token_id or 0]
         return [torch.tensor(ids or nothing, dtype=torch.int32) for ids in found["input_ids"]]
+
+    def words(self, text: str) -> Words:
+        """The words of a text, which is cut as for `tokenize`.
+
+        Raises:
+            DiscoverError: the tokenizer does not say which characters a token stands for.
+        """
+        if not self._tokenizer.is_fast:
+            raise DiscoverError(
+                f"words need a tokenizer that knows their places, a tokenizer.json, and {self.folder} has none: "
+                "choose another encoder.model, or do without explanations (label.explain: false)"
+            )
+        (tokens,) = self.tokenize([text])
+        cut = text[: self.limit * CHARACTERS_A_TOKEN]
+        read = self._tokenizer(cut, truncation=True, max_length=self.limit, return_offsets_mapping=True)
+        numbers, offsets = read.word_ids(), read["offset_mapping"]
+        of, spans, last = np.full(len(tokens), -1), list[tuple[int, int]](), None
+        for token, (number, (start, stop)) in enumerate(zip(numbers, offsets, strict=True)):
+            if number is None or not text[start:stop].strip():
+                continue  # special, or the mark that some tokenizers put in the place of a space
+            if number != last:
+                spans.append((start + len(text[start:stop]) - len(text[start:stop].lstrip()), stop))
+            spans[-1], last = (spans[-1][0], stop), number
+            of[token] = len(spans) - 1
+        return Words(tokens, of, spans)
+
+    @property
+    def blank(self) -> int:
+        """The token that stands for a word of which nothing is known."""
+        known = (self._tokenizer.unk_token_id, self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
+        return next(token for token in known if token is not None)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors, (n, d) float32: the mean of the last layer's tokens, or its first token."""

@@ -168,6 +168,16 @@ def upper_part(model: Any, layer: int) -> Any:
     return model
 
 
+def rejoin(upper: Any, model: Any, layer: int) -> Any:
+    """The whole transformer: ``upper`` with what `upper_part` took away, which ``model`` has; both are used up."""
+    owner, name = _blocks(model)
+    place = next(place for place, module in model.named_modules() if module is owner)
+    part = upper.get_submodule(place)
+    setattr(part, name, nn.ModuleList([*getattr(owner, name)[:layer], *getattr(part, name)]))
+    upper.embeddings = model.embeddings
+    return upper
+
+
 class _GivenEmbeddings(nn.Module):
     """Stands where a transformer computes its embeddings and passes on the hidden states it was called with."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError
 
 from discover import __version__, plugins, values
 from discover.db import Database
-from discover.evaluate import charts, curves, evidence
+from discover.evaluate import charts, curves, evidence, explained
 from discover.evaluate.curves import Series
 from discover.evaluate.evidence import Arm
 from discover.evaluate.metrics import reliability
@@ -25,6 +25,7 @@ from discover.run import RunFolder, publish
 from discover.strict import Strict
 
 EXCERPT = 280
+MARKED = 900  # characters of an explained text
 STATES = {
     "pool": "in the pool",
     "found": "found, not yet taken in",
@@ -33,13 +34,14 @@ STATES = {
 }
 
 
-def write(run: RunFolder, database: Database, config: Strict) -> Path:
+def write(run: RunFolder, database: Database, config: Strict, examples: Sequence[dict[str, Any]] = ()) -> Path:
     """Write ``report.html``, and ``learning_curve.png`` where a round has a score.
 
     Args:
         run: where the files go, and where the decisions' arrays lie.
         database: of the run; it is only read.
         config: the run's whole config.
+        examples: predictions to show, explained as in `discover.evaluate.explained`, each with `text`, `answer` and `right`.
 
     Returns:
         The path of the page.
@@ -50,7 +52,8 @@ def write(run: RunFolder, database: Database, config: Strict) -> Path:
     if any(one.labels for one in accuracy):
         score = "test accuracy" if any(len(arm.truth) for arm in arms) else "audited accuracy"
         curves.draw(accuracy, run.learning_curve, settings["name"], score)
-    page = _environment().get_template("report.html").render(_content(run, database, settings, arms))
+    content = _content(run, database, settings, arms) | {"examples": [_marked(one) for one in examples]}
+    page = _environment().get_template("report.html").render(content)
     with publish(run.report) as scratch:
         scratch.write_text(page, encoding="utf-8")
     return run.report
@@ -116,6 +119,12 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
     if timed:
         drawn["time"] = charts.stacked_bars(timed, _stages(arms))
     return drawn
+
+
+def _marked(example: dict[str, Any]) -> dict[str, Any]:
+    near = [{**one, "label": explained.spoken(one["label"])} for one in example["neighbours"]]
+    pieces = explained.pieces(example["text"], example["words"], MARKED)
+    return {**example, "answer": explained.spoken(example["answer"]), "neighbours": near, "pieces": pieces}
 
 
 def _series(arm: Arm, key: str) -> Series:

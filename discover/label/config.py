@@ -23,6 +23,7 @@ class LabelConfig(Strict):
     audit: float = Field(
         0.1, ge=0, le=0.5, description="share of each batch that is drawn uniformly, blind, and never trained on"
     )
+    explain: bool = Field(True, description="after an answer, show people why the model guesses what it does")
     lease_minutes: float = Field(30, gt=0, description="how long a question is held for one annotator")
 
     @field_validator("classes", mode="before")

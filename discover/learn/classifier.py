@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
+from discover.embed.transformer import rejoin
 from discover.errors import DiscoverError
 from discover.learn import head, network, penalty, thresholds, training
 from discover.learn.activations import ActivationCache
@@ -55,6 +56,7 @@ class TextClassifier:
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
         changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
         unsure: share of them that it expects to be wrong about, by its own probabilities; None where there are none.
+        curve: loss and learning rate at each step of the last `fit`'s fine-tuning; empty where there was none.
     """
 
     taught: dict[int, Any]
@@ -62,6 +64,7 @@ class TextClassifier:
     thresholds: NDArray[np.float64]
     changed: float | None
     unsure: float | None
+    curve: list[tuple[float, float]]
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
@@ -122,6 +125,7 @@ class TextClassifier:
         c = len(self.classes)
         if len(answers) != len(y) or not np.isin(y, np.arange(2 if self.task == "multilabel" else c)).all():
             raise ValueError(f"fit takes each document once, with a class index under {c}, or {c} times 0 or 1")
+        self.curve = []
         if answers == self.taught:
             return self
         if not answers or self.taught.keys() - answers.keys():
@@ -173,10 +177,28 @@ class TextClassifier:
 
     def logits(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Logits before the temperature, (n, c)."""
-        vectors = self._vectors_of([int(row) for row in np.asarray(X).ravel()])
+        return self.logits_of(self.represent(X))
+
+    def logits_of(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits before the temperature, (n, c), of what `represent` gave."""
         if not self.taught:
             return self.likelihood.untaught(vectors, self.prior)
         return self._heads.combined(self._heads.each(vectors))
+
+    def represent(self, X: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the heads see of documents: unit vectors, (n, d), of row ids X (n, 1)."""
+        return self._vectors_of([int(row) for row in np.asarray(X).ravel()])
+
+    def predicting(self) -> tuple[Any, list[Head]]:
+        """What predicts: a whole transformer of its own, in float32, and the heads whose mean is taken."""
+        if not self._network:
+            transformer = self.encoder.trainable(0)
+        elif self.layer:
+            transformer = rejoin(self._network.merged(), self.encoder.trainable(0), self.layer)
+        else:
+            transformer = self._network.merged()
+        untaught = [(self.prior.astype(np.float64), np.zeros(len(self.classes)))]
+        return transformer.eval(), self._heads.predicting if self.taught else untaught
 
     def members(self) -> list[Member]:
         """A committee: heads that were taught resamples of the answers, over the vectors as they now are."""
@@ -234,6 +256,7 @@ class TextClassifier:
     def _forget(self) -> None:
         self.taught, self.temperature, self.changed, self.unsure = {}, 1.0, None, None
         self.thresholds, self._heads = np.full(len(self.classes), thresholds.START), Heads(self.likelihood)
+        self.curve = []
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), self.likelihood.array([], len(self.classes)))
         self._whole, self._network, self._frozen = 0, None, None
@@ -270,7 +293,7 @@ class TextClassifier:
             # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
             trained.set_head(*self._fitted(self.vectors(ids), classes))
         config = self.config.model_copy(update={"learning_rate": rate})
-        training.train(trained, examples, config, rng, self.encoder.dtype)
+        self.curve = training.train(trained, examples, config, rng, self.encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
             raise DiscoverError(
                 "training must end in finite weights, but they grew without bound: lower learn.learning_rate "

@@ -68,7 +68,12 @@ class Gradient:
         examples: what is learned.
         config: how rare classes are balanced, the weight of the contrast, and the token budget.
         dtype: to compute in.
+
+    Attributes:
+        loss: of the last examples, a tensor of no dimension.
     """
+
+    loss: torch.Tensor
 
     def __init__(self, network: Network, examples: Examples, config: LearnConfig, dtype: torch.dtype):
         self._network, self._examples, self._config, self._dtype = network, examples, config, dtype
@@ -137,10 +142,14 @@ class Gradient:
         weights = torch.from_numpy(self._weights[members]).float().to(vectors.device)
         if targets.ndim == 2:
             each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none")
-            return (each.sum(1) * weights).mean()
-        losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-        mean = (losses * weights).mean()
-        return mean + self._contrast * contrast(vectors, targets) if self._contrast else mean
+            loss = (each.sum(1) * weights).mean()
+        else:
+            losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+            loss = (losses * weights).mean()
+            if self._contrast:
+                loss = loss + self._contrast * contrast(vectors, targets)
+        self.loss = loss.detach()
+        return loss
 
 
 def split(members: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:

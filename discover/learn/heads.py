@@ -38,12 +38,24 @@ class Heads:
         assert self.plain is not None
         return np.stack([head.logits(vectors, *one) for one in (self.plain, self.propagated or self.plain)])
 
+    @property
+    def leading(self) -> int | None:
+        """The head that predicts alone, 0 for the plain and 1 for the propagated one; None where both do."""
+        lead, total = self.right[0] - self.right[1], self.right.sum()
+        if abs(lead) <= CRITICAL * np.sqrt(total):
+            return None
+        return 0 if lead > 0 else 1
+
+    @property
+    def predicting(self) -> list[Head]:
+        """The heads whose mean is predicted: one or both."""
+        assert self.plain is not None
+        both = [self.plain, self.propagated or self.plain]
+        return both if self.leading is None else [both[self.leading]]
+
     def combined(self, each: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logits to predict with, (n, c), of those of both heads (2, n, c)."""
-        lead, total = self.right[0] - self.right[1], self.right.sum()
-        if abs(lead) > CRITICAL * np.sqrt(total):
-            return each[0 if lead > 0 else 1]
-        return self.likelihood.mean(each)
+        return self.likelihood.mean(each) if self.leading is None else each[self.leading]
 
     def compare(self, each: NDArray[np.float64], classes: NDArray[np.int64]) -> None:
         """Learn which head is right about new answers: its logits (2, k, c), and their classes (k,)."""

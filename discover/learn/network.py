@@ -87,6 +87,11 @@ class Network(nn.Module):
         weight, bias = (one.detach().cpu().double().numpy() for one in (self.head.weight, self.head.bias))
         return weight, bias
 
+    def merged(self) -> Any:
+        """A copy of the transformer as it predicts: in evaluation mode, adapters folded into the weights."""
+        twin = copy.deepcopy(self.transformer).eval()
+        return adapters.merge(twin) if self.adapted else twin
+
     def set_head(self, weights: NDArray[np.floating], bias: NDArray[np.floating]) -> None:
         """Replace the head by weights (c, d) and bias (c,)."""
         with torch.no_grad():
@@ -106,10 +111,7 @@ class FrozenNetwork:
     def __init__(self, network: Network, dtype: torch.dtype, limit: int):
         self._pooling = network.pooling
         self._dimension = network.head.in_features
-        twin = copy.deepcopy(network.transformer).eval()
-        if network.adapted:
-            twin = adapters.merge(twin)
-        self._transformer = freeze(twin.requires_grad_(False).to(dtype), limit)
+        self._transformer = freeze(network.merged().requires_grad_(False).to(dtype), limit)
 
     def vectors(self, inputs: Sequence[torch.Tensor]) -> NDArray[np.float32]:
         """The unit vectors under the head, (n, d), bit for bit the same in any company."""

@@ -27,29 +27,38 @@ def train(
     config: LearnConfig,
     rng: np.random.Generator,
     dtype: torch.dtype = torch.float32,
-) -> None:
-    """Fine-tune in place; the same network, examples and generator state give the same weights bit for bit."""
+) -> list[tuple[float, float]]:
+    """Fine-tune in place; the same network, examples and generator state give the same weights bit for bit.
+
+    Returns:
+        The loss and the encoder's learning rate at each step.
+    """
     steps = list(_plan(examples, config, rng))
     if not steps:
-        return
+        return []
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(_groups(network, config), fused=True)
     gradient = Gradient(network, examples, config, dtype)
     warm = max(1, round(config.warm_up * len(steps)))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, (len(steps) - step) / max(1, len(steps) - warm))
-    )
+
+    def share(step: int) -> float:
+        return min((step + 1) / warm, (len(steps) - step) / max(1, len(steps) - warm))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+    losses = []
     network.train()
     with _seeded(int(rng.integers(2**31)), network.device):
         for members in progress(steps, len(steps), "train"):
             optimizer.zero_grad(set_to_none=True)
             gradient.add(members)
+            losses.append(gradient.loss)
             torch.nn.utils.clip_grad_norm_(trained, config.clip)
             optimizer.step()
             schedule.step()
     network.eval()
     del optimizer, gradient
     _trim()
+    return [(float(loss), config.rate * share(step)) for step, loss in enumerate(losses)]
 
 
 def _plan(examples: Examples, config: LearnConfig, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

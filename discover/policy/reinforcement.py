@@ -5,6 +5,7 @@ https://arxiv.org/abs/2006.14171). The actor is the scorer, started where imitat
 state and a summary of the candidates. Everything that is SB3's lies in this file.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
+from discover import tracking
 from discover.errors import DiscoverError
 from discover.policy.config import ReinforcementConfig
 from discover.policy.features import NAMES, STATE
@@ -152,6 +155,7 @@ def improve(
     env: VectorEnv,
     config: ReinforcementConfig,
     folder: Path,
+    curves: Path,
     seed: int,
     callbacks: Sequence[BaseCallback] = (),
 ) -> None:
@@ -161,7 +165,8 @@ def improve(
         scorer: where imitation has left it.
         env: ``discover/Labeling-v0``, vectorised.
         config: how long, and how.
-        folder: for checkpoints and TensorBoard's curves.
+        folder: for checkpoints.
+        curves: for TensorBoard's event files.
         seed: of the environments and the actions.
         callbacks: SB3's, besides the checkpoints.
     """
@@ -180,7 +185,6 @@ def improve(
         ent_coef=0.0,
         target_kl=config.target_kl,
         policy_kwargs={"hidden": scorer.hidden},
-        tensorboard_log=str(folder / "tensorboard"),
         seed=seed,
         device="cpu",  # batches are tiny
     )
@@ -189,8 +193,18 @@ def improve(
     if done:
         model.set_random_seed(seed + done)  # or it would play the episodes that it began with once more
     every = CheckpointCallback(max(1, config.checkpoint // env.num_envs), str(folder), CHECKPOINT)
-    model.learn(config.steps - done, callback=[every, *callbacks], reset_num_timesteps=done == 0, tb_log_name="ppo")
+    model.set_logger(_logger(curves, done))
+    model.learn(config.steps - done, callback=[every, *callbacks], reset_num_timesteps=done == 0)
     scorer.load_state_dict(model.policy.mlp_extractor.scorer.state_dict())
+
+
+def _logger(curves: Path, done: int) -> Logger:
+    """SB3's own, into event files alone; what an earlier process wrote of later steps is forgotten."""
+    if done:
+        tracking.forget_from(curves, done + 1)
+    else:
+        shutil.rmtree(curves, ignore_errors=True)
+    return configure(str(curves), ["tensorboard"])
 
 
 def _resume(model: MaskablePPO, folder: Path) -> int:

@@ -4,6 +4,7 @@ A killed training goes on from what lies in its folder: the decisions of each co
 checkpoint of the reinforcement.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import torch
 from gymnasium.vector import VectorEnv
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
-from torch.utils.tensorboard import SummaryWriter
 
+from discover import tracking
 from discover.errors import DiscoverError
 from discover.policy import imitation, reinforcement
 from discover.policy.config import EpisodeConfig, PolicyConfig
@@ -62,7 +63,9 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
     if config.reinforcement.steps:
         episode = config.episode.model_copy(update={"twin": True})
         env = make_env(_practice(tasks, config), config.reinforcement.environments, episode)
-        reinforcement.improve(scorer, env, config.reinforcement, folder / "reinforcement", config.seed)
+        reinforcement.improve(
+            scorer, env, config.reinforcement, folder / "reinforcement", folder / "tensorboard" / "ppo", config.seed
+        )
     save_policy(folder / "policy", scorer, trained)
     return scorer
 
@@ -82,9 +85,10 @@ def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path
         return load_policy(done)[0]
     torch.manual_seed(config.seed)  # of the first weights, whatever ran in this process before
     scorer = Scorer(config.hidden)
-    with SummaryWriter(str(folder / "tensorboard")) as curves:
-        for epoch, loss in enumerate(imitation.fit(scorer, decisions, config.imitation, config.seed)):
-            curves.add_scalar("imitation/cross_entropy", loss, epoch)
+    curve: list[tracking.Point] = []
+    for epoch, loss in enumerate(imitation.fit(scorer, decisions, config.imitation, config.seed)):
+        curve.append(tracking.Point("cross_entropy", epoch, loss, time.time()))
+        tracking.write(folder / "tensorboard" / "imitation", curve)
     save_policy(done, scorer, trained)
     return scorer
 

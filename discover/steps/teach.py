@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, update
 
-from discover import db, tables
+from discover import db, tables, tracking
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
@@ -62,6 +62,8 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
     output |= {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
+    if curve := learner.classifier.curve:
+        tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 

@@ -20,7 +20,7 @@ from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.slots import NAME_LENGTH, SNIPPET
-from discover.label.web.desk import Desk, Suggest
+from discover.label.web.desk import Desk, Explain, Suggest
 from discover.label.web.guard import Guard
 from discover.pool.document import clean
 from discover.pool.labels import NONE
@@ -45,6 +45,7 @@ def create_app(
     config: LabelConfig,
     progress: Callable[[], dict[str, Any]],
     suggest: Suggest | None = None,
+    explain: Explain | None = None,
     *,
     token: str | None = None,
 ) -> FastAPI:
@@ -56,11 +57,12 @@ def create_app(
         config: classes, question and budget.
         progress: see `Desk.progress`; called with each page, so it must be quick.
         suggest: see `Desk.suggest`.
+        explain: see `Desk.explain`.
         token: what visitors must bring once, as ``/?token=…``; without one only loopback host names are answered.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=[Middleware(Guard, token=token)])
     pages = Jinja2Templates(HERE / "templates")
-    desk = Desk(queue, arm, config, progress, suggest)
+    desk = Desk(queue, arm, config, progress, suggest, explain)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _handle_errors(app, pages)
     _ask(app, pages, desk)

@@ -18,6 +18,7 @@ RESERVED = "su"  # skip, undo; 0 is that none fits
 KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
 
 Suggest = Callable[[Sequence[int]], Sequence[tuple[str, float] | None]]
+Explain = Callable[[int], dict[str, Any] | None]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Desk:
         progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
         suggest: document ids to the model's answer, as it is kept, and its probability, None where it has none; shown
             after the answer.
+        explain: a document id to why it thought so: `label`, `pieces` of the text, each with how much it spoke for the
+            label (negative: against it), and `neighbours` with `label` and `text`; None where that is not known. Shown
+            with the guess.
     """
 
     queue: Queue
@@ -38,6 +42,7 @@ class Desk:
     config: LabelConfig
     progress: Callable[[], dict[str, Any]]
     suggest: Suggest | None = None
+    explain: Explain | None = None
 
     @property
     def several(self) -> bool:
@@ -128,7 +133,11 @@ class Desk:
 
     def _last(self, annotator: str) -> dict[str, Any] | None:
         latest = self.queue.history(annotator, self.arm, 1)
-        return {"slot": latest[0].slot, "sentence": self._recall(latest[0])} if latest else None
+        if not latest:
+            return None
+        answered = latest[0].label is not None
+        why = self.explain(latest[0].document_id) if answered and self.explain else None
+        return {"slot": latest[0].slot, "sentence": self._recall(latest[0]), "why": why}
 
     def _recall(self, past: Past) -> str:
         if past.label is None:

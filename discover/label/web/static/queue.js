@@ -67,6 +67,23 @@
     $("last").textContent = state.last ? state.last.sentence : "";
     $("undo").hidden = !state.last;
     if (state.last) $("undo").elements.slot.value = state.last.slot;
+    explain(state.last && state.last.why);
+  }
+
+  const make = (tag, text, name = "") => Object.assign(document.createElement(tag), { textContent: text, className: name });
+
+  function explain(why) {
+    $("why").hidden = !why;
+    if (!why) return;
+    $("spoken").textContent = why.label;
+    const style = (level) => (level > 0 ? "for" : "against") + Math.abs(level);
+    $("pieces").replaceChildren(...why.pieces.map(([text, level]) => (level ? make("mark", text, style(level)) : text)));
+    const items = why.neighbours.map((near) => {
+      const item = Object.assign(make("li", ` ${near.text}`), { dir: "auto" });
+      item.prepend(make("b", near.label));
+      return item;
+    });
+    $("near").replaceChildren(...items);
   }
 
   function trouble(message) {

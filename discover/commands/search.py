@@ -1,0 +1,94 @@
+"""Other settings of the learner, searched on the answers of a run; what is better is written as a config."""
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from discover import values
+from discover.campaign import Campaign
+from discover.config import Config
+from discover.learn.activations import ActivationCache
+from discover.learn.classifier import TextClassifier, column
+from discover.learn.config import LearnConfig
+from discover.learn.search import Finding, Task, search
+from discover.query import candidates
+from discover.run import publish
+
+
+def search_settings(campaign: Campaign, config: Config, trials: int, folds: int, minutes: float | None) -> None:
+    """Search on the answers that the first arm learns, never on audit or test documents, and say what was found.
+
+    Args:
+        campaign: whose answers.
+        config: the settings of before.
+        trials: how many, those of earlier calls included.
+        folds: in which the answers are held out.
+        minutes: for new trials.
+    """
+    rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind != "audit"]
+    ids = np.array([row.document_id for row in rows], np.int64)
+    classes = np.array([campaign.classes.index(row.label) for row in rows], np.int64)
+    learner = _Learner(campaign, config, ids, classes)
+    task = Task(config.learn, classes, len(campaign.classes), learner.logits, folds, config.seed)
+    folder = campaign.folder.root / "search"
+    finding = search(task, folder, _purpose(campaign, config, rows, folds), trials, minutes)
+    print("\n".join(_told(finding, len(rows))))
+    if finding.better:
+        found = config.model_copy(update={"learn": config.learn.model_copy(update=finding.changed)})
+        path = folder / "config.yaml"
+        with publish(path) as scratch:
+            scratch.write_text(values.render(found.model_dump(mode="json")), encoding="utf-8")
+        print(f"{path}: a config with these settings, for `discover run`")
+
+
+class _Learner:
+    """Learns some of the answers, as `discover run` would learn them from scratch."""
+
+    def __init__(self, campaign: Campaign, config: Config, ids: NDArray[np.int64], classes: NDArray[np.int64]):
+        self._campaign, self._config, self._ids, self._classes = campaign, config, ids, classes
+        self._activations = ActivationCache(config.learn.cache_megabytes)
+        excluded = campaign.queue.asked(campaign.arms[0]).union(campaign.pool.ids(split="test")[0].tolist())
+        seed = candidates.seed_of(config.seed, 0, "unlabelled")
+        store = campaign.retriever.store
+        self._unlabelled = candidates.draw_uniformly(store, excluded, config.learn.unlabelled, seed)[0]
+
+    def logits(self, settings: LearnConfig, learned: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See `discover.learn.search.Task`."""
+        campaign, config = self._campaign, self._config
+        classifier = TextClassifier(
+            campaign.encoder,
+            campaign.pool.texts,
+            config.label.classes,
+            settings.model_copy(update={"folds": 0}),
+            config.seed,
+            self._activations,
+        )
+        classifier.unlabelled = self._unlabelled[: classifier.looks_at]
+        classifier.fit(column(self._ids[learned]), self._classes[learned])
+        return classifier.logits(column(self._ids[held]))
+
+
+def _purpose(campaign: Campaign, config: Config, rows: list[Any], folds: int) -> str:
+    """A name for what the trials depend on: other answers, or settings, make another search."""
+    answers = [(row.document_id, row.label) for row in rows]
+    described = json.dumps(
+        [answers, config.learn.model_dump(mode="json"), campaign.encoder.version, folds, config.seed]
+    )
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def _told(finding: Finding, answers: int) -> list[str]:
+    if not finding.changed:
+        return [f"none of {finding.trials} trials came to an end: nothing was found"]
+    changed = ", ".join(f"learn.{key} {value:.3g}" for key, value in finding.changed.items())
+    (own, best), (right, better), (gain, half) = finding.loss, finding.accuracy, finding.gain
+    verdict = "better by more than chance" if finding.better else "no better than chance would have it: nothing changes"
+    return [
+        f"the best of {finding.trials} trials: {changed}",
+        f"on other folds of the {answers} answers: -log p {own:.4f} before, {best:.4f} now, less by {gain:.4f} "
+        f"(95% interval {gain - half:.4f} to {gain + half:.4f}); accuracy {right:.1%} before, {better:.1%} now",
+        verdict,
+    ]
