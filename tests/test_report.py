@@ -207,9 +207,16 @@ def test_an_arm_that_has_not_finished_its_round_is_shown_as_far_as_it_is(tmp_pat
 def test_predictions_are_explained(whole):
     text = f"A queue {SICK} of soups"
     near = {"id": "ab", "label": "Data Types", "similarity": 0.876, "text": SICK}
-    wrong = {"label": "Tk", "probability": 0.93, "text": text, "answer": "Networking", "neighbours": [near]}
+    wrong = {
+        "label": "Tk",
+        "probability": 0.93,
+        "text": text,
+        "answer": "Networking",
+        "right": False,
+        "neighbours": [near],
+    }
     wrong["words"] = [[2, 7, 2.0], [len(text) - 5, len(text), -1.2]]
-    right = {**wrong, "answer": "Tk", "words": [], "neighbours": []}
+    right = {**wrong, "answer": "Tk", "right": True, "words": [], "neighbours": []}
     page = page_of(*whole, [wrong, right])
     assert "What carried a prediction" in headings(page) and not list(page.iter("script", "img"))
     first, second = page.find_class("example")

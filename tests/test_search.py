@@ -7,6 +7,7 @@ import pytest
 
 from discover.errors import DiscoverError
 from discover.learn.config import LearnConfig
+from discover.learn.likelihood import Categorical
 from discover.learn.search import Task, search
 
 M = 60
@@ -38,7 +39,7 @@ class Learner:
 
 
 def task(learner: Learner, folds: int = 3) -> Task:
-    return Task(HEAD, TRUTH, 3, learner, folds, seed=4)
+    return Task(HEAD, TRUTH, 3, Categorical(), learner, folds, seed=4)
 
 
 def test_what_is_better_is_found_and_held_against_other_folds(tmp_path):

@@ -13,6 +13,7 @@ from discover.config import Config
 from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
+from discover.learn.likelihood import likelihood_of
 from discover.learn.search import Finding, Task, search
 from discover.query import candidates
 from discover.run import publish
@@ -30,9 +31,10 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
     """
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind != "audit"]
     ids = np.array([row.document_id for row in rows], np.int64)
-    classes = np.array([campaign.classes.index(row.label) for row in rows], np.int64)
-    learner = _Learner(campaign, config, ids, classes)
-    task = Task(config.learn, classes, len(campaign.classes), learner.logits, folds, config.seed)
+    answers = campaign.labels.array([row.label for row in rows])
+    learner = _Learner(campaign, config, ids, answers)
+    likelihood = likelihood_of(config.label.task)
+    task = Task(config.learn, answers, len(campaign.classes), likelihood, learner.logits, folds, config.seed)
     folder = campaign.folder.root / "search"
     finding = search(task, folder, _purpose(campaign, config, rows, folds), trials, minutes)
     print("\n".join(_told(finding, len(rows))))
@@ -47,8 +49,8 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
 class _Learner:
     """Learns some of the answers, as `discover run` would learn them from scratch."""
 
-    def __init__(self, campaign: Campaign, config: Config, ids: NDArray[np.int64], classes: NDArray[np.int64]):
-        self._campaign, self._config, self._ids, self._classes = campaign, config, ids, classes
+    def __init__(self, campaign: Campaign, config: Config, ids: NDArray[np.int64], answers: NDArray[np.int64]):
+        self._campaign, self._config, self._ids, self._answers = campaign, config, ids, answers
         self._activations = ActivationCache(config.learn.cache_megabytes)
         excluded = campaign.queue.asked(campaign.arms[0]).union(campaign.pool.ids(split="test")[0].tolist())
         seed = candidates.seed_of(config.seed, 0, "unlabelled")
@@ -65,9 +67,10 @@ class _Learner:
             settings.model_copy(update={"folds": 0}),
             config.seed,
             self._activations,
+            task=config.label.task,
         )
         classifier.unlabelled = self._unlabelled[: classifier.looks_at]
-        classifier.fit(column(self._ids[learned]), self._classes[learned])
+        classifier.fit(column(self._ids[learned]), self._answers[learned])
         return classifier.logits(column(self._ids[held]))
 
 

@@ -41,7 +41,8 @@ def write(run: RunFolder, database: Database, config: Strict, examples: Sequence
         run: where the files go, and where the decisions' arrays lie.
         database: of the run; it is only read.
         config: the run's whole config.
-        examples: predictions to show, explained as in `discover.evaluate.explained`, each with `text`, `answer` and `right`.
+        examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, its
+            `answer`, and whether that is `right`.
 
     Returns:
         The path of the page.

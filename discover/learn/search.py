@@ -20,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import DiscoverError
-from discover.learn.calibration import fit_temperature, folds_of, losses
+from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
+from discover.learn.likelihood import Likelihood
+from discover.learn.thresholds import START
+from discover.pool.labels import agree
 from discover.progress import progress
 
 FEWEST = 10  # answers a fold
@@ -39,8 +42,9 @@ class Task:
 
     Attributes:
         settings: of before; what is not searched stays as it is.
-        classes: (m,) class indices of the answers.
-        count: of the classes.
+        y: the m answers, class indices or c times 0 or 1.
+        count: of the classes, c.
+        likelihood: of answers.
         logits: learns some answers from scratch and gives the logits of others: settings and positions, (l,) and (k,),
             to (k, c).
         folds: of each partition.
@@ -48,8 +52,9 @@ class Task:
     """
 
     settings: LearnConfig
-    classes: NDArray[np.int64]
+    y: NDArray[np.int64]
     count: int
+    likelihood: Likelihood
     logits: Logits
     folds: int
     seed: int
@@ -99,10 +104,10 @@ def search(task: Task, folder: Path, purpose: str, trials: int, minutes: float |
     Raises:
         DiscoverError: there are too few answers, optuna is missing, or the folder cannot be used.
     """
-    if len(task.classes) < FEWEST * task.folds:
+    if len(task.y) < FEWEST * task.folds:
         raise DiscoverError(
             f"a search in {task.folds} folds needs {FEWEST * task.folds} answers that may be learned, found "
-            f"{len(task.classes)}: label more, or lower --folds"
+            f"{len(task.y)}: label more, or lower --folds"
         )
     study, deadline = _open(folder, purpose), time.monotonic() + 60 * (np.inf if minutes is None else minutes)
     done = len(_finished(study))
@@ -183,16 +188,18 @@ def _try(study: Any, task: Task, number: int) -> None:
 
 def _scores(task: Task, settings: LearnConfig, partition: int) -> Iterator[Score]:
     """After each fold the score of the answers held out so far, by position; the last one is of all."""
-    m = len(task.classes)
+    m = len(task.y)
     order, fold = np.random.default_rng([task.seed, partition]).permutation(m), np.empty(m, np.int64)
-    fold[order] = folds_of(task.classes[order], task.folds)
+    fold[order] = folds_of(task.y[order], task.folds)
     logits, held = np.empty((m, task.count)), np.zeros(m, bool)
     for number in range(task.folds):
         now = fold == number
         logits[now] = task.logits(settings, np.flatnonzero(~now), np.flatnonzero(now))
         held |= now
-        seen, truth = logits[held], task.classes[held]
-        yield Score(losses(seen / fit_temperature(seen, truth), truth), (seen.argmax(1) == truth).astype(np.float64))
+        truth = task.y[held]
+        calibrated = logits[held] / fit_temperature(logits[held], truth, task.likelihood)
+        decided = task.likelihood.decide(task.likelihood.probabilities(calibrated), np.full(task.count, START))
+        yield Score(task.likelihood.losses(calibrated, truth), agree(decided, truth).astype(np.float64))
 
 
 def _judged(study: Any, task: Task) -> Finding:

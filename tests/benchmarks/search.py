@@ -19,6 +19,7 @@ from discover.evaluate.compare import paired
 from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
+from discover.learn.likelihood import Categorical
 from discover.learn.search import Task, search
 from tests.benchmarks._passive import Job, draw, learn
 
@@ -34,7 +35,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _row(name: str, encoder: Encoder, job: Job) -> dict[str, Any]:
-    task = Task(OWN, job.y, len(job.names), _learner(encoder, job), FOLDS, seed=0)
+    task = Task(OWN, job.y, len(job.names), Categorical(), _learner(encoder, job), FOLDS, seed=0)
     with tempfile.TemporaryDirectory() as folder:
         found = search(task, Path(folder), name, TRIALS)
     before, after = (
