@@ -36,8 +36,8 @@ def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClas
 def examples(campaign: Campaign) -> list[dict[str, object]]:
     """Predictions of the first arm's newest model, explained: of audit answers, which it never learned.
 
-    They are those of which it is surest, wrong ones first; each has the `text`, its `answer`, and whether it was `right`
-    besides. Without a model that can be read, or an answer to hold against it, there are none.
+    They are those of which it is surest, wrong ones first, each with its `text`, its `answer` and whether it was
+    `right`. Without a model that can be read, or an answer to hold against it, there are none.
     """
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
