@@ -67,13 +67,13 @@ class Arm:
         return Course(self.name, np.array(labels, np.int64), correct)
 
 
-def read_arms(database: Database, order: Sequence[str], c: int) -> list[Arm]:
+def read_arms(database: Database, order: Sequence[str], c: int = 0) -> list[Arm]:
     """The arms with at least one measured round: those of the config in its order, then others by name.
 
     Args:
         database: of the run.
         order: of the arms, in the config.
-        c: classes.
+        c: classes; asked for only where documents have several labels.
     """
     measured = select(metric.c.arm, metric.c.row).order_by(metric.c.round)
     outputs = select(step.c.arm, step.c.round, step.c.output).where(step.c.step == "evaluate").order_by(step.c.round)

@@ -21,7 +21,7 @@ from discover.pool.labels import NONE
 from tests.benchmarks._data import file_of
 
 NAME, OUT_OF_SCOPE, CONTROL = "clinc150_oos", "oos", "random"
-POOL, TESTED, SEEDS = 3000, 1000, 3
+POOL, TESTED, SEEDS = 3000, 1000, 2
 STRATEGY = os.environ.get("BENCH_STRATEGY", "margin")
 METHOD = os.environ.get("BENCH_METHOD", "head")  # fine-tuning takes hours on 2 cores
 
