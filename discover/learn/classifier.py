@@ -16,10 +16,10 @@ from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
+from discover.learn.documents import Documents
 from discover.learn.gradient import Examples
 from discover.learn.heads import Heads
 from discover.learn.likelihood import Head, likelihood_of
-from discover.pool.document import Document
 from discover.pool.labels import Task, agree, hashable
 from discover.query.uncertainty import confidence
 
@@ -91,13 +91,13 @@ class TextClassifier:
         self.config = config
         self.seed = seed
         self.cache = ActivationCache(config.cache_megabytes) if cache is None else cache  # an empty one is false
-        self.vectors = vectors or self._encoded
         self.classes_ = np.arange(len(classes))
         self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
+        self._documents = Documents(encoder, texts, self.cache, self.layer, vectors)
+        self.vectors = self._documents.vectors
         self.prior = encoder.encode([describe(name, text) for name, text in classes.items()])
         self.unlabelled = np.empty(0, np.int64)
         self._forget()
-        self._keys: dict[int, str] = {}
 
     @property
     def looks_at(self) -> int:
@@ -132,7 +132,7 @@ class TextClassifier:
             self._forget()
         if not answers:
             return self
-        ids = self._ordered(list(answers))
+        ids = self._documents.ordered(list(answers))
         fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
         classes = self.likelihood.array([answers[row] for row in ids], c)
         new = np.array([row not in self.taught for row in ids])
@@ -210,7 +210,7 @@ class TextClassifier:
         def logits_of(fitted: Head, ids: list[int]) -> NDArray[np.float64]:
             return head.logits(seen(tuple(ids)), *fitted)
 
-        ids = self._ordered(list(self.taught))
+        ids = self._documents.ordered(list(self.taught))
         rng = np.random.default_rng([self.seed, len(ids), 2])
         answers = self._answers(np.array(ids))
         fitted = bagged(self._vectors_of(ids), answers, self.prior, self._penalty, self.likelihood, rng)
@@ -284,7 +284,7 @@ class TextClassifier:
 
     def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
         rng, rate = np.random.default_rng([self.seed, len(ids)]), self.config.rate
-        examples = Examples(self._inputs(ids), classes, fresh)
+        examples = Examples(self._documents.inputs(ids), classes, fresh)
         if self._network:
             trained, rate = self._network, rate * INCREMENT_RATE
         else:
@@ -339,7 +339,7 @@ class TextClassifier:
         if not self._frozen:
             return self.vectors(ids)
         chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]  # bounds what is held at a time
-        found = [self._frozen.vectors(self._inputs(chunk)) for chunk in chunks]
+        found = [self._frozen.vectors(self._documents.inputs(chunk)) for chunk in chunks]
         return np.concatenate(found) if found else np.empty((0, self.prior.shape[1]), np.float32)
 
     def _freeze(self, trained: network.Network) -> network.FrozenNetwork:
@@ -358,34 +358,12 @@ class TextClassifier:
             )
         return made.to(self.encoder.device)
 
-    def _inputs(self, ids: list[int]) -> list[torch.Tensor]:
-        """Token ids, or activations below the layers that are trained."""
-
-        def compute(missing: list[int]) -> list[torch.Tensor]:
-            tokens = self.encoder.tokenize(self.texts(missing))
-            return self.encoder.lower(tokens, self.layer) if self.layer else tokens
-
-        return self.cache.get((self.encoder.version, self.layer), ids, compute)
-
-    def _encoded(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        def compute(missing: list[int]) -> list[torch.Tensor]:
-            return list(torch.from_numpy(self.encoder.encode(self.texts(missing))))
-
-        kept = self.cache.get((self.encoder.version, "vector"), list(ids), compute)
-        return torch.stack(kept).numpy() if kept else np.empty((0, self.encoder.dimension), np.float32)
-
     def _answers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.likelihood.array([self.taught[row] for row in ids.tolist()], len(self.classes))
 
     def _packed(self, answers: NDArray[np.int64]) -> NDArray[np.integer]:
         """Answers as a model folder holds them: 0 and 1 need a byte."""
         return answers.astype(np.uint8) if self.task == "multilabel" else answers
-
-    def _ordered(self, ids: list[int]) -> list[int]:
-        """By public id, which is a hash of the text: neither row ids nor arrival may change a result."""
-        missing = [row for row in ids if row not in self._keys]
-        self._keys.update(zip(missing, (Document(text).public_id for text in self.texts(missing)), strict=True))
-        return sorted(ids, key=lambda row: self._keys[row])
 
 
 def _under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
