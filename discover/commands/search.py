@@ -24,7 +24,7 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
 
     Args:
         campaign: whose answers.
-        config: the settings of before.
+        config: whose `learn` is to be bettered.
         trials: how many, those of earlier calls included.
         folds: in which the answers are held out.
         minutes: for new trials.
@@ -63,7 +63,7 @@ class _Learner:
         classifier = TextClassifier(
             campaign.encoder,
             campaign.pool.texts,
-            config.label.classes,
+            campaign.config.label.classes,
             settings.model_copy(update={"folds": 0}),
             config.seed,
             self._activations,
