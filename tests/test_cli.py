@@ -163,7 +163,7 @@ def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.Monk
     database = Database(f"sqlite:///{folder / 'discover.db'}")
     learned = [row for row in Queue(database, 30).labels("margin") if row.kind != "audit"]
     database.close()
-    assert len(asked[0].classes) == len(learned), "audit answers are not looked at"
+    assert len(asked[0].y) == len(learned), "audit answers are not looked at"
 
 
 def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:

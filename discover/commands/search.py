@@ -33,7 +33,7 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
     ids = np.array([row.document_id for row in rows], np.int64)
     answers = campaign.labels.array([row.label for row in rows])
     learner = _Learner(campaign, config, ids, answers)
-    likelihood = likelihood_of(config.label.task)
+    likelihood = likelihood_of(campaign.config.label.task)
     task = Task(config.learn, answers, len(campaign.classes), likelihood, learner.logits, folds, config.seed)
     folder = campaign.folder.root / "search"
     finding = search(task, folder, _purpose(campaign, config, rows, folds), trials, minutes)
@@ -67,7 +67,7 @@ class _Learner:
             settings.model_copy(update={"folds": 0}),
             config.seed,
             self._activations,
-            task=config.label.task,
+            task=campaign.config.label.task,
         )
         classifier.unlabelled = self._unlabelled[: classifier.looks_at]
         classifier.fit(column(self._ids[learned]), self._answers[learned])
