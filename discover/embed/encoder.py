@@ -42,9 +42,11 @@ class Encoder:
             versions never meet in one index.
         dimension: of a vector.
         layers: blocks of the transformer.
+        limit: tokens of the longest text.
+        tokenizer: as transformers has it.
 
     Raises:
-        DiscoverError: the model cannot be found, is damaged, or lacks files.
+        DiscoverError: the model cannot be found, is damaged, lacks files, or has a tokenizer that does not fit it.
     """
 
     def __init__(self, config: EncoderConfig):
@@ -55,7 +57,8 @@ class Encoder:
         self.pooling = transformer.pooling_of(self.folder)
         weights = transformer.fingerprint(self.folder)
         self._model = transformer.load(self.folder, self.dtype).to(self.device)
-        self._tokenizer = transformer.load_tokenizer(self.folder)
+        self.tokenizer = transformer.load_tokenizer(self.folder)
+        transformer.check_fit(self.folder, self.tokenizer, self._model)
         self._parts: dict[int, Frozen] = {}
         self.dimension: int = self._model.config.hidden_size
         self.layers = transformer.layers_of(self._model)
@@ -68,10 +71,10 @@ class Encoder:
         if not texts:
             return []
         cut = [text[: self.limit * CHARACTERS_A_TOKEN] for text in texts]
-        found = self._tokenizer(
+        found = self.tokenizer(
             cut, truncation=True, max_length=self.limit, return_attention_mask=False, return_token_type_ids=False
         )
-        nothing = [self._tokenizer.pad_token_id or 0]
+        nothing = [self.tokenizer.pad_token_id or 0]
         return [torch.tensor(ids or nothing, dtype=torch.int32) for ids in found["input_ids"]]
 
     def words(self, text: str) -> Words:
