@@ -9,6 +9,7 @@ import numpy as np
 from discover.config import read_settings, validate
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
+from discover.errors import DiscoverError
 from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
 from discover.policy.heuristics import HEURISTICS, ORACLE

@@ -83,14 +83,14 @@ class Encoder:
         Raises:
             DiscoverError: the tokenizer does not say which characters a token stands for.
         """
-        if not self._tokenizer.is_fast:
+        if not self.tokenizer.is_fast:
             raise DiscoverError(
                 f"words need a tokenizer that knows their places, a tokenizer.json, and {self.folder} has none: "
                 "choose another encoder.model, or do without explanations (label.explain: false)"
             )
         (tokens,) = self.tokenize([text])
         cut = text[: self.limit * CHARACTERS_A_TOKEN]
-        read = self._tokenizer(cut, truncation=True, max_length=self.limit, return_offsets_mapping=True)
+        read = self.tokenizer(cut, truncation=True, max_length=self.limit, return_offsets_mapping=True)
         numbers, offsets = read.word_ids(), read["offset_mapping"]
         of, spans, last = np.full(len(tokens), -1), list[tuple[int, int]](), None
         for token, (number, (start, stop)) in enumerate(zip(numbers, offsets, strict=True)):
@@ -105,7 +105,7 @@ class Encoder:
     @property
     def blank(self) -> int:
         """The token that stands for a word of which nothing is known."""
-        known = (self._tokenizer.unk_token_id, self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
+        known = (self.tokenizer.unk_token_id, self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
         return next(token for token in known if token is not None)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
