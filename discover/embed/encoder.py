@@ -105,7 +105,7 @@ class Encoder:
     @property
     def blank(self) -> int:
         """The token that stands for a word of which nothing is known."""
-        known = (self.tokenizer.unk_token_id, self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
+        known = (self.tokenizer.unk_token_id, self.tokenizer.mask_token_id, self.tokenizer.pad_token_id, 0)
         return next(token for token in known if token is not None)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
