@@ -197,6 +197,12 @@ def _search(options: argparse.Namespace) -> None:
     search_settings(campaign, config, options.trials, options.folds, options.minutes)
 
 
+def _pretrain(options: argparse.Namespace) -> None:
+    from discover.commands.pretrain import pretrain_encoder
+
+    pretrain_encoder(_start(options))
+
+
 def _bench(options: argparse.Namespace) -> None:
     from discover.bench.config import BenchConfig
     from discover.commands.bench import bench
@@ -322,6 +328,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--trials", type=arguments.natural, default=30, metavar="N", help="in all; default 30")
     command.add_argument("--folds", type=arguments.several, default=3, metavar="N", help="default 3")
     command.add_argument("--minutes", type=float, metavar="M", help="begin no trial after so long")
+    text = "masked-language-model pretraining on the pool, continued or from scratch"
+    add("pretrain", _pretrain, text, config=True)
     arguments.add_bench(
         add("bench", _bench, "compare strategies and learners on labelled files, by simulated campaigns")
     )

@@ -13,6 +13,7 @@ from discover.embed.config import EncoderConfig
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
 from discover.learn.config import LearnConfig
+from discover.learn.pretrain.config import PretrainConfig
 from discover.pool.config import PoolConfig
 from discover.query.config import QueryConfig
 from discover.run import publish
@@ -68,6 +69,7 @@ class Config(Strict):
     encoder: EncoderConfig = EncoderConfig()
     query: QueryConfig = QueryConfig()
     label: LabelConfig
+    pretrain: PretrainConfig = PretrainConfig()
     learn: LearnConfig = LearnConfig()
     loop: LoopConfig = LoopConfig()
 

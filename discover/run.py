@@ -6,6 +6,7 @@ start; a folder that was about to be replaced ends in ``.PID.old.partial`` and i
 """
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from discover.errors import DiscoverError
 
@@ -36,6 +38,8 @@ class RunFolder:
         self.models = self.root / "models"
         self.vectors = self.root / "vectors"
         self.tensorboard = self.root / "tensorboard"
+        self.encoder = self.root / "encoder"  # what `discover pretrain` makes
+        self.pretraining = self.root / "pretraining"  # on the way to it
         self.reembedding_log = self.root / "reembedding.log"
         self.cells = self.root / "cells"  # this and the rest: of a bench
         self.curves = self.root / "curves"
@@ -77,10 +81,19 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove what a killed process left half written; the user's own files, in a run folder or not, stay."""
-        whole = (self.metrics, self.decisions, self.report, self.learning_curve, self.results, self.summary)
+        whole = (
+            self.metrics,
+            self.decisions,
+            self.report,
+            self.learning_curve,
+            self.results,
+            self.summary,
+            self.encoder,
+            self.pretraining,
+        )
         files = {"probe", *(path.name for path in whole)}
         ours = [path for path in self.root.glob(f"*{PARTIAL}") if (_original(path) or path).name in files]
-        for folder in (self.decision_arrays, self.models, self.cells, self.curves):
+        for folder in (self.decision_arrays, self.models, self.cells, self.curves, self.pretraining):
             ours += folder.glob(f"*{PARTIAL}")
         for folder in (self.vectors, self.tensorboard):
             ours += folder.rglob(f"*{PARTIAL}")
@@ -117,6 +130,25 @@ def publish(path: Path) -> Iterator[Path]:
         raise
     _sync(path.parent)
     _remove(old)
+
+
+def keep_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Keep the settings of a work that goes on after a kill, as plain values; others are refused from then on.
+
+    Raises:
+        DiscoverError: the work was begun with others, so that what it has left does not fit these.
+    """
+    if path.is_file():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        changed = sorted(key for key in settings if settings[key] != begun.get(key))
+        if changed:
+            raise DiscoverError(
+                f"{path.parent} was begun with another {', '.join(changed)}: name another folder with --run, give the "
+                "settings of before, or remove it to begin anew"
+            )
+        return
+    with publish(path) as scratch:
+        scratch.write_text(json.dumps(settings), encoding="utf-8")
 
 
 def _aside(path: Path, kind: str = "") -> Path:

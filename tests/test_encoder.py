@@ -1,4 +1,5 @@
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -199,6 +200,22 @@ def test_a_broken_folder_gets_one_line(tmp_path):
         with pytest.raises(DiscoverError) as caught:
             Encoder(EncoderConfig(model=str(folder)))
         assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+
+def test_a_tokenizer_that_does_not_fit_its_weights_gets_one_line(tmp_path):
+    tokenizer = json.loads((find("all-MiniLM-L6-v2") / "tokenizer.json").read_text(encoding="utf-8"))
+    words = tokenizer["model"]["vocab"]
+    for name, vocabulary in (
+        ("small", {word: at for word, at in words.items() if at < 20_000}),
+        ("large", words | {f"word{at}": at for at in range(len(words), len(words) + 3)}),
+    ):
+        tokenizer["model"]["vocab"] = vocabulary
+        folder = broken_copy(tmp_path / name, "tokenizer.json", json.dumps(tokenizer).encode())
+        found = (
+            rf"^the tokenizer in \S+{name} does not fit the weights there: it has {len(vocabulary):,} entries, they "
+        )
+        with pytest.raises(DiscoverError, match=found + r"have 30,522 word embeddings; fetch the model folder again"):
+            Encoder(EncoderConfig(model=str(folder)))
 
 
 def test_an_unknown_hub_id_gets_one_line():

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from discover.policy.scorer import Scorer
 from discover.policy.training import train
 from discover.policy.trials import Rows, judged, summary, table
 from discover.pool.labelled import read_dataset, shortened
-from discover.run import RunFolder, publish
+from discover.run import RunFolder, keep_settings, publish
 from discover.simulate import Arena
 
 TESTED = 1500  # test documents of a corpus, at most
@@ -40,7 +39,7 @@ def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> 
     folder.create(folder.vectors)
     with folder.lock():
         folder.sweep()
-        _same_settings(folder.root / "policy.json", config.model_dump(mode="json"))
+        keep_settings(folder.root / "policy.json", config.model_dump(mode="json"))
         train(read_corpora(config.corpora, config.documents, folder), config, folder.root)
     print(
         f"{folder.root / 'policy'}: use it with query.strategy learned, query.options.policy {folder.root / 'policy'}"
@@ -101,18 +100,3 @@ def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder
         pool, test = dataset.pool, dataset.test
         found.append(prepare(dataset.name, arena.vectors(pool), dataset.y[pool], arena.vectors(test), dataset.y[test]))
     return found
-
-
-def _same_settings(path: Path, settings: dict[str, Any]) -> None:
-    """Keep the settings of a training; refuse others, since what is in the folder was made with those."""
-    if path.is_file():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        changed = sorted(key for key in settings if settings[key] != begun.get(key))
-        if changed:
-            raise DiscoverError(
-                f"{path.parent} was begun with another {', '.join(changed)}: name another folder with --run, or give "
-                "the settings of before"
-            )
-        return
-    with publish(path) as scratch:
-        scratch.write_text(json.dumps(settings), encoding="utf-8")

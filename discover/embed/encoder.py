@@ -42,9 +42,11 @@ class Encoder:
             versions never meet in one index.
         dimension: of a vector.
         layers: blocks of the transformer.
+        limit: tokens of the longest text.
+        tokenizer: as transformers has it.
 
     Raises:
-        DiscoverError: the model cannot be found, is damaged, or lacks files.
+        DiscoverError: the model cannot be found, is damaged, lacks files, or has a tokenizer that does not fit it.
     """
 
     def __init__(self, config: EncoderConfig):
@@ -55,7 +57,8 @@ class Encoder:
         self.pooling = transformer.pooling_of(self.folder)
         weights = transformer.fingerprint(self.folder)
         self._model = transformer.load(self.folder, self.dtype).to(self.device)
-        self._tokenizer = transformer.load_tokenizer(self.folder)
+        self.tokenizer = transformer.load_tokenizer(self.folder)
+        transformer.check_fit(self.folder, self.tokenizer, self._model)
         self._parts: dict[int, Frozen] = {}
         self.dimension: int = self._model.config.hidden_size
         self.layers = transformer.layers_of(self._model)
@@ -68,10 +71,10 @@ class Encoder:
         if not texts:
             return []
         cut = [text[: self.limit * CHARACTERS_A_TOKEN] for text in texts]
-        found = self._tokenizer(
+        found = self.tokenizer(
             cut, truncation=True, max_length=self.limit, return_attention_mask=False, return_token_type_ids=False
         )
-        nothing = [self._tokenizer.pad_token_id or 0]
+        nothing = [self.tokenizer.pad_token_id or 0]
         return [torch.tensor(ids or nothing, dtype=torch.int32) for ids in found["input_ids"]]
 
     def words(self, text: str) -> Words:
@@ -80,14 +83,14 @@ class Encoder:
         Raises:
             DiscoverError: the tokenizer does not say which characters a token stands for.
         """
-        if not self._tokenizer.is_fast:
+        if not self.tokenizer.is_fast:
             raise DiscoverError(
                 f"words need a tokenizer that knows their places, a tokenizer.json, and {self.folder} has none: "
                 "choose another encoder.model, or do without explanations (label.explain: false)"
             )
         (tokens,) = self.tokenize([text])
         cut = text[: self.limit * CHARACTERS_A_TOKEN]
-        read = self._tokenizer(cut, truncation=True, max_length=self.limit, return_offsets_mapping=True)
+        read = self.tokenizer(cut, truncation=True, max_length=self.limit, return_offsets_mapping=True)
         numbers, offsets = read.word_ids(), read["offset_mapping"]
         of, spans, last = np.full(len(tokens), -1), list[tuple[int, int]](), None
         for token, (number, (start, stop)) in enumerate(zip(numbers, offsets, strict=True)):
@@ -102,7 +105,7 @@ class Encoder:
     @property
     def blank(self) -> int:
         """The token that stands for a word of which nothing is known."""
-        known = (self._tokenizer.unk_token_id, self._tokenizer.mask_token_id, self._tokenizer.pad_token_id, 0)
+        known = (self.tokenizer.unk_token_id, self.tokenizer.mask_token_id, self.tokenizer.pad_token_id, 0)
         return next(token for token in known if token is not None)
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

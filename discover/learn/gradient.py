@@ -1,7 +1,6 @@
 """The gradient of one step: cross-entropy and supervised contrast, in parts where memory or cores want it."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +12,7 @@ from discover.embed.device import autocast
 from discover.learn import forward, head
 from discover.learn.config import LearnConfig
 from discover.learn.dropout import seeded
+from discover.learn.halves import halves_for
 from discover.learn.network import Network
 
 TAU = 0.3  # temperature of the contrast
@@ -61,7 +61,7 @@ class Gradient:
     the gradient is known. So memory is bounded, and a document still meets the whole batch in the contrast. Gao et
     al., "Scaling deep contrastive learning batch size under memory limited setup", 2021,
     https://arxiv.org/abs/2101.06983. On a CPU with several cores a batch is halved likewise, and both halves are
-    computed at a time: small operations, a third of a step, gain nothing from a second thread.
+    computed at a time.
 
     Args:
         network: whose parameters get it.
@@ -80,9 +80,7 @@ class Gradient:
         self._trained = [one for one in network.transformer.parameters() if one.requires_grad]
         self._weights = examples.weights if config.balance == "loss" else np.ones(len(examples.classes))
         self._contrast = config.contrast if examples.company(config.batch) >= COMPANY else 0.0
-        self._threads = torch.get_num_threads()
-        halving = network.device.type == "cpu" and self._threads > 1 and forward.is_unpadded(network.transformer)
-        self._halves = ThreadPoolExecutor(2) if halving else None
+        self._halves = halves_for(network.transformer, network.device)
 
     def add(self, members: NDArray[np.int64]) -> None:
         """Add the gradient of the mean loss over some examples."""
@@ -91,8 +89,7 @@ class Gradient:
         if len(parts) > 1:
             self._add_parts(members, parts)
         elif self._halves and tokens >= WORTH_HALVING and len(members) > 1:
-            half = int(np.searchsorted(self._examples.lengths[members].cumsum(), tokens / 2))
-            self._add_halves(members, np.split(members, [min(max(1, half), len(members) - 1)]))
+            self._add_halves(members, halve(members, self._examples.lengths))
         else:
             self._loss(self._embed(members, _seed()), members).backward()
 
@@ -105,13 +102,9 @@ class Gradient:
 
     def _add_halves(self, members: NDArray[np.int64], halves: Sequence[NDArray[np.int64]]) -> None:
         assert self._halves is not None
-        torch.set_num_threads(self._threads // 2)
-        try:
-            found = list(self._halves.map(self._embed, halves, [_seed() for _ in halves]))
-            wanted = self._wanted([one.detach() for one in found], members)
-            first, second = self._halves.map(self._grown, found, wanted)
-        finally:
-            torch.set_num_threads(self._threads)
+        found = self._halves.map(self._embed, halves, [_seed() for _ in halves])
+        wanted = self._wanted([one.detach() for one in found], members)
+        first, second = self._halves.map(self._grown, found, wanted)
         for parameter, one, other in zip(self._trained, first, second, strict=True):
             if one is not None and other is not None:
                 parameter.grad = one.add_(other)
@@ -163,6 +156,13 @@ def split(members: NDArray[np.int64], lengths: NDArray[np.int64], budget: int) -
         parts[-1].append(member)
         room -= int(lengths[member])
     return [np.array(part, np.int64) for part in parts]
+
+
+def halve(members: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Split two documents or more into consecutive halves of about as many tokens."""
+    tokens = lengths[members].cumsum()
+    half = int(np.searchsorted(tokens, tokens[-1] / 2))
+    return np.split(members, [min(max(1, half), len(members) - 1)])
 
 
 def contrast(vectors: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -39,10 +39,9 @@ def train(
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(_groups(network, config), fused=True)
     gradient = Gradient(network, examples, config, dtype)
-    warm = max(1, round(config.warm_up * len(steps)))
 
     def share(step: int) -> float:
-        return min((step + 1) / warm, (len(steps) - step) / max(1, len(steps) - warm))
+        return rate_share(step, len(steps), config.warm_up)
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, share)
     losses = []
@@ -57,8 +56,14 @@ def train(
             schedule.step()
     network.eval()
     del optimizer, gradient
-    _trim()
+    give_back()
     return [(float(loss), config.rate * share(step)) for step, loss in enumerate(losses)]
+
+
+def rate_share(step: int, steps: int, warm_up: float) -> float:
+    """Share of the learning rate at a step of so many: it rises for a share of them, then falls towards 0."""
+    warm = max(1, round(warm_up * steps))
+    return min((step + 1) / warm, (steps - step) / max(1, steps - warm))
 
 
 def _plan(examples: Examples, config: LearnConfig, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -101,7 +106,7 @@ def _groups(network: Network, config: LearnConfig) -> list[dict[str, Any]]:
     return groups
 
 
-def _trim() -> None:
+def give_back() -> None:
     """Give back what the allocator kept of batches of many lengths: up to gigabytes (runs/LOG.md)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim:

@@ -1,0 +1,47 @@
+"""An encoder for the run's pool, made before the loop begins, or beside it for the next run."""
+
+import shutil
+from collections.abc import Iterator
+
+from sqlalchemy import select
+
+from discover.campaign import Campaign
+from discover.learn.pretrain.pretraining import pretrain
+from discover.steps import simulation
+from discover.tables import slot
+
+
+def pretrain_encoder(campaign: Campaign) -> None:
+    """Pretrain on the pool; the same command goes on after a kill.
+
+    Only training documents are read: what the run tests on is held out first, as the loop would hold it out, and so are
+    the documents of its audit sample, as far as they have been drawn.
+
+    Raises:
+        DiscoverError: the pool is too small, the settings do not fit, or another process is at work in the folder.
+    """
+    folder, config = campaign.folder, campaign.config
+    with folder.lock():
+        folder.sweep()
+        if folder.encoder.is_dir():
+            print(f"{folder.encoder} is there already: remove it to pretrain on the pool as it is now")
+        else:
+            _take_in(campaign)
+            pretrain(lambda: _texts(campaign), config.encoder, config.pretrain, config.seed, folder)
+            print(f"{folder.encoder}: use it with encoder.model: {folder.encoder}")
+        shutil.rmtree(folder.pretraining, ignore_errors=True)
+
+
+def _take_in(campaign: Campaign) -> None:
+    """What the loop's first round would do; after that it is the loop's own business."""
+    if not campaign.begun():
+        campaign.pool.intake(simulation.unanswerable(campaign))
+        if campaign.config.loop.test:
+            campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
+
+
+def _texts(campaign: Campaign) -> Iterator[str]:
+    with campaign.database.read() as connection:
+        audited = set(connection.execute(select(slot.c.document_id).where(slot.c.kind == "audit")).scalars())
+    ids, _ = campaign.pool.ids()
+    return (found.text for found in campaign.pool.documents([row for row in ids.tolist() if row not in audited]))
