@@ -86,3 +86,24 @@ def test_time_is_kept_and_few_answers_are_refused(tmp_path):
     assert search(task(Learner()), tmp_path, "a", trials=5, minutes=1e-9).changed == {}
     with pytest.raises(DiscoverError, match="needs 70 answers that may be learned, found 60"):
         search(task(Learner(), folds=7), tmp_path, "a", trials=5)
+
+
+def test_a_line_killed_half_written_and_a_damaged_journal(tmp_path):
+    whole = search(task(Learner()), tmp_path, "a", trials=3)
+    journal = tmp_path / "journal.log"
+    journal.write_bytes(journal.read_bytes() + b'{"op_code":4,"wor')
+    for _ in range(2):  # a second time: nothing was appended to the half line
+        assert search(task(Learner()), tmp_path, "a", trials=3) == whole
+    for damage in (b"{}\n", b"[1]\n", b"{broken\n", b"\xff\n"):
+        journal.write_bytes(damage)
+        with pytest.raises(DiscoverError, match="it is damaged .*: remove it, and the search begins anew"):
+            search(task(Learner()), tmp_path, "a", trials=3)
+
+
+def test_two_searches_do_not_meet_in_a_folder(tmp_path):
+    def learner(settings, learned, held):
+        with pytest.raises(DiscoverError, match="another process is at work"):
+            search(task(Learner()), tmp_path, "a", trials=1)
+        return np.eye(3)[TRUTH[held]]
+
+    assert search(task(learner), tmp_path, "a", trials=1).trials == 1

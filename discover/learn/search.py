@@ -26,6 +26,7 @@ from discover.learn.likelihood import Likelihood
 from discover.learn.thresholds import START
 from discover.pool.labels import agree
 from discover.progress import progress
+from discover.run import RunFolder
 
 FEWEST = 10  # answers a fold
 OTHERS = (1, 2)  # partitions on which the best trial is held against the settings of before; the search has 0
@@ -102,20 +103,24 @@ def search(task: Task, folder: Path, purpose: str, trials: int, minutes: float |
         minutes: for new trials; none: as long as it takes.
 
     Raises:
-        DiscoverError: there are too few answers, optuna is missing, or the folder cannot be used.
+        DiscoverError: there are too few answers, optuna is missing, the folder cannot be used, or another search is at
+            work in it.
     """
     if len(task.y) < FEWEST * task.folds:
         raise DiscoverError(
             f"a search in {task.folds} folds needs {FEWEST * task.folds} answers that may be learned, found "
             f"{len(task.y)}: label more, or lower --folds"
         )
-    study, deadline = _open(folder, purpose), time.monotonic() + 60 * (np.inf if minutes is None else minutes)
-    done = len(_finished(study))
-    for number in progress(range(done, trials), max(0, trials - done), "search"):
-        if time.monotonic() > deadline:
-            break
-        _try(study, task, number)
-    return _judged(study, task)
+    deadline = time.monotonic() + 60 * (np.inf if minutes is None else minutes)
+    RunFolder(folder).create(folder)
+    with RunFolder(folder).lock():  # of another search the running trial would look like a killed one
+        study = _open(folder / JOURNAL, purpose)
+        done = len(_finished(study))
+        for number in progress(range(done, trials), max(0, trials - done), "search"):
+            if time.monotonic() > deadline:
+                break
+            _try(study, task, number)
+        return _judged(study, task)
 
 
 def proposed(trial: Any, settings: LearnConfig) -> dict[str, Any]:
@@ -132,29 +137,36 @@ def proposed(trial: Any, settings: LearnConfig) -> dict[str, Any]:
     }
 
 
-def _open(folder: Path, purpose: str) -> Any:
+def _open(journal: Path, purpose: str) -> Any:
     """The study of a name; a trial that was killed in it counts for nothing."""
     try:
         import optuna
     except ImportError as error:
         raise DiscoverError("a search needs optuna, which is not installed: pip install 'discover[search]'") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _cut(journal)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
         study = optuna.create_study(
-            storage=optuna.storages.JournalStorage(backend),
+            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal))),
             study_name=purpose,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
             load_if_exists=True,
         )
-    except OSError as error:
+    except (ValueError, LookupError, TypeError) as error:  # no JSON, or none of optuna's
         raise DiscoverError(
-            f"the search keeps its trials in {folder / JOURNAL}, but {error.strerror or error}: make room there"
+            f"{journal} must hold the trials of earlier searches, but it is damaged ({error}): remove it, and the "
+            "search begins anew"
         ) from error
     for killed in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(killed.number, state=optuna.trial.TrialState.FAIL)
     return study
+
+
+def _cut(journal: Path) -> None:
+    """Cut off a last line that was killed half written: optuna would append to it, and read neither."""
+    if journal.is_file():
+        with journal.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _finished(study: Any) -> list[Any]:
