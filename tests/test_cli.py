@@ -132,6 +132,7 @@ def test_predict_explains(finished: Path) -> None:
     command = ["predict", "--run", str(finished / "run"), "--input", str(source), "--explain", "--output"]
     assert main([*command, str(finished / "explained.out.jsonl")]) == 0
     row = json.loads((finished / "explained.out.jsonl").read_text())
+    assert row["explained"] == row["label"]
     assert {row["text"][start:stop] for start, stop, _ in row["words"]} == set(row["text"].split())
     database = Database(f"sqlite:///{finished / 'run' / 'discover.db'}")
     learned = {row.document_id: row.label for row in Queue(database, 30).labels("margin") if row.kind != "audit"}

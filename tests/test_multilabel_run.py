@@ -14,6 +14,7 @@ from discover.loop import check
 from discover.pool.document import Document
 from discover.pool.labels import NONE
 from discover.start import start_run
+from discover.steps import explain
 from tests.kills import CLASSES, FILLER, WORDS
 
 
@@ -67,6 +68,21 @@ def test_a_run_learns_labels_and_says_how_well(finished: Path) -> None:
     documents = {one.public_id: one.text for one in discover.open(finished / "run").documents()}
     assert len(picks) == 90 and all(pick["label"] == truth[documents[pick["document"]]] for pick in picks)
     assert all(0 <= pick["pick_reward"] <= 1 for pick in picks if pick["pick_reward"] is not None)
+
+
+def test_what_is_explained_is_one_label_and_named(finished: Path) -> None:
+    source, to = finished / "why.jsonl", finished / "why.out.jsonl"
+    source.write_text(json.dumps({"text": "people said several early"}) + "\n", encoding="utf-8")
+    command = ["predict", "--run", str(finished / "run"), "--input", str(source), "--output", str(to), "--explain"]
+    assert main(command) == 0
+    (row,) = lines(to)
+    assert row["label"] == [NONE] and row["explained"] == max(CLASSES, key=row["probabilities"].__getitem__)
+    examples = explain.examples(discover.open(finished / "run"))
+    assert examples and all(one["right"] == (one["predicted"] == one["answer"]) for one in examples)
+    page = (finished / "run" / "report.html").read_text(encoding="utf-8")
+    assert "marked is what spoke for or against" in page and "[&#34;" not in page, (
+        "answers are not shown as they are kept"
+    )
 
 
 def test_what_leaves_a_run_comes_back_as_it_was(finished: Path) -> None:

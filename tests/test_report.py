@@ -211,6 +211,8 @@ def test_predictions_are_explained(whole):
         "label": "Tk",
         "probability": 0.93,
         "text": text,
+        "predicted": "Tk",
+        "likely": 0.93,
         "answer": "Networking",
         "right": False,
         "neighbours": [near],

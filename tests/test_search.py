@@ -96,7 +96,7 @@ def test_a_line_killed_half_written_and_a_damaged_journal(tmp_path):
         assert search(task(Learner()), tmp_path, "a", trials=3) == whole
     for damage in (b"{}\n", b"[1]\n", b"{broken\n", b"\xff\n"):
         journal.write_bytes(damage)
-        with pytest.raises(DiscoverError, match="it is damaged .*: remove it, and the search begins anew"):
+        with pytest.raises(DiscoverError, match=r"it is damaged .*: remove it, and the search begins anew"):
             search(task(Learner()), tmp_path, "a", trials=3)
 
 

@@ -26,7 +26,8 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
         source: a file with `text`.
         to: the file to write.
         confidence: of a document whose answer is less likely than this, the label stays empty.
-        explain: add `words` and `neighbours` of the likeliest label, as `Campaign.explain` gives them.
+        explain: add the likeliest label as `explained`, and its `words` and `neighbours`, as `Campaign.explain` gives
+            them.
 
     Raises:
         DiscoverError: a file cannot be read or written, or the run has no model.
@@ -73,7 +74,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
 
 def _reasons(campaign: Campaign, text: str) -> dict[str, Any]:
     (found,) = campaign.explain([text])
-    return {"words": found["words"], "neighbours": found["neighbours"]}
+    return {"explained": found["label"], "words": found["words"], "neighbours": found["neighbours"]}
 
 
 def _trust(campaign: Campaign, confidence: float) -> str:

@@ -20,7 +20,7 @@ from discover.evaluate.curves import Series
 from discover.evaluate.evidence import Arm
 from discover.evaluate.metrics import reliability
 from discover.evaluate.verdict import headline, needs_phrase, points, single_line, summary_line
-from discover.pool.labels import agree
+from discover.pool.labels import agree, labels_of
 from discover.run import RunFolder, publish
 from discover.strict import Strict
 
@@ -41,8 +41,8 @@ def write(run: RunFolder, database: Database, config: Strict, examples: Sequence
         run: where the files go, and where the decisions' arrays lie.
         database: of the run; it is only read.
         config: the run's whole config.
-        examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, its
-            `answer`, and whether that is `right`.
+        examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, what
+            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`).
 
     Returns:
         The path of the page.
@@ -73,6 +73,7 @@ def verdict(database: Database, config: Strict) -> str:
 def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms: list[Arm]) -> dict[str, Any]:
     compared = evidence.comparisons(arms)
     classes = list(settings["label"]["classes"])
+    labels = labels_of(settings["label"]["task"], classes)
     return {
         "name": settings["name"] or run.root.name,
         "question": settings["label"]["question"],
@@ -93,6 +94,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
             for index, name in enumerate(_arm_order(settings, found=arms))
             if (picks := evidence.asked(database, run, name))
         ],
+        "spoken": lambda kept: explained.spoken(labels.value(kept)),
         "stages": _stages(arms),
         "pool": (pool := evidence.pool_counts(database)),
         "texts": {STATES.get(state, state): n for state, n in pool["states"].items()},
@@ -125,7 +127,8 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
 def _marked(example: dict[str, Any]) -> dict[str, Any]:
     near = [{**one, "label": explained.spoken(one["label"])} for one in example["neighbours"]]
     pieces = explained.pieces(example["text"], example["words"], MARKED)
-    return {**example, "answer": explained.spoken(example["answer"]), "neighbours": near, "pieces": pieces}
+    said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
+    return {**example, **said, "neighbours": near, "pieces": pieces}
 
 
 def _series(arm: Arm, key: str) -> Series:

@@ -36,8 +36,10 @@ def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClas
 def examples(campaign: Campaign) -> list[dict[str, object]]:
     """Predictions of the first arm's newest model, explained: of audit answers, which it never learned.
 
-    They are those of which it is surest, wrong ones first, each with its `text`, its `answer` and whether it was
-    `right`. Without a model that can be read, or an answer to hold against it, there are none.
+    They are those of which it is surest, wrong ones first, each with its `text`, what was
+    `predicted` (with several labels all that were given: the explanation is of the likeliest), how `likely` that is,
+    its `answer`, and whether both are the same (`right`). Without a model that can be read, or an answer to hold
+    against it, there are none.
     """
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
@@ -47,12 +49,20 @@ def examples(campaign: Campaign) -> list[dict[str, object]]:
         likely = campaign.predict(texts)
         decided = campaign.decide(likely)
         right = agree(decided, campaign.labels.array([row.label for row in rows]))
-        surest = np.argsort(-probability_of(decided, likely), kind="stable")
+        chances, predicted = probability_of(decided, likely), campaign.labels.kept(decided)
+        surest = np.argsort(-chances, kind="stable")
         shown = [*surest[~right[surest]][:WRONG].tolist(), *surest[right[surest]][:RIGHT].tolist()]
         explained = campaign.explain([texts[at] for at in shown])
     except DiscoverError:
         return []
     return [
-        {**one, "text": texts[at], "answer": campaign.labels.value(rows[at].label), "right": bool(right[at])}
+        {
+            **one,
+            "text": texts[at],
+            "predicted": campaign.labels.value(predicted[at]),
+            "likely": float(chances[at]),
+            "answer": campaign.labels.value(rows[at].label),
+            "right": bool(right[at]),
+        }
         for one, at in zip(explained, shown, strict=True)
     ]
