@@ -191,9 +191,11 @@ def _predict(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     from discover.commands.search import search_settings
     from discover.config import load_config
+    from discover.start import check_change
 
     config = load_config(options.config, options.set)
     campaign = _open(options.run or Path("runs") / config.name)
+    check_change(campaign.config, config, campaign.folder)
     search_settings(campaign, config, options.trials, options.folds, options.minutes)
 
 

@@ -136,10 +136,17 @@ def keep_settings(path: Path, settings: dict[str, Any]) -> None:
     """Keep the settings of a work that goes on after a kill, as plain values; others are refused from then on.
 
     Raises:
-        DiscoverError: the work was begun with others, so that what it has left does not fit these.
+        DiscoverError: the work was begun with others, so that what it has left does not fit these, or the file is
+            damaged.
     """
     if path.is_file():
-        begun = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            begun = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise DiscoverError(
+                f"{path} must hold the settings that {path.parent} was begun with, but it is damaged ({error}): remove "
+                f"{path.parent} to begin anew"
+            ) from error
         changed = sorted(key for key in settings if settings[key] != begun.get(key))
         if changed:
             raise DiscoverError(

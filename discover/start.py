@@ -57,7 +57,7 @@ def start_run(config: Config, root: Path | str | None = None, keep: bool = False
             if keep and config != old:
                 campaign.close()
                 return start_run(old, root)
-            _check_change(old, config, folder)
+            check_change(old, config, folder)
         elif old:
             _check_imported(campaign, old, config)
         if config.pool.url:
@@ -89,7 +89,12 @@ def _noted(campaign: Campaign) -> Config | None:
     return validate(Config, found, f"the settings in {campaign.database.name}") if found else None
 
 
-def _check_change(old: Config, new: Config, folder: RunFolder) -> None:
+def check_change(old: Config, new: Config, folder: RunFolder) -> None:
+    """Refuse what a run that has begun cannot change.
+
+    Raises:
+        DiscoverError: a setting of `FIXED` is another, the arms are, or a class is gone.
+    """
     pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
     for key, before, after in [*pairs, ("arms", list(strategies_of(old)), list(strategies_of(new)))]:
         if before != after:

@@ -155,6 +155,8 @@ def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.Monk
     assert (folder / "search" / "config.yaml").exists() == ("better by more than chance" in said)
     assert main([*command, "--folds", "20"]) == 1
     assert "needs 200 answers that may be learned" in capsys.readouterr().err
+    assert main([*command, "--set", "encoder.max_tokens=8"]) == 1, "the answers would be learned with the run's encoder"
+    assert "was begun with encoder.max_tokens=" in capsys.readouterr().err
     asked: list[Task] = []
     better = Finding({"head_penalty": 2.5}, (0.6, 0.5), (0.7, 0.75), (0.1, 0.05), 9)
     monkeypatch.setattr(commands_search, "search", lambda task, *_: asked.append(task) or better)

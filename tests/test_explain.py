@@ -9,7 +9,7 @@ from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.embed.transformer import find
 from discover.errors import DiscoverError
-from discover.evaluate.explained import LEVELS, pieces
+from discover.evaluate.explained import LEVELS, pieces, subject
 from discover.learn import explain
 from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier, column
@@ -171,3 +171,8 @@ def test_pieces_make_up_the_text():
     assert [piece for piece, level in found if level] == ["soup", "not", "good"], "what is faint is not marked"
     assert pieces(text, words, 10) == [("the ", 0), ("soup", LEVELS), (" w…", 0)]
     assert pieces(text, [], 4) == [("the …", 0)] and pieces("", [], 4) == []
+
+
+def test_of_several_labels_an_explanation_says_how_likely_its_own_is():
+    unlikely = {"label": "timer", "probability": 0.021}
+    assert (subject(unlikely, several=True), subject(unlikely, several=False)) == ("timer (2%)", "timer")

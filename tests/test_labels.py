@@ -66,7 +66,7 @@ def test_what_cannot_be_is_refused_in_a_few_words(said, complaint: str) -> None:
 
 
 def test_a_list_is_no_class() -> None:
-    with pytest.raises(DiscoverError, match="label is not text: list"):
+    with pytest.raises(DiscoverError, match=r"label is not text: list; .* label.task: multilabel"):
         Multiclass().read(["a"])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from discover.errors import DiscoverError
-from discover.run import RunFolder, publish
+from discover.run import RunFolder, keep_settings, publish
 
 
 def test_a_failed_publication_leaves_the_old_file(tmp_path: Path) -> None:
@@ -111,3 +111,13 @@ def test_a_replacement_that_fails_puts_the_old_folder_back(tmp_path: Path, monke
         scratch.mkdir()
         (scratch / "card.json").write_text("new")
     assert (target / "card.json").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("damaged", [b'{"passes": 3', b"\xff", b"3"])
+def test_damaged_settings_of_a_work_under_way_are_told(tmp_path, damaged):
+    path = tmp_path / "settings.json"
+    keep_settings(path, {"passes": 3})
+    keep_settings(path, {"passes": 3})
+    path.write_bytes(damaged)
+    with pytest.raises(DiscoverError, match=r"settings.json .* is damaged .*: remove .* to begin anew"):
+        keep_settings(path, {"passes": 3})

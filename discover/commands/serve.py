@@ -53,7 +53,7 @@ def _reasons(campaign: Campaign, document: int) -> dict[str, object] | None:
     if found is None:
         return None
     return {
-        "label": found["label"],
+        "label": explained.subject(found, campaign.config.label.task == "multilabel"),
         "pieces": explained.pieces(found["text"], found["words"], SHOWN),
         "neighbours": [{**near, "label": explained.spoken(near["label"])} for near in found["neighbours"]],
     }

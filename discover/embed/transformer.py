@@ -39,8 +39,8 @@ def find(model: str) -> Path:
         folder = Path(model)
     elif model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise DiscoverError(
-            f"an encoder must be {PACKAGED}, a folder (`discover pretrain` makes one) or a hub id like owner/name, "
-            f"got {model!r}"
+            f"an encoder must be {PACKAGED}, a folder or a hub id like owner/name, and there is no folder {model!r}: "
+            "name another, or make it first (`discover pretrain` makes the one in its run folder)"
         )
     else:
         folder = _fetch(model)

@@ -53,6 +53,14 @@ def spoken(label: str | Sequence[str]) -> str:
     return label if isinstance(label, str) else ", ".join(label)
 
 
+def subject(found: Mapping[str, Any], several: bool) -> str:
+    """The label that an explanation is of; where a document may have several, with its probability.
+
+    The likeliest label is explained even where none was given, which its probability then says.
+    """
+    return f"{found['label']} ({found['probability']:.0%})" if several else str(found["label"])
+
+
 def pieces(text: str, words: Sequence[Sequence[Any]], limit: int) -> list[tuple[str, int]]:
     """The beginning of a text in pieces, each with what its word did: from -LEVELS, most against, to LEVELS, most for.
 

@@ -128,6 +128,7 @@ def _marked(example: dict[str, Any]) -> dict[str, Any]:
     near = [{**one, "label": explained.spoken(one["label"])} for one in example["neighbours"]]
     pieces = explained.pieces(example["text"], example["words"], MARKED)
     said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
+    said["subject"] = explained.subject(example, several=True)
     return {**example, **said, "neighbours": near, "pieces": pieces}
 
 

@@ -67,6 +67,8 @@ class Multiclass:
 
     def read(self, value: Any) -> str | None:
         """A text or a number."""
+        if isinstance(value, list):
+            raise DiscoverError("label is not text: list; several labels a document need label.task: multilabel")
         name = _name(value, "label is not text")
         return None if not name else _known(name, self.classes)
 
