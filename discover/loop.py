@@ -160,13 +160,13 @@ def _is_settled(campaign: Campaign, arm: str, round_: int, growing: bool) -> boo
 
 def _write_files(campaign: Campaign) -> None:
     """Rewrite the exports of the database, whole, so that they cannot disagree with it."""
+    rows, made = campaign.metrics(), campaign.models_made()
     with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
-        for row in campaign.metrics():
+        for row in rows:
             lines.write(json.dumps(row) + "\n")
-    made = campaign.models_made()
     for arm in campaign.arms:
-        rows = [row for row in campaign.metrics() if row["arm"] == arm]
-        tracking.write(campaign.folder.tensorboard / arm, tracking.of_rounds(rows, made))
+        own = (row for row in rows if row["arm"] == arm)
+        tracking.write(campaign.folder.tensorboard / arm, tracking.of_rounds(own, made))
     decisions.export(campaign.database, campaign.folder.decisions, campaign.labels, campaign.config.name)
 
 
