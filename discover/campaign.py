@@ -265,10 +265,10 @@ class Campaign:
         found: str | None = self.database.noted("embedded_by")
         return found
 
-    def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
-        """What the model thought of documents (row ids) when it chose them: label and probability."""
-        found = [self._of_question("query", "suggestions", row_id) for row_id in documents]
-        return [(one[0], one[1]) if one else None for one in found]
+    def suggestion(self, document: int) -> tuple[str, float] | None:
+        """What the model thought of a document (row id) when it chose it: the answer as it is kept, probability."""
+        found = self._of_question("query", "suggestions", document)
+        return (found[0], found[1]) if found else None
 
     def explanation(self, document: int) -> dict[str, Any] | None:
         """Why it thought so of a document (row id): see `explain`; with its `text`. None where that is not known."""

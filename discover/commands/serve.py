@@ -28,7 +28,7 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
         arm,
         campaign.config.label,
         lambda: _progress(campaign, arm),
-        campaign.suggestions,
+        campaign.suggestion,
         lambda document: _reasons(campaign, document),
         token=token,
     )
@@ -50,13 +50,7 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
 def _reasons(campaign: Campaign, document: int) -> dict[str, object] | None:
     """What the desk shows of an explanation."""
     found = campaign.explanation(document) if campaign.config.label.explain else None
-    if found is None:
-        return None
-    return {
-        "label": found["label"],
-        "pieces": explained.pieces(found["text"], found["words"], SHOWN),
-        "neighbours": [{**near, "label": explained.spoken(near["label"])} for near in found["neighbours"]],
-    }
+    return explained.shown(found, SHOWN) if found else None
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:

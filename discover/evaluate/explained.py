@@ -48,6 +48,20 @@ def plain(
     ]
 
 
+def shown(found: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """What a page shows of an explanation that has its `text`: `label`, `pieces`, and `neighbours`, labels as spoken.
+
+    Args:
+        found: one of `plain`, and its `text`.
+        limit: characters of the text, as for `pieces`.
+    """
+    return {
+        "label": found["label"],
+        "pieces": pieces(found["text"], found["words"], limit),
+        "neighbours": [{**near, "label": spoken(near["label"])} for near in found["neighbours"]],
+    }
+
+
 def spoken(label: str | Sequence[str]) -> str:
     """A label, or several, as a page writes them."""
     return label if isinstance(label, str) else ", ".join(label)

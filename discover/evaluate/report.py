@@ -123,9 +123,7 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
 
 
 def _marked(example: dict[str, Any]) -> dict[str, Any]:
-    near = [{**one, "label": explained.spoken(one["label"])} for one in example["neighbours"]]
-    pieces = explained.pieces(example["text"], example["words"], MARKED)
-    return {**example, "answer": explained.spoken(example["answer"]), "neighbours": near, "pieces": pieces}
+    return {**example, **explained.shown(example, MARKED), "answer": explained.spoken(example["answer"])}
 
 
 def _series(arm: Arm, key: str) -> Series:
