@@ -147,7 +147,7 @@ def test_a_text_without_words(frozen):
 def test_a_tokenizer_that_knows_no_places_is_refused(encoder, monkeypatch):
     slow = transformers.BertTokenizer(str(find("all-MiniLM-L6-v2") / "vocab.txt"))
     monkeypatch.setattr(type(slow), "is_fast", False)
-    monkeypatch.setattr(encoder, "_tokenizer", slow)
+    monkeypatch.setattr(encoder, "tokenizer", slow)
     with pytest.raises(DiscoverError, match=r"tokenizer\.json"):
         encoder.words("bread")
 
