@@ -23,7 +23,6 @@ from discover.errors import DiscoverError
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Likelihood
-from discover.learn.thresholds import START
 from discover.pool.labels import agree
 from discover.progress import progress
 
@@ -198,8 +197,8 @@ def _scores(task: Task, settings: LearnConfig, partition: int) -> Iterator[Score
         held |= now
         truth = task.y[held]
         calibrated = logits[held] / fit_temperature(logits[held], truth, task.likelihood)
-        decided = task.likelihood.decide(task.likelihood.probabilities(calibrated), np.full(task.count, START))
-        yield Score(task.likelihood.losses(calibrated, truth), agree(decided, truth).astype(np.float64))
+        likeliest = task.likelihood.likeliest(task.likelihood.probabilities(calibrated))
+        yield Score(task.likelihood.losses(calibrated, truth), agree(likeliest, truth).astype(np.float64))
 
 
 def _judged(study: Any, task: Task) -> Finding:
