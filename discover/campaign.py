@@ -23,15 +23,14 @@ from discover import plugins
 from discover.config import Config, load_config
 from discover.db import Database
 from discover.errors import DiscoverError
-from discover.evaluate import explained
 from discover.label.queue import Question, Queue
+from discover.label.simulate import oracle_of
 from discover.pool.document import Document
 from discover.pool.labels import labels_of
 from discover.pool.pool import Pool
+from discover.predictor import Predictor
 from discover.run import RunFolder
 from discover.tables import metric, model, slot, step
-
-PEOPLE = "people"  # the oracle that is not simulated
 
 
 def open_run(root: Path | str) -> "Campaign":
@@ -78,9 +77,7 @@ class Campaign:
         self.queue = Queue(self.database, config.label.lease_minutes, self.labels)
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
-        self._predicting: tuple[str, Any] = ("", None)
-        self._explaining: Any = None  # what `_predicting` predicts
-        self._texts: list[str] = []
+        self._predicting: tuple[str, Predictor] | None = None  # the version, and what predicts by it
 
     def close(self) -> None:
         """Let go of the database."""
@@ -115,8 +112,7 @@ class Campaign:
         Returns:
             (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
         """
-        ids = self._given(texts, "predict")
-        return self._newest(arm).predict_proba(ids)
+        return self._newest(arm).predict(texts)
 
     def explain(self, texts: Sequence[str], arm: str | None = None) -> list[dict[str, Any]]:
         """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.
@@ -128,35 +124,16 @@ class Campaign:
             texts: n texts.
             arm: whose model; by default the first arm's.
         """
-        from discover.learn.explain import Explainer
+        return self._newest(arm).explain(texts)
 
-        ids, classifier = self._given(texts, "explain"), self._newest(arm)
-        self._explaining = self._explaining or Explainer(classifier)
-        return self.told(self._explaining.explain(ids))
-
-    def told(self, explanations: Sequence[Any]) -> list[dict[str, Any]]:
-        """Explanations of the learner as plain values (`discover.evaluate.explained`)."""
-        rows = sorted({near.row for one in explanations for near in one.neighbours})
-        answered = dict(zip(rows, self.pool.documents(rows), strict=True))
-        return explained.plain(explanations, self.labels, answered)
-
-    def _given(self, texts: Sequence[str], what: str) -> np.ndarray:
-        """(n, 1) row ids of texts outside the pool: negative, as no row's are."""
-        if isinstance(texts, str):
-            raise TypeError(f"{what} takes several texts, got one: put it in a list")
-        self._texts = list(texts)
-        return -1 - np.arange(len(texts), dtype=np.int64)[:, None]
-
-    def _read(self, ids: Sequence[int]) -> list[str]:
-        return [self._texts[-1 - row] for row in ids] if ids and ids[0] < 0 else self.pool.texts(ids)
-
-    def _newest(self, arm: str | None) -> Any:
-        """The classifier of an arm's newest model."""
+    def _newest(self, arm: str | None) -> Predictor:
+        """An arm's newest model."""
         version = self.latest_model(arm or self.arms[0])
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
-        if version != self._predicting[0]:
-            self._predicting, self._explaining = (version, self._load(version)), None
+        if self._predicting is None or self._predicting[0] != version:
+            folder = self.folder.models / version
+            self._predicting = version, Predictor(folder, self.encoder, self.pool, self.labels, self.config)
         return self._predicting[1]
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
@@ -165,30 +142,15 @@ class Campaign:
         Returns:
             (n,) class indices; or, where documents may have several labels, (n, c) 0 and 1.
         """
-        found: np.ndarray = self._predicting[1].decide(probabilities)
-        return found
+        if self._predicting is None:
+            raise DiscoverError(
+                "decide takes what predict gave, but nothing has been predicted yet: call predict first"
+            )
+        return self._predicting[1].decide(probabilities)
 
     def retrieve_by(self, model: str) -> None:
         """Let the vectors of another model find documents from now on."""
         self.retriever = self._retriever(model)
-
-    def _load(self, version: str) -> Any:
-        """A model for texts outside the pool, of which nothing is kept."""
-        from discover.learn import registry
-        from discover.learn.activations import ActivationCache
-        from discover.learn.classifier import TextClassifier
-
-        settings = self.config
-        classifier = TextClassifier(
-            self.encoder,
-            self._read,
-            settings.label.classes,
-            settings.learn,
-            settings.seed,
-            ActivationCache(0),
-            task=settings.label.task,
-        )
-        return registry.load(self.folder.models / version, classifier)
 
     def status(self) -> dict[str, Any]:
         """Where the run stands, as plain values."""
@@ -288,7 +250,7 @@ class Campaign:
     @functools.cached_property
     def oracle(self) -> Any:
         """The simulated annotator; None where people answer."""
-        return oracle_of(self.config)
+        return oracle_of(self.config.label)
 
     @functools.cached_property
     def encoder(self) -> Any:
@@ -317,20 +279,6 @@ class Campaign:
         same = model == settings.model
         encoder = self.encoder if same else Encoder(settings.model_copy(update={"model": model}))
         return Retriever(encoder, self.folder.vectors)
-
-
-def oracle_of(config: Config) -> Any:
-    """The simulated annotator that a config names, made with its options; None where people answer.
-
-    Raises:
-        DiscoverError: there is no such oracle, or an option is not its own.
-    """
-    settings = config.label
-    if settings.oracle == PEOPLE:
-        return None
-    made = plugins.load("discover.label.oracles", settings.oracle)
-    plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
-    return made(**settings.options)
 
 
 def strategies_of(config: Config) -> dict[str, str]:

@@ -14,6 +14,7 @@ from discover.learn.classifier import TextClassifier, column
 from discover.learn.explain import Explainer
 from discover.learn.learner import Learner
 from discover.pool.labels import agree
+from discover.predictor import told
 from discover.query.uncertainty import probability_of
 from discover.steps import Finished
 
@@ -30,7 +31,13 @@ def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClas
     except DiscoverError as error:  # the encoder is of a kind that cannot be explained: the run does without
         print(f"discover: nothing is explained: {error}", file=sys.stderr)
         return Finished({"explanations": {}})
-    return Finished({"explanations": dict(zip(questions, campaign.told(explanations), strict=True))})
+    return Finished(
+        {
+            "explanations": dict(
+                zip(questions, told(explanations, campaign.pool, campaign.labels), strict=True)
+            )
+        }
+    )
 
 
 def examples(campaign: Campaign) -> list[dict[str, object]]:
