@@ -8,7 +8,7 @@ import pytest
 from discover.errors import DiscoverError
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Categorical
-from discover.learn.search import Task, search
+from discover.learn.search import Objective, search
 
 M = 60
 TRUTH = np.arange(M) % 3
@@ -38,13 +38,13 @@ class Learner:
         return strength * np.eye(3)[TRUTH[held]] + self.noise[held]
 
 
-def task(learner: Learner, folds: int = 3) -> Task:
-    return Task(HEAD, TRUTH, 3, Categorical(), learner, folds, seed=4)
+def objective(learner: Learner, folds: int = 3) -> Objective:
+    return Objective(HEAD, TRUTH, 3, Categorical(), learner, folds, seed=4)
 
 
 def test_what_is_better_is_found_and_held_against_other_folds(tmp_path):
     learner = Learner()
-    found = search(task(learner), tmp_path, "a", trials=15)
+    found = search(objective(learner), tmp_path, "a", trials=15)
     assert found.better and 0.3 < found.changed["head_penalty"] < 3 and found.trials == 15
     assert found.loss[0] - found.loss[1] == pytest.approx(found.gain[0]) and found.accuracy[1] > found.accuracy[0]
     searched, judged = learner.calls[:-12], learner.calls[-12:]  # two settings, two partitions, three folds
@@ -55,21 +55,21 @@ def test_what_is_better_is_found_and_held_against_other_folds(tmp_path):
 
 
 def test_where_nothing_helps_it_says_so(tmp_path):
-    found = search(task(Learner(helps=False)), tmp_path, "a", trials=4)
+    found = search(objective(Learner(helps=False)), tmp_path, "a", trials=4)
     assert not found.better and found.gain[0] == pytest.approx(0)
 
 
 def test_a_killed_search_ends_as_if_nobody_had_killed_it(tmp_path):
-    whole = search(task(Learner()), tmp_path / "whole", "a", trials=10)
+    whole = search(objective(Learner()), tmp_path / "whole", "a", trials=10)
     for dies in (1, 4, 17):
         with pytest.raises(KeyboardInterrupt):
-            search(task(Learner(dies=dies)), tmp_path / "killed", "a", trials=10)
+            search(objective(Learner(dies=dies)), tmp_path / "killed", "a", trials=10)
     again = Learner()
-    assert search(task(again), tmp_path / "killed", "a", trials=10) == whole
+    assert search(objective(again), tmp_path / "killed", "a", trials=10) == whole
     assert len(again.calls) < 30, "what was finished is not tried again"
     shutil.copytree(tmp_path / "whole", tmp_path / "more")
-    assert search(task(Learner()), tmp_path / "more", "a", trials=12).trials == 12
-    assert search(task(Learner()), tmp_path / "more", "b", trials=2).trials == 2, "other answers, another search"
+    assert search(objective(Learner()), tmp_path / "more", "a", trials=12).trials == 12
+    assert search(objective(Learner()), tmp_path / "more", "b", trials=2).trials == 2, "other answers, another search"
 
 
 def test_settings_that_cannot_be_learned_are_given_up(tmp_path):
@@ -78,11 +78,11 @@ def test_settings_that_cannot_be_learned_are_given_up(tmp_path):
             raise DiscoverError("the weights grew without bound")
         return np.eye(3)[TRUTH[held]]
 
-    found = search(task(learner), tmp_path, "a", trials=5)
+    found = search(objective(learner), tmp_path, "a", trials=5)
     assert found.changed["head_penalty"] <= 1 and found.trials == 5
 
 
 def test_time_is_kept_and_few_answers_are_refused(tmp_path):
-    assert search(task(Learner()), tmp_path, "a", trials=5, minutes=1e-9).changed == {}
+    assert search(objective(Learner()), tmp_path, "a", trials=5, minutes=1e-9).changed == {}
     with pytest.raises(DiscoverError, match="needs 70 answers that may be learned, found 60"):
-        search(task(Learner(), folds=7), tmp_path, "a", trials=5)
+        search(objective(Learner(), folds=7), tmp_path, "a", trials=5)

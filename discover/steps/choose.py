@@ -32,7 +32,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     """
     n = affordable(campaign, arm, round_)
     n_audit = _audits_due(campaign, arm, round_, n)
-    asked = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
+    asked = campaign.off_limits(arm)
     drawn = candidates.draw_uniformly(campaign.retriever.store, asked, n_audit, _seed(campaign, round_, "audit"))
     audited = decisions.Audit(*drawn)
     # Round 0 asks for seed labels: the same uniform draw in every arm.

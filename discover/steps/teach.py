@@ -76,15 +76,20 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
 
 def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextClassifier]) -> None:
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
-    excluded = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
-    classifier, seed = learner.classifier, candidates.seed_of(campaign.config.seed, 0, "unlabelled")
-    classifier.unlabelled = candidates.draw_uniformly(campaign.retriever.store, excluded, classifier.looks_at, seed)[0]
-    learner.learn(*_columns(campaign, [row for row in labelled if row.kind != "audit"]))
-    held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
+    classifier = learner.classifier
+    classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
+    learner.learn(*arrays(campaign, [row for row in labelled if row.kind != "audit"]))
+    held, truth = arrays(campaign, audit.answers(labelled, audit.DECIDE))
     classifier.calibrate(column(held), truth)
 
 
-def _columns(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:
+def unlabelled(campaign: Campaign, arm: str, count: int, seed: int) -> np.ndarray:
+    """(u,) row ids of documents that an arm has not asked about, drawn uniformly: mostly the same ones each time."""
+    seed = candidates.seed_of(seed, 0, "unlabelled")
+    return candidates.draw_uniformly(campaign.retriever.store, campaign.off_limits(arm), count, seed)[0]
+
+
+def arrays(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:
     """(m,) row ids and their m answers."""
     ids = np.array([row.document_id for row in rows], np.int64)
     return ids, campaign.labels.array([row.label for row in rows])
