@@ -76,7 +76,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
     return {
         "name": settings["name"] or run.root.name,
         "question": settings["label"]["question"],
-        "several": settings["label"]["task"] == "multilabel",
+        "multilabel": settings["label"]["task"] == "multilabel",
         "classes": classes,
         "headline": headline(compared[0]) if compared else "",
         "verdict": summary_line(compared[0]) if compared else single_line(arms[0].last if arms else None),

@@ -19,10 +19,8 @@ from discover.pool.labels import strata
 from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy
 from discover.query.uncertainty import probability_of
-from discover.query.view import PastRound, Progress, View
+from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.steps import Finished
-
-OF_TRAINING = ("cross_validated", "changed", "unsure")  # what a round's training leaves for later decisions
 
 
 def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:

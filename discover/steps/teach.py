@@ -15,6 +15,7 @@ from discover.learn import registry
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.learner import Learner
 from discover.query import candidates
+from discover.query.view import OF_TRAINING
 from discover.steps import Finished
 
 
@@ -61,7 +62,7 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
-    output |= {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
+    output |= {name: getattr(learner.classifier, name) for name in OF_TRAINING}
     if curve := learner.classifier.curve:
         tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     version = f"{arm}-{round_:04d}"

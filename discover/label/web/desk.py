@@ -44,7 +44,7 @@ class Desk:
     explain: Explain | None = None
 
     @property
-    def several(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether a document may have several labels."""
         return self.config.task == "multilabel"
 
@@ -54,22 +54,22 @@ class Desk:
         Raises:
             DiscoverError: it says nothing, too much, or what is none of the labels.
         """
-        if not self.several and len(given) != 1:
+        if not self.multilabel and len(given) != 1:
             raise DiscoverError(f"one label is expected, found {len(given)}: reload the page and choose one")
         if not given:
             raise DiscoverError(f"a label is expected, found none: tick what fits, or say “{NONE}”")
         foreign = next((one for one in given if one not in self.config.classes and not self._is_none(one)), None)
         if foreign is not None:
             raise DiscoverError(f"“{foreign:.80}” is none of the labels of this run: reload the page and choose one")
-        if self.several and NONE in given and len(set(given)) > 1:
+        if self.multilabel and NONE in given and len(set(given)) > 1:
             raise DiscoverError(f"“{NONE}” goes with no other label: untick them, or save without it")
-        kept = self.queue.accepted.read(list(given) if self.several else given[0])
+        kept = self.queue.accepted.read(list(given) if self.multilabel else given[0])
         if kept is None:
             raise DiscoverError("an answer needs a label, found an empty one: reload the page and choose one")
         return kept
 
     def _is_none(self, given: str) -> bool:
-        return self.several and given == NONE
+        return self.multilabel and given == NONE
 
     def labels(self) -> list[dict[str, str]]:
         """The classes with their descriptions and keys; there are more classes than keys where there are many."""
