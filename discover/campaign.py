@@ -154,7 +154,6 @@ class Campaign:
 
     def status(self) -> dict[str, Any]:
         """Where the run stands, as plain values."""
-        metrics = self.metrics()
         return {
             "run": str(self.folder.root),
             "pool": self.pool.counts(),
@@ -165,7 +164,7 @@ class Campaign:
                     "spent": self.queue.spent(arm),
                     "waiting": self.queue.waiting(arm),
                     "model": self.latest_model(arm),
-                    "last": next((row for row in reversed(metrics) if row["arm"] == arm), None),
+                    "last": self.last_metrics(arm),
                 }
                 for arm in self.arms
             },
@@ -190,6 +189,12 @@ class Campaign:
         order = select(metric.c.row).order_by(metric.c.round, metric.c.arm)
         with self.database.read() as connection:
             return list(connection.execute(order).scalars())
+
+    def last_metrics(self, arm: str) -> dict[str, Any] | None:
+        """The newest of an arm's rows; None before any."""
+        newest = select(metric.c.row).where(metric.c.arm == arm).order_by(metric.c.round.desc()).limit(1)
+        with self.database.read() as connection:
+            return connection.execute(newest).scalar()
 
     def latest_model(self, arm: str) -> str | None:
         """The version of an arm's newest published model."""

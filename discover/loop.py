@@ -171,7 +171,7 @@ def _write_files(campaign: Campaign) -> None:
 
 
 def _announce(campaign: Campaign, arm: str, round_: int) -> None:
-    row = next(row for row in campaign.metrics() if row["arm"] == arm and row["round"] == round_)
+    row = campaign.last_metrics(arm) or {}
     score = "not measured yet"
     if row["accuracy"] is not None:
         score = f"accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

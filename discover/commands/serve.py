@@ -54,9 +54,9 @@ def _reasons(campaign: Campaign, document: int) -> dict[str, object] | None:
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:
-    last: dict[str, object] = next((row for row in reversed(campaign.metrics()) if row["arm"] == arm), {})
+    last = campaign.last_metrics(arm) or {}
     round_ = last.get("round")
-    asked = campaign.output(arm, int(round_), "query") if isinstance(round_, int) else None
-    over = round_ is not None and (round_ == campaign.config.loop.rounds or not (asked or {}).get("asked"))
+    asked = 0 if round_ is None else (campaign.output(arm, round_, "query") or {}).get("asked", 0)
+    over = round_ is not None and (round_ == campaign.config.loop.rounds or not asked)
     finished = over and not campaign.queue.waiting(arm)
     return {key: last.get(key) for key in ("accuracy", "low", "high")} | {"finished": finished}
