@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from discover import plugins
-from discover.config import Config, load_config
+from discover.config import Config, load_config, strategies_of
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.queue import Question, Queue
@@ -288,23 +287,6 @@ class Campaign:
         same = model == settings.model
         encoder = self.encoder if same else Encoder(settings.model_copy(update={"model": model}))
         return Retriever(encoder, self.folder.vectors)
-
-
-def strategies_of(config: Config) -> dict[str, str]:
-    """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``.
-
-    Raises:
-        DiscoverError: two arms have one name.
-    """
-    arms: dict[str, str] = {}
-    for word in config.loop.arms or [config.query.strategy]:
-        name = plugins.name_of(word)
-        if name in arms:
-            raise DiscoverError(
-                f"loop.arms lists {arms[name]!r} and {word!r}, which are both called {name!r}: rename one"
-            )
-        arms[name] = word
-    return arms
 
 
 def _holds(file: Path) -> bool:

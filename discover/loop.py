@@ -24,8 +24,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from discover import tracking
-from discover.campaign import Campaign, strategies_of
-from discover.config import Config
+from discover.campaign import Campaign
+from discover.config import Config, strategies_of
 from discover.embed.transformer import find
 from discover.errors import DiscoverError
 from discover.evaluate import report
