@@ -19,19 +19,17 @@ from typing import Any
 import numpy as np
 from sqlalchemy import select
 
-from discover import plugins
-from discover.config import Config, load_config
+from discover.config import Config, load_config, strategies_of
 from discover.db import Database
 from discover.errors import DiscoverError
-from discover.evaluate import explained
 from discover.label.queue import Question, Queue
+from discover.label.simulate import oracle_of
 from discover.pool.document import Document
 from discover.pool.labels import labels_of
 from discover.pool.pool import Pool
+from discover.predictor import Predictor
 from discover.run import RunFolder
 from discover.tables import metric, model, slot, step
-
-PEOPLE = "people"  # the oracle that is not simulated
 
 
 def open_run(root: Path | str) -> "Campaign":
@@ -78,9 +76,7 @@ class Campaign:
         self.queue = Queue(self.database, config.label.lease_minutes, self.labels)
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
-        self._predicting: tuple[str, Any] = ("", None)
-        self._explaining: Any = None  # what `_predicting` predicts
-        self._texts: list[str] = []
+        self._predicting: tuple[str, Predictor] | None = None  # the version, and what predicts by it
 
     def close(self) -> None:
         """Let go of the database."""
@@ -115,8 +111,7 @@ class Campaign:
         Returns:
             (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
         """
-        ids = self._given(texts, "predict")
-        return self._newest(arm).predict_proba(ids)
+        return self._newest(arm).predict(texts)
 
     def explain(self, texts: Sequence[str], arm: str | None = None) -> list[dict[str, Any]]:
         """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.
@@ -128,35 +123,16 @@ class Campaign:
             texts: n texts.
             arm: whose model; by default the first arm's.
         """
-        from discover.learn.explain import Explainer
+        return self._newest(arm).explain(texts)
 
-        ids, classifier = self._given(texts, "explain"), self._newest(arm)
-        self._explaining = self._explaining or Explainer(classifier)
-        return self.told(self._explaining.explain(ids))
-
-    def told(self, explanations: Sequence[Any]) -> list[dict[str, Any]]:
-        """Explanations of the learner as plain values (`discover.evaluate.explained`)."""
-        rows = sorted({near.row for one in explanations for near in one.neighbours})
-        answered = dict(zip(rows, self.pool.documents(rows), strict=True))
-        return explained.plain(explanations, self.labels, answered)
-
-    def _given(self, texts: Sequence[str], what: str) -> np.ndarray:
-        """(n, 1) row ids of texts outside the pool: negative, as no row's are."""
-        if isinstance(texts, str):
-            raise TypeError(f"{what} takes several texts, got one: put it in a list")
-        self._texts = list(texts)
-        return -1 - np.arange(len(texts), dtype=np.int64)[:, None]
-
-    def _read(self, ids: Sequence[int]) -> list[str]:
-        return [self._texts[-1 - row] for row in ids] if ids and ids[0] < 0 else self.pool.texts(ids)
-
-    def _newest(self, arm: str | None) -> Any:
-        """The classifier of an arm's newest model."""
+    def _newest(self, arm: str | None) -> Predictor:
+        """An arm's newest model."""
         version = self.latest_model(arm or self.arms[0])
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
-        if version != self._predicting[0]:
-            self._predicting, self._explaining = (version, self._load(version)), None
+        if self._predicting is None or self._predicting[0] != version:
+            folder = self.folder.models / version
+            self._predicting = version, Predictor(folder, self.encoder, self.pool, self.labels, self.config)
         return self._predicting[1]
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
@@ -165,34 +141,18 @@ class Campaign:
         Returns:
             (n,) class indices; or, where documents may have several labels, (n, c) 0 and 1.
         """
-        found: np.ndarray = self._predicting[1].decide(probabilities)
-        return found
+        if self._predicting is None:
+            raise DiscoverError(
+                "decide takes what predict gave, but nothing has been predicted yet: call predict first"
+            )
+        return self._predicting[1].decide(probabilities)
 
     def retrieve_by(self, model: str) -> None:
         """Let the vectors of another model find documents from now on."""
         self.retriever = self._retriever(model)
 
-    def _load(self, version: str) -> Any:
-        """A model for texts outside the pool, of which nothing is kept."""
-        from discover.learn import registry
-        from discover.learn.activations import ActivationCache
-        from discover.learn.classifier import TextClassifier
-
-        settings = self.config
-        classifier = TextClassifier(
-            self.encoder,
-            self._read,
-            settings.label.classes,
-            settings.learn,
-            settings.seed,
-            ActivationCache(0),
-            task=settings.label.task,
-        )
-        return registry.load(self.folder.models / version, classifier)
-
     def status(self) -> dict[str, Any]:
         """Where the run stands, as plain values."""
-        metrics = self.metrics()
         return {
             "run": str(self.folder.root),
             "pool": self.pool.counts(),
@@ -203,7 +163,7 @@ class Campaign:
                     "spent": self.queue.spent(arm),
                     "waiting": self.queue.waiting(arm),
                     "model": self.latest_model(arm),
-                    "last": next((row for row in reversed(metrics) if row["arm"] == arm), None),
+                    "last": self.last_metrics(arm),
                 }
                 for arm in self.arms
             },
@@ -213,6 +173,10 @@ class Campaign:
         """Whether the loop has finished its first step."""
         with self.database.read() as connection:
             return connection.execute(select(step.c.round).limit(1)).first() is not None
+
+    def off_limits(self, arm: str) -> set[int]:
+        """Row ids that an arm may not ask about any more: those it has asked about, and the test documents."""
+        return self.queue.asked(arm).union(self.pool.ids(split="test")[0].tolist())
 
     def unasked(self, arm: str, most: int) -> int:
         """How many of the pool's documents an arm could still ask about; counting stops at ``most``."""
@@ -224,6 +188,12 @@ class Campaign:
         order = select(metric.c.row).order_by(metric.c.round, metric.c.arm)
         with self.database.read() as connection:
             return list(connection.execute(order).scalars())
+
+    def last_metrics(self, arm: str) -> dict[str, Any] | None:
+        """The newest of an arm's rows; None before any."""
+        newest = select(metric.c.row).where(metric.c.arm == arm).order_by(metric.c.round.desc()).limit(1)
+        with self.database.read() as connection:
+            return connection.execute(newest).scalar()
 
     def latest_model(self, arm: str) -> str | None:
         """The version of an arm's newest published model."""
@@ -265,10 +235,10 @@ class Campaign:
         found: str | None = self.database.noted("embedded_by")
         return found
 
-    def suggestions(self, documents: Sequence[int]) -> list[tuple[str, float] | None]:
-        """What the model thought of documents (row ids) when it chose them: label and probability."""
-        found = [self._of_question("query", "suggestions", row_id) for row_id in documents]
-        return [(one[0], one[1]) if one else None for one in found]
+    def suggestion(self, document: int) -> tuple[str, float] | None:
+        """What the model thought of a document (row id) when it chose it: the answer as it is kept, probability."""
+        found = self._of_question("query", "suggestions", document)
+        return (found[0], found[1]) if found else None
 
     def explanation(self, document: int) -> dict[str, Any] | None:
         """Why it thought so of a document (row id): see `explain`; with its `text`. None where that is not known."""
@@ -288,7 +258,7 @@ class Campaign:
     @functools.cached_property
     def oracle(self) -> Any:
         """The simulated annotator; None where people answer."""
-        return oracle_of(self.config)
+        return oracle_of(self.config.label)
 
     @functools.cached_property
     def encoder(self) -> Any:
@@ -317,37 +287,6 @@ class Campaign:
         same = model == settings.model
         encoder = self.encoder if same else Encoder(settings.model_copy(update={"model": model}))
         return Retriever(encoder, self.folder.vectors)
-
-
-def oracle_of(config: Config) -> Any:
-    """The simulated annotator that a config names, made with its options; None where people answer.
-
-    Raises:
-        DiscoverError: there is no such oracle, or an option is not its own.
-    """
-    settings = config.label
-    if settings.oracle == PEOPLE:
-        return None
-    made = plugins.load("discover.label.oracles", settings.oracle)
-    plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
-    return made(**settings.options)
-
-
-def strategies_of(config: Config) -> dict[str, str]:
-    """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``.
-
-    Raises:
-        DiscoverError: two arms have one name.
-    """
-    arms: dict[str, str] = {}
-    for word in config.loop.arms or [config.query.strategy]:
-        name = plugins.name_of(word)
-        if name in arms:
-            raise DiscoverError(
-                f"loop.arms lists {arms[name]!r} and {word!r}, which are both called {name!r}: rename one"
-            )
-        arms[name] = word
-    return arms
 
 
 def _holds(file: Path) -> bool:

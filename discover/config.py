@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from discover import values
+from discover import plugins, values
 from discover.embed.config import EncoderConfig
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
@@ -79,6 +79,23 @@ class Config(Strict):
         if value in (".", "..") or "/" in value or "\0" in value:
             raise ValueError(f"it names a folder under runs/, so it must be one name without a slash, found {value!r}")
         return value
+
+
+def strategies_of(config: Config) -> dict[str, str]:
+    """Arm to the strategy's word in the config; the arm of ``path/file.py:name`` is ``name``.
+
+    Raises:
+        DiscoverError: two arms have one name.
+    """
+    arms: dict[str, str] = {}
+    for word in config.loop.arms or [config.query.strategy]:
+        name = plugins.name_of(word)
+        if name in arms:
+            raise DiscoverError(
+                f"loop.arms lists {arms[name]!r} and {word!r}, which are both called {name!r}: rename one"
+            )
+        arms[name] = word
+    return arms
 
 
 def load_config(path: Path, overrides: list[str] | None = None) -> Config:

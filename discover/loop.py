@@ -24,8 +24,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from discover import tracking
-from discover.campaign import Campaign, strategies_of
-from discover.config import Config
+from discover.campaign import Campaign
+from discover.config import Config, strategies_of
 from discover.embed.transformer import find
 from discover.errors import DiscoverError
 from discover.evaluate import report
@@ -160,18 +160,18 @@ def _is_settled(campaign: Campaign, arm: str, round_: int, growing: bool) -> boo
 
 def _write_files(campaign: Campaign) -> None:
     """Rewrite the exports of the database, whole, so that they cannot disagree with it."""
+    rows, made = campaign.metrics(), campaign.models_made()
     with publish(campaign.folder.metrics) as scratch, scratch.open("w", encoding="utf-8") as lines:
-        for row in campaign.metrics():
+        for row in rows:
             lines.write(json.dumps(row) + "\n")
-    made = campaign.models_made()
     for arm in campaign.arms:
-        rows = [row for row in campaign.metrics() if row["arm"] == arm]
-        tracking.write(campaign.folder.tensorboard / arm, tracking.of_rounds(rows, made))
+        own = (row for row in rows if row["arm"] == arm)
+        tracking.write(campaign.folder.tensorboard / arm, tracking.of_rounds(own, made))
     decisions.export(campaign.database, campaign.folder.decisions, campaign.labels, campaign.config.name)
 
 
 def _announce(campaign: Campaign, arm: str, round_: int) -> None:
-    row = next(row for row in campaign.metrics() if row["arm"] == arm and row["round"] == round_)
+    row = campaign.last_metrics(arm) or {}
     score = "not measured yet"
     if row["accuracy"] is not None:
         score = f"accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

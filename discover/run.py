@@ -41,6 +41,7 @@ class RunFolder:
         self.encoder = self.root / "encoder"  # what `discover pretrain` makes
         self.pretraining = self.root / "pretraining"  # on the way to it
         self.reembedding_log = self.root / "reembedding.log"
+        self.search = self.root / "search"  # what `discover search` tried, and found
         self.cells = self.root / "cells"  # this and the rest: of a bench
         self.curves = self.root / "curves"
         self.results = self.root / "results.jsonl"
@@ -93,7 +94,7 @@ class RunFolder:
         )
         files = {"probe", *(path.name for path in whole)}
         ours = [path for path in self.root.glob(f"*{PARTIAL}") if (_original(path) or path).name in files]
-        for folder in (self.decision_arrays, self.models, self.cells, self.curves, self.pretraining):
+        for folder in (self.decision_arrays, self.models, self.cells, self.curves, self.pretraining, self.search):
             ours += folder.glob(f"*{PARTIAL}")
         for folder in (self.vectors, self.tensorboard):
             ours += folder.rglob(f"*{PARTIAL}")

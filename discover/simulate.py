@@ -27,7 +27,7 @@ from discover.query import candidates
 from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig, QueryConfig
 from discover.query.strategy import Strategy
-from discover.query.view import PastRound, Progress, View
+from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.strict import Strict
 
 Ids = NDArray[np.int64]
@@ -149,7 +149,7 @@ def play(
         learner.teach(asked[-1], answers[asked[-1]])
         taught = time.perf_counter() - started
         spent = sum(map(len, asked))
-        known = {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
+        known = {name: getattr(learner.classifier, name) for name in OF_TRAINING}
         past.append(PastRound(len(past), **known, **rewards))
         effort = round(float(arena.effort(np.concatenate(asked)).sum()), 1)
         scores = _scores(learner, tested, truth, rare)

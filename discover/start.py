@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from discover.campaign import Campaign, strategies_of
-from discover.config import Config, load_config, save_config, validate
+from discover.campaign import Campaign
+from discover.config import Config, load_config, save_config, strategies_of, validate
 from discover.errors import DiscoverError
 from discover.run import RunFolder
 from discover.tables import meta

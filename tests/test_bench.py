@@ -15,6 +15,7 @@ from discover.bench import workers
 from discover.cli import main
 from discover.evaluate.compare import aulc
 from discover.pool.document import Document
+from tests.kills import curves_of
 from tests.labelled_files import LEARNER, rows, write, write_pair
 
 SMALL = ("--seeds", "2", "--initial", "10", "--batch", "10", "--budget", "30", "--candidates", "60", "--jobs", "1")
@@ -78,6 +79,11 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     assert summary["datasets"]["more"]["pool"] == 130
     check_summary(summary, rows_)
     assert {path.name for path in (output / "curves").iterdir()} == {"words.png", "more.png"}
+    arm = next(one for one in summary["arms"] if one["dataset"] == "more" and one["learner"].startswith("head"))
+    shown_there = curves_of(output)[f"more/{arm['learner']}/{arm['strategy']}"]
+    assert set(shown_there) == {"accuracy", "macro_f1", "minority_f1", "calibration_error"}
+    means = [(step, pytest.approx(mean)) for step, mean in zip(arm["labels"], arm["ece"], strict=True)]
+    assert shown_there["calibration_error"] == means
     lines = shown.out.splitlines()
     assert sum(line.lstrip().startswith(("head", "mine.py:")) for line in lines) == 2 * 2 * 4 + 2 * 2
     assert any(line.startswith("all datasets") for line in lines)

@@ -238,12 +238,12 @@ def test_both_heads_predict_until_one_is_clearly_worse(make):
     classifier = make("head")
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
-    heads, few, everything = classifier._heads, column(EVEN), classifier._vectors_of(EVEN.tolist())
+    heads, few, everything = classifier._heads, column(EVEN), classifier.represent(EVEN)
     both = [Categorical().probabilities(one) for one in heads.each(everything)]
     assert np.allclose(classifier.predict_proba(few), (both[0] + both[1]) / 2)
     weights, bias = heads.propagated
     heads.propagated = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport
-    heads.compare(heads.each(classifier._vectors_of(ODD[9:].tolist())), TRUTH[ODD[9:]])
+    heads.compare(heads.each(classifier.represent(ODD[9:])), TRUTH[ODD[9:]])
     assert heads.right[0] > heads.right[1]
     assert np.allclose(classifier.predict_proba(few), both[0])
     heads.right = heads.right[::-1].copy()

@@ -20,7 +20,7 @@ from discover.commands import search as commands_search
 from discover.config import load_config
 from discover.db import Database
 from discover.label.queue import Queue
-from discover.learn.search import Finding, Task
+from discover.learn.search import Finding, Objective
 from discover.pool.config import PoolConfig
 from discover.pool.pool import Pool
 from discover.run import RunFolder
@@ -157,7 +157,7 @@ def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.Monk
     assert "needs 200 answers that may be learned" in capsys.readouterr().err
     assert main([*command, "--set", "encoder.max_tokens=8"]) == 1, "the answers would be learned with the run's encoder"
     assert "was begun with encoder.max_tokens=" in capsys.readouterr().err
-    asked: list[Task] = []
+    asked: list[Objective] = []
     better = Finding({"head_penalty": 2.5}, (0.6, 0.5), (0.7, 0.75), (0.1, 0.05), 9)
     monkeypatch.setattr(commands_search, "search", lambda task, *_: asked.append(task) or better)
     assert main(command) == 0

@@ -5,11 +5,13 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import discover
 from discover.cli import main
 from discover.config import load_config
+from discover.errors import DiscoverError
 from discover.loop import check
 from discover.pool.document import Document
 from discover.pool.labels import NONE
@@ -159,5 +161,7 @@ def test_people_answer_with_lists(tmp_path: Path) -> None:
         campaign.queue.put(connection, "margin", 0, [{"document_id": i, "kind": "policy", "position": i} for i in ids])
     for answer in (["weather", "football"], "recipe", [NONE]):
         campaign.answer(campaign.ask("ada"), answer, "ada")
+    with pytest.raises(DiscoverError, match="call predict first"):
+        campaign.decide(np.full((1, 4), 0.5))
     kept = {row.label for row in campaign.queue.labels("margin")}
     assert kept == {'["football", "weather"]', '["recipe"]', f'["{NONE}"]'}

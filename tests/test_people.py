@@ -85,7 +85,7 @@ def explained(campaign: Campaign) -> None:
     assert {row.kind for row in rows} == {"policy", "audit"}
     for row in rows:
         found = campaign.explanation(row.document_id)
-        assert found["label"] == campaign.suggestions([row.document_id])[0][0]
+        assert found["label"] == campaign.suggestion(row.document_id)[0]
         words = [found["text"][start:stop] for start, stop, _ in found["words"]]
         assert words and set(words) <= set(found["text"].split())
         assert found["neighbours"] and not audits & {near["id"] for near in found["neighbours"]}

@@ -58,13 +58,14 @@ def test_what_another_program_wrote_can_be_forgotten(tmp_path):
 def test_rounds_become_curves_by_labels(tmp_path):
     row = {"labels": 40, "accuracy": 0.5, "macro_f1": None, "ece": 0.1, "low": 0.4, "high": 0.6, "pool": 900}
     row |= {"audit": {"n": 9, "accuracy": 0.6}, "seconds": {"teach": 5.5}, "model": "auto-0001"}
-    found = list(tracking.of_rounds([row, row | {"labels": 60, "audit": None}], {"auto-0001": 7.0}))
+    found = list(tracking.of_rounds([row, row | {"labels": 60, "audit": None, "micro_f1": 0.7}], {"auto-0001": 7.0}))
     assert {point.curve for point in found} == {
         "accuracy",
         "accuracy_low",
         "accuracy_high",
         "audit_accuracy",
         "calibration_error",
+        "micro_f1",
         "pool",
         "seconds/teach",
     }

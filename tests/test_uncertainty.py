@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from modAL.uncertainty import classifier_margin
 
+from discover.learn.likelihood import Bernoulli, Categorical
 from discover.query import uncertainty
 from tests.views import view_of
 
@@ -35,7 +36,7 @@ def test_entropy_and_doubt_are_those_of_the_answer_per_expected_label() -> None:
     answers = np.array(list(itertools.product([0, 1], repeat=3)))
     likely = np.stack([uncertainty.probability_of(np.tile(one, (5, 1)), p) for one in answers], axis=1)
     assert likely.sum(axis=1) == pytest.approx(np.ones(5))
-    assert uncertainty.confidence(p, "multilabel") == pytest.approx(likely.max(axis=1))
+    assert uncertainty.probability_of(Bernoulli().likeliest(p), p) == pytest.approx(likely.max(axis=1))
     expected = (p.sum(axis=1) + p.sum(axis=1).mean()) / 2
     assert uncertainty.entropy(several(p)) == pytest.approx(-(likely * np.log(likely)).sum(axis=1) / expected)
     assert uncertainty.doubt(several(p)) == pytest.approx(1 - likely.max(axis=1) ** (1 / expected))
@@ -44,4 +45,4 @@ def test_entropy_and_doubt_are_those_of_the_answer_per_expected_label() -> None:
 def test_what_an_answer_of_one_class_is_worth() -> None:
     p = np.array([[0.7, 0.3], [0.4, 0.6]])
     assert uncertainty.probability_of(np.array([1, 1]), p).tolist() == [0.3, 0.6]
-    assert uncertainty.confidence(p, "multiclass").tolist() == [0.7, 0.6]
+    assert uncertainty.probability_of(Categorical().likeliest(p), p).tolist() == [0.7, 0.6]

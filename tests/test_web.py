@@ -158,9 +158,9 @@ def test_the_guess_is_shown_after_the_answer_to_audit_questions_alike(database: 
         queue.put(connection, "margin", 1, [{"document_id": ids[0], "kind": "policy", "position": 0}, audit])
     asked: list[int] = []
 
-    def suggest(wanted):
-        asked.extend(wanted)
-        return [("fog", 0.617)] * len(wanted)
+    def suggest(document):
+        asked.append(document)
+        return "fog", 0.617
 
     client = named(client_of(queue, suggest=suggest))
     page = client.get("/").text
@@ -169,7 +169,7 @@ def test_the_guess_is_shown_after_the_answer_to_audit_questions_alike(database: 
     assert "The model’s guess: “fog” (62%)." in page and asked == [ids[0]]
     page = client.post("/answer", data={**fields(page), "label": "calm"}).text
     assert "You said “calm”. The model’s guess: “fog” (62%)." in page and asked == ids
-    assert "guess" not in named(client_of(queue, suggest=lambda wanted: [None])).get("/").text
+    assert "guess" not in named(client_of(queue, suggest=lambda _: None)).get("/").text
 
 
 def test_why_is_shown_with_the_guess_and_only_as_text(database: Database) -> None:
@@ -421,7 +421,7 @@ def asked_for_several(database: Database, n: int = 3, **options) -> tuple[Queue,
 
 
 def test_several_labels_are_ticked_and_saved_without_a_script(database: Database) -> None:
-    queue, client = asked_for_several(database, suggest=lambda wanted: [('["calm", "fog"]', 0.617)] * len(wanted))
+    queue, client = asked_for_several(database, suggest=lambda _: ('["calm", "fog"]', 0.617))
     page = client.get("/").text
     assert page.count('<input type="checkbox" name="label"') == 3 and 'data-key="3"' in page
     assert 'id="none" name="label" value="none of these"' in page and 'aria-keyshortcuts="0"' in page

@@ -22,11 +22,7 @@ def write(found: Found, summary: dict[str, Any], folder: RunFolder) -> None:
         scratch.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
     for arm in summary["arms"]:
         place = folder.tensorboard / arm["dataset"] / _short(arm["learner"]) / _short(arm["strategy"])
-        curves = {curve: arm[curve] for curve in ("accuracy", "macro_f1", "minority_f1", "ece")}
-        means = [
-            (curve, step, one) for curve, ys in curves.items() for step, one in zip(arm["labels"], ys, strict=True)
-        ]
-        tracking.write(place, [tracking.Point(*mean) for mean in means if mean[2] is not None])
+        tracking.write(place, _means(arm))
     for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
         _draw([arm for arm in summary["arms"] if arm["dataset"] == dataset], folder.curves / f"{dataset}.png", dataset)
 
@@ -65,6 +61,14 @@ def table(summary: dict[str, Any]) -> Iterator[str]:
             rows.append((_short(row["learner"]), _short(row["strategy"]), str(row["datasets"]), *points))
         yield "all datasets, each counting the same"
         yield from _aligned(rows)
+
+
+def _means(arm: dict[str, Any]) -> Iterator[tracking.Point]:
+    """The mean curves of an arm, called as those of a run."""
+    names = {name: name for name in ("accuracy", "macro_f1", "minority_f1")} | {"calibration_error": "ece"}
+    for curve, name in names.items():
+        means = zip(arm["labels"], arm[name], strict=True)
+        yield from (tracking.Point(curve, step, mean) for step, mean in means if mean is not None)
 
 
 def _draw(arms: list[dict[str, Any]], path: Path, title: str) -> None:

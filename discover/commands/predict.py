@@ -93,7 +93,7 @@ def _trust(campaign: Campaign, confidence: float) -> str:
 
 def _held_out(campaign: Campaign) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Probabilities (k, c) of the documents of the k audit answers that are for reporting, and these answers."""
-    rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
+    rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
     texts = campaign.pool.texts([row.document_id for row in rows])
     likely = campaign.predict(texts) if texts else np.empty((0, len(campaign.classes)))
     return likely, campaign.labels.array([row.label for row in rows])

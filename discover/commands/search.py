@@ -14,9 +14,9 @@ from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import likelihood_of
-from discover.learn.search import Finding, Task, search
-from discover.query import candidates
+from discover.learn.search import Finding, Objective, search
 from discover.run import publish
+from discover.steps.teach import arrays, unlabelled
 
 
 def search_settings(campaign: Campaign, config: Config, trials: int, folds: int, minutes: float | None) -> None:
@@ -30,13 +30,11 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
         minutes: for new trials.
     """
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind != "audit"]
-    ids = np.array([row.document_id for row in rows], np.int64)
-    answers = campaign.labels.array([row.label for row in rows])
-    learner = _Learner(campaign, config, ids, answers)
-    likelihood = likelihood_of(campaign.config.label.task)
-    task = Task(config.learn, answers, len(campaign.classes), likelihood, learner.logits, folds, config.seed)
-    folder = campaign.folder.root / "search"
-    finding = search(task, folder, _purpose(campaign, config, rows, folds), trials, minutes)
+    ids, y = arrays(campaign, rows)
+    logits, likelihood = _Learner(campaign, config, ids, y).logits, likelihood_of(campaign.config.label.task)
+    objective = Objective(config.learn, y, len(campaign.classes), likelihood, logits, folds, config.seed)
+    folder = campaign.folder.search
+    finding = search(objective, folder, _purpose(campaign, config, rows, folds), trials, minutes)
     print("\n".join(_told(finding, len(rows))))
     if finding.better:
         found = config.model_copy(update={"learn": config.learn.model_copy(update=finding.changed)})
@@ -49,16 +47,13 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
 class _Learner:
     """Learns some of the answers, as `discover run` would learn them from scratch."""
 
-    def __init__(self, campaign: Campaign, config: Config, ids: NDArray[np.int64], answers: NDArray[np.int64]):
-        self._campaign, self._config, self._ids, self._answers = campaign, config, ids, answers
+    def __init__(self, campaign: Campaign, config: Config, ids: NDArray[np.int64], y: NDArray[np.int64]):
+        self._campaign, self._config, self._ids, self._y = campaign, config, ids, y
         self._activations = ActivationCache(config.learn.cache_megabytes)
-        excluded = campaign.queue.asked(campaign.arms[0]).union(campaign.pool.ids(split="test")[0].tolist())
-        seed = candidates.seed_of(config.seed, 0, "unlabelled")
-        store = campaign.retriever.store
-        self._unlabelled = candidates.draw_uniformly(store, excluded, config.learn.unlabelled, seed)[0]
+        self._unlabelled = unlabelled(campaign, campaign.arms[0], config.learn.unlabelled, config.seed)
 
     def logits(self, settings: LearnConfig, learned: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See `discover.learn.search.Task`."""
+        """See `discover.learn.search.Objective`."""
         campaign, config = self._campaign, self._config
         classifier = TextClassifier(
             campaign.encoder,
@@ -70,7 +65,7 @@ class _Learner:
             task=campaign.config.label.task,
         )
         classifier.unlabelled = self._unlabelled[: classifier.looks_at]
-        classifier.fit(column(self._ids[learned]), self._answers[learned])
+        classifier.fit(column(self._ids[learned]), self._y[learned])
         return classifier.logits(column(self._ids[held]))
 
 

@@ -28,7 +28,7 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
         arm,
         campaign.config.label,
         lambda: _progress(campaign, arm),
-        campaign.suggestions,
+        campaign.suggestion,
         lambda document: _reasons(campaign, document),
         token=token,
     )
@@ -50,19 +50,13 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
 def _reasons(campaign: Campaign, document: int) -> dict[str, object] | None:
     """What the desk shows of an explanation."""
     found = campaign.explanation(document) if campaign.config.label.explain else None
-    if found is None:
-        return None
-    return {
-        "label": explained.subject(found, campaign.config.label.task == "multilabel"),
-        "pieces": explained.pieces(found["text"], found["words"], SHOWN),
-        "neighbours": [{**near, "label": explained.spoken(near["label"])} for near in found["neighbours"]],
-    }
+    return explained.shown(found, SHOWN, campaign.config.label.task == "multilabel") if found else None
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:
-    last: dict[str, object] = next((row for row in reversed(campaign.metrics()) if row["arm"] == arm), {})
+    last = campaign.last_metrics(arm) or {}
     round_ = last.get("round")
-    asked = campaign.output(arm, int(round_), "query") if isinstance(round_, int) else None
-    over = round_ is not None and (round_ == campaign.config.loop.rounds or not (asked or {}).get("asked"))
+    asked = 0 if round_ is None else (campaign.output(arm, round_, "query") or {}).get("asked", 0)
+    over = round_ is not None and (round_ == campaign.config.loop.rounds or not asked)
     finished = over and not campaign.queue.waiting(arm)
     return {key: last.get(key) for key in ("accuracy", "low", "high")} | {"finished": finished}

@@ -248,7 +248,7 @@ def _made_with(folder: Path) -> dict[str, str]:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return dict(card["sha256"]) if isinstance(card, dict) and card.get("format") == ENCODER_FORMAT else {}
+    return dict(card.get("sha256") or {}) if isinstance(card, dict) and card.get("format") == ENCODER_FORMAT else {}
 
 
 def _first_line(error: Exception) -> str:

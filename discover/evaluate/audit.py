@@ -6,12 +6,14 @@ belongs to one part for good, by a seeded hash of its public id.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from discover.evaluate.metrics import wilson
+from discover.label.queue import Labelled
 
 DECIDE, REPORT = "decide", "report"
 
@@ -29,6 +31,11 @@ class Estimate:
 def part(public_id: str, seed: int) -> str:
     """The part of one audit document, ``decide`` or ``report``, with even odds over seeds and ids."""
     return (DECIDE, REPORT)[hashlib.sha256(f"audit:{seed}:{public_id}".encode()).digest()[0] & 1]
+
+
+def answers(labelled: Iterable[Labelled], part: str) -> list[Labelled]:
+    """Those of an arm's answers that are audit ones of a part."""
+    return [one for one in labelled if one.kind == "audit" and one.part == part]
 
 
 def estimate(correct: ArrayLike, level: float = 0.95) -> Estimate:

@@ -14,7 +14,7 @@ from discover.db import Database
 from discover.errors import DiscoverError
 from discover.evaluate.compare import Comparison, Course, compare
 from discover.evaluate.metrics import confusion
-from discover.pool.labels import agree
+from discover.pool.labels import agree, from_json
 from discover.query.decisions import read_arrays
 from discover.query.strategy import CONTROL
 from discover.run import RunFolder
@@ -157,20 +157,10 @@ def pool_counts(database: Database) -> dict[str, Any]:
 
 
 def _with_predictions(arm: Arm, round_: int, output: dict[str, Any], c: int) -> Arm:
-    predictions = {**arm.predictions, round_: _answers(output["predictions"], c)}
+    predictions = {**arm.predictions, round_: from_json(output["predictions"], c)}
     confidence = np.asarray(output.get("confidence") or [], np.float64)
-    truths = {**arm.truths, round_: _answers(output["truth"], c)}
+    truths = {**arm.truths, round_: from_json(output["truth"], c)}
     return Arm(arm.name, arm.rows, predictions, confidence, truths)
-
-
-def _answers(values: list[Any], c: int) -> NDArray[np.int64]:
-    """Class indices, (n,); or of lists of them (n, c) 0 and 1."""
-    if not isinstance(values[0], list):
-        return np.asarray(values, np.int64)
-    found = np.zeros((len(values), c), np.int64)
-    for row, one in enumerate(values):
-        found[row, one] = 1
-    return found
 
 
 def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]) -> list[dict[str, Any]]:

@@ -48,17 +48,25 @@ def plain(
     ]
 
 
+def shown(found: Mapping[str, Any], limit: int, several: bool) -> dict[str, Any]:
+    """What a page shows of an explanation that has its `text`: `label`, `pieces`, and `neighbours`, labels as spoken.
+
+    Args:
+        found: one of `plain`, and its `text`.
+        limit: characters of the text, as for `pieces`.
+        several: whether a document may have several labels. The likeliest one is explained even where none was given,
+            so its probability stands beside it.
+    """
+    return {
+        "label": f"{found['label']} ({found['probability']:.0%})" if several else found["label"],
+        "pieces": pieces(found["text"], found["words"], limit),
+        "neighbours": [{**near, "label": spoken(near["label"])} for near in found["neighbours"]],
+    }
+
+
 def spoken(label: str | Sequence[str]) -> str:
     """A label, or several, as a page writes them."""
     return label if isinstance(label, str) else ", ".join(label)
-
-
-def subject(found: Mapping[str, Any], several: bool) -> str:
-    """The label that an explanation is of; where a document may have several, with its probability.
-
-    The likeliest label is explained even where none was given, which its probability then says.
-    """
-    return f"{found['label']} ({found['probability']:.0%})" if several else str(found["label"])
 
 
 def pieces(text: str, words: Sequence[Sequence[Any]], limit: int) -> list[tuple[str, int]]:

@@ -77,7 +77,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
     return {
         "name": settings["name"] or run.root.name,
         "question": settings["label"]["question"],
-        "several": settings["label"]["task"] == "multilabel",
+        "multilabel": settings["label"]["task"] == "multilabel",
         "classes": classes,
         "headline": headline(compared[0]) if compared else "",
         "verdict": summary_line(compared[0]) if compared else single_line(arms[0].last if arms else None),
@@ -125,11 +125,8 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
 
 
 def _marked(example: dict[str, Any]) -> dict[str, Any]:
-    near = [{**one, "label": explained.spoken(one["label"])} for one in example["neighbours"]]
-    pieces = explained.pieces(example["text"], example["words"], MARKED)
     said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
-    said["subject"] = explained.subject(example, several=True)
-    return {**example, **said, "neighbours": near, "pieces": pieces}
+    return {**example, **explained.shown(example, MARKED, several=True), **said}
 
 
 def _series(arm: Arm, key: str) -> Series:

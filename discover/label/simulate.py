@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from discover import plugins
 from discover.errors import DiscoverError
+from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.pool.document import Document
 from discover.pool.labels import Labels
 
+PEOPLE = "people"  # the oracle that is not simulated
 ANNOTATOR = "simulated"
 AT_A_TIME = 100
 
@@ -18,6 +21,19 @@ class Oracle(Protocol):
 
     def answer(self, documents: Sequence[Document]) -> list[Any]:
         """One answer a document, in order, as a file would give it: a label, or several in a list; None skips it."""
+
+
+def oracle_of(settings: LabelConfig) -> Any:
+    """The simulated annotator that a config names, made with its options; None where people answer.
+
+    Raises:
+        DiscoverError: there is no such oracle, or an option is not its own.
+    """
+    if settings.oracle == PEOPLE:
+        return None
+    made = plugins.load("discover.label.oracles", settings.oracle)
+    plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
+    return made(**settings.options)
 
 
 def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:

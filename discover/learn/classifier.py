@@ -9,23 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
-from discover.embed.transformer import rejoin
-from discover.errors import DiscoverError
-from discover.learn import head, network, penalty, thresholds, training
+from discover.learn import head, penalty, thresholds
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
-from discover.learn.documents import Documents
-from discover.learn.gradient import Examples
 from discover.learn.heads import Heads
 from discover.learn.likelihood import Head, likelihood_of
+from discover.learn.representation import Representation
 from discover.pool.labels import Task, agree, hashable
-from discover.query.uncertainty import confidence
+from discover.query.uncertainty import probability_of
 
-CHUNK = 4096
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
-INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
 GROWTH = 2  # of the answers, after which they are cross-validated, and learned from scratch, again
 
 
@@ -50,6 +45,7 @@ class TextClassifier:
 
     Attributes:
         classes_: class indices, (c,).
+        representation: what the heads see of documents.
         taught: row id to class index, or to a tuple of 0 and 1, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
         thresholds: (c,) probabilities from which on a label is given, where there may be several.
@@ -70,8 +66,6 @@ class TextClassifier:
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
     _whole: int  # answers when they were last learned from scratch
     _penalty: float  # of the heads, since then
-    _network: network.Network | None
-    _frozen: network.FrozenNetwork | None
 
     def __init__(
         self,
@@ -92,10 +86,8 @@ class TextClassifier:
         self.seed = seed
         self.cache = ActivationCache(config.cache_megabytes) if cache is None else cache  # an empty one is false
         self.classes_ = np.arange(len(classes))
-        self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
-        self._documents = Documents(encoder, texts, self.cache, self.layer, vectors)
-        self.vectors = self._documents.vectors
         self.prior = encoder.encode([describe(name, text) for name, text in classes.items()])
+        self.representation = Representation(encoder, texts, self.cache, vectors, self.prior, config, seed)
         self.unlabelled = np.empty(0, np.int64)
         self._forget()
 
@@ -123,7 +115,7 @@ class TextClassifier:
         """
         answers = dict(zip(np.asarray(X).ravel().tolist(), hashable(np.asarray(y)), strict=True))
         c = len(self.classes)
-        if len(answers) != len(y) or not np.isin(y, np.arange(2 if self.task == "multilabel" else c)).all():
+        if len(answers) != len(y) or not self.likelihood.holds(y, c):
             raise ValueError(f"fit takes each document once, with a class index under {c}, or {c} times 0 or 1")
         self.curve = []
         if answers == self.taught:
@@ -132,21 +124,23 @@ class TextClassifier:
             self._forget()
         if not answers:
             return self
-        ids = self._documents.ordered(list(answers))
+        ids = self.representation.documents.ordered(list(answers))
         fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
-        classes = self.likelihood.array([answers[row] for row in ids], c)
+        y = self.likelihood.array([answers[row] for row in ids], c)
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
-            self._heads.compare(self._heads.each(self._vectors_of(np.array(ids)[new].tolist())), classes[new])
-        if len(ids) >= GROWTH * self._whole:
-            self._whole, self._network, fresh = len(ids), None, np.ones(len(ids), bool)
-            self._penalty = self._chosen_penalty(ids, classes)
+            self._heads.compare(self._heads.each(self.represent(np.array(ids)[new])), y[new])
+        anew = len(ids) >= GROWTH * self._whole
+        if anew:
+            self.representation.forget()
+            self._whole, fresh = len(ids), np.ones(len(ids), bool)
+            self._penalty = self._chosen_penalty(ids, y)
         if self.config.method != "head":
-            self._fine_tune(ids, classes, fresh)
-        self._fit_heads(ids, classes)
+            self.curve = self.representation.fine_tune(ids, y, fresh, self._fitted(ids, y) if anew else None)
+        self._fit_heads(ids, y)
         self.taught = {row: answers[row] for row in ids}
         if self.config.folds and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
-            self._cross_validate(ids, classes)
+            self._cross_validate(ids, y)
         return self
 
     def calibrate(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> None:
@@ -157,11 +151,11 @@ class TextClassifier:
             y: their k answers.
         """
         ids, logits = self._held
-        classes = np.concatenate([self._answers(ids), y])
+        truth = np.concatenate([self._answers(ids), y])
         logits = np.concatenate([logits, self.logits(X)])
-        self.temperature = fit_temperature(logits, classes, self.likelihood)
-        if self.task == "multilabel" and len(ids):
-            self.thresholds = thresholds.fit(self._calibrated(logits), classes)
+        self.temperature = fit_temperature(logits, truth, self.likelihood)
+        if len(ids):
+            self.thresholds = self.likelihood.thresholds(self._calibrated(logits), truth)
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1); from the descriptions while nothing is taught."""
@@ -187,70 +181,62 @@ class TextClassifier:
 
     def represent(self, X: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the heads see of documents: unit vectors, (n, d), of row ids X (n, 1)."""
-        return self._vectors_of([int(row) for row in np.asarray(X).ravel()])
+        return self.representation.vectors([int(row) for row in np.asarray(X).ravel()])
 
     def predicting(self) -> tuple[Any, list[Head]]:
         """What predicts: a whole transformer of its own, in float32, and the heads whose mean is taken."""
-        if not self._network:
-            transformer = self.encoder.trainable(0)
-        elif self.layer:
-            transformer = rejoin(self._network.merged(), self.encoder.trainable(0), self.layer)
-        else:
-            transformer = self._network.merged()
         untaught = [(self.prior.astype(np.float64), np.zeros(len(self.classes)))]
-        return transformer.eval(), self._heads.predicting if self.taught else untaught
+        return self.representation.transformer(), self._heads.predicting if self.taught else untaught
 
     def members(self) -> list[Member]:
         """A committee: heads that were taught resamples of the answers, over the vectors as they now are."""
         c = len(self.classes)
         if not self.taught:
             return [Member(lambda ids: self.logits(column(ids)), c, self.likelihood)]
-        seen = functools.cache(lambda ids: self._vectors_of(list(ids)))  # all members are asked about the same ones
+        seen = functools.cache(
+            lambda ids: self.representation.vectors(list(ids))
+        )  # all members are asked about the same ones
 
         def logits_of(fitted: Head, ids: list[int]) -> NDArray[np.float64]:
             return head.logits(seen(tuple(ids)), *fitted)
 
-        ids = self._documents.ordered(list(self.taught))
+        ids = self.representation.documents.ordered(list(self.taught))
         rng = np.random.default_rng([self.seed, len(ids), 2])
         answers = self._answers(np.array(ids))
-        fitted = bagged(self._vectors_of(ids), answers, self.prior, self._penalty, self.likelihood, rng)
+        fitted = bagged(self.representation.vectors(ids), answers, self.prior, self._penalty, self.likelihood, rng)
         return [Member(functools.partial(logits_of, one), c, self.likelihood) for one in fitted]
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
+        taught = np.array(list(self.taught), np.int64)
         arrays = {
-            "taught.ids": np.array(list(self.taught), np.int64),
-            "taught.classes": self._packed(self._answers(np.array(list(self.taught), np.int64))),
+            "taught.ids": taught,
+            "taught.classes": self._answers(taught).astype(self.likelihood.stored),
             "held.ids": self._held[0],
             "held.logits": self._held[1],
             "seen.ids": self._seen[0],
-            "seen.classes": self._packed(self._seen[1]),
+            "seen.classes": self._seen[1].astype(self.likelihood.stored),
             "whole": np.array(self._whole),
             "penalty": np.array(self._penalty),
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
-        if self.task == "multilabel":
+        if self.likelihood.thresholded:
             arrays["thresholds"] = self.thresholds
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        if self._network is not None:
-            state |= {f"network.{name}": tensor for name, tensor in self._network.trained().items()}
-        return state
+        return state | {f"network.{name}": tensor for name, tensor in self.representation.state().items()}
 
     def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
         self._forget()
-        ids, classes = state["taught.ids"].tolist(), hashable(state["taught.classes"].numpy())
+        ids, answers = state["taught.ids"].tolist(), hashable(state["taught.classes"].numpy())
         self._held = (state["held.ids"].numpy(), state["held.logits"].numpy())
         self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy().astype(np.int64))
-        if self.task == "multilabel":
+        if self.likelihood.thresholded:
             self.thresholds = state["thresholds"].numpy()
         self._whole, self._penalty = int(state["whole"]), float(state["penalty"])
         self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
-        if trained := _under("network.", state):
-            self._network = self._untrained()
-            self._network.restore(trained)
-            self._frozen = self._freeze(self._network)
-        self.taught = dict(zip(ids, classes, strict=True))
+        self.representation.restore(_under("network.", state))
+        self.taught = dict(zip(ids, answers, strict=True))
         self.temperature = temperature
 
     def _forget(self) -> None:
@@ -259,74 +245,58 @@ class TextClassifier:
         self.curve = []
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), self.likelihood.array([], len(self.classes)))
-        self._whole, self._network, self._frozen = 0, None, None
-        self._penalty = self.likelihood.penalties[0]
+        self._whole, self._penalty = 0, self.likelihood.penalties[0]
+        self.representation.forget()
 
-    def _cross_validate(self, ids: list[int], classes: NDArray[np.int64]) -> None:
+    def _cross_validate(self, ids: list[int], y: NDArray[np.int64]) -> None:
         """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.
 
         They learn from scratch, so this costs more than an increment: it is done when the answers have doubled.
         """
-        fold, rows = folds_of(classes, self.config.folds), np.array(ids)
+        fold, rows = folds_of(y, self.config.folds), np.array(ids)
         each = np.empty((2, len(ids), len(self.classes)))
         for number in range(self.config.folds):
             settings = self.config.model_copy(update={"folds": 0, "head_penalty": self._penalty})
+            vectors = self.representation.documents.vectors
             other = TextClassifier(
-                self.encoder, self.texts, self.classes, settings, self.seed, self.cache, self.vectors, self.task
+                self.encoder, self.texts, self.classes, settings, self.seed, self.cache, vectors, self.task
             )
             other.unlabelled = self.unlabelled
-            other.fit(column(rows[fold != number]), classes[fold != number])
-            each[:, fold == number] = other._heads.each(other._vectors_of(rows[fold == number].tolist()))
+            other.fit(column(rows[fold != number]), y[fold != number])
+            each[:, fold == number] = other._heads.each(other.represent(rows[fold == number]))
         self._heads.right = np.zeros(2, np.int64)  # what was known so far is of the same answers
-        self._heads.compare(each, classes)
+        self._heads.compare(each, y)
         self._held = (rows, self._heads.combined(each))
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
 
-    def _fine_tune(self, ids: list[int], classes: NDArray[np.int64], fresh: NDArray[np.bool_]) -> None:
-        rng, rate = np.random.default_rng([self.seed, len(ids)]), self.config.rate
-        examples = Examples(self._documents.inputs(ids), classes, fresh)
-        if self._network:
-            trained, rate = self._network, rate * INCREMENT_RATE
-        else:
-            trained = self._untrained()
-            # The head first, so that the layers are not moved by one that is off: Kumar et al., "Fine-tuning can
-            # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
-            trained.set_head(*self._fitted(self.vectors(ids), classes))
-        config = self.config.model_copy(update={"learning_rate": rate})
-        self.curve = training.train(trained, examples, config, rng, self.encoder.dtype)
-        if not all(parameter.isfinite().all() for parameter in trained.parameters()):
-            raise DiscoverError(
-                "training must end in finite weights, but they grew without bound: lower learn.learning_rate "
-                "and learn.head_learning_rate, then give the same command again"
-            )
-        self._network, self._frozen = trained, self._freeze(trained)
-
-    def _fit_heads(self, ids: list[int], classes: NDArray[np.int64]) -> None:
-        self._heads.plain = self._network.trained_head() if self._network else self._fitted(self.vectors(ids), classes)
+    def _fit_heads(self, ids: list[int], y: NDArray[np.int64]) -> None:
+        self._heads.plain = self.representation.head or self._fitted(ids, y)
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
-        answered, unanswered = (self._vectors_of(rows.tolist()) for rows in (np.array(ids)[some], around))
-        self._heads.spread(answered, classes[some], unanswered, self.prior, self._penalty)
+        answered, unanswered = (self.represent(rows) for rows in (np.array(ids)[some], around))
+        self._heads.spread(answered, y[some], unanswered, self.prior, self._penalty)
         logits = self._heads.combined(self._heads.each(unanswered))
         likely = self._calibrated(logits)
-        self.unsure = float(1 - confidence(likely, self.task).mean()) if len(logits) else None
-        if self.task == "multilabel" and len(logits) and not len(self._held[0]):
-            self.thresholds = thresholds.expected(likely)
+        sure = probability_of(self.likelihood.likeliest(likely), likely)
+        self.unsure = float(1 - sure.mean()) if len(logits) else None
+        if len(logits) and not len(self._held[0]):
+            self.thresholds = self.likelihood.thresholds(likely)
         predicted = self._decided(logits)
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
         self.changed = float((~agree(predicted[now], self._seen[1][before])).mean()) if len(now) else None
         self._seen = (around, predicted)
 
-    def _chosen_penalty(self, ids: list[int], classes: NDArray[np.int64]) -> float:
+    def _chosen_penalty(self, ids: list[int], y: NDArray[np.int64]) -> float:
         if self.config.head_penalty is not None:
             return self.config.head_penalty
         if len(ids) < VALIDATED_FROM:
             return self.likelihood.penalties[0]
-        return penalty.choose(self.vectors(ids), classes, self.prior, self.likelihood)
+        return penalty.choose(self.representation.documents.vectors(ids), y, self.prior, self.likelihood)
 
-    def _fitted(self, vectors: NDArray[np.float32], classes: NDArray[np.int64]) -> Head:
-        return self.likelihood.fit(vectors, classes, self.prior, self._penalty)
+    def _fitted(self, ids: list[int], y: NDArray[np.int64]) -> Head:
+        """A head over the frozen encoder."""
+        return self.likelihood.fit(self.representation.documents.vectors(ids), y, self.prior, self._penalty)
 
     def _calibrated(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.likelihood.probabilities(logits / self.temperature)
@@ -334,36 +304,8 @@ class TextClassifier:
     def _decided(self, logits: NDArray[np.float64]) -> NDArray[np.int64]:
         return self.decide(self._calibrated(logits))
 
-    def _vectors_of(self, ids: list[int]) -> NDArray[np.float32]:
-        """(k, d) what the head sees of documents: under the fine-tuned encoder, or as they are stored."""
-        if not self._frozen:
-            return self.vectors(ids)
-        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]  # bounds what is held at a time
-        found = [self._frozen.vectors(self._documents.inputs(chunk)) for chunk in chunks]
-        return np.concatenate(found) if found else np.empty((0, self.prior.shape[1]), np.float32)
-
-    def _freeze(self, trained: network.Network) -> network.FrozenNetwork:
-        return network.FrozenNetwork(trained, self.encoder.dtype, self.encoder.limit)
-
-    def _untrained(self) -> network.Network:
-        adapter = (self.config.adapter, self.config.rank) if self.config.method == "lora" else None
-        with torch.random.fork_rng([]):
-            torch.manual_seed(self.seed)  # adapters begin with random numbers
-            made = network.Network(
-                self.encoder.trainable(self.layer),
-                torch.from_numpy(self.prior),
-                self.encoder.pooling,
-                self.config.dropout,
-                adapter,
-            )
-        return made.to(self.encoder.device)
-
     def _answers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         return self.likelihood.array([self.taught[row] for row in ids.tolist()], len(self.classes))
-
-    def _packed(self, answers: NDArray[np.int64]) -> NDArray[np.integer]:
-        """Answers as a model folder holds them: 0 and 1 need a byte."""
-        return answers.astype(np.uint8) if self.task == "multilabel" else answers
 
 
 def _under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -151,11 +151,7 @@ class Explainer:
         hidden = self._transformer(input_ids=ids, attention_mask=mask).last_hidden_state
         vectors = nn.functional.normalize(pool(hidden, mask, self._classifier.encoder.pooling), dim=-1)
         each = [nn.functional.linear(vectors, weights, bias) * head.SCALE for weights, bias in self._heads]
-        if self._classifier.task == "multilabel":  # a label's logit is its log-odds
-            return torch.stack(each).mean(0)[:, target] / self._temperature
-        logits = torch.stack([one.log_softmax(-1) for one in each]).logsumexp(0) / self._temperature
-        others = logits.index_fill(1, torch.tensor([target], device=ids.device), -torch.inf)
-        return logits[:, target] - others.logsumexp(-1)
+        return self._classifier.likelihood.log_odds(each, target, self._temperature)
 
     @cached_property
     def _answered(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

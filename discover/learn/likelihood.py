@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import DTypeLike, NDArray
 from scipy.special import expit
 
-from discover.learn import binary_relevance, head
+from discover.learn import binary_relevance, head, thresholds
 from discover.pool.labels import Task
 
 Floats = NDArray[np.float64]
@@ -25,10 +26,17 @@ class Likelihood(Protocol):
     Attributes:
         penalties: of `fit`, to choose from; with few answers the first.
         propagates: whether what answers say of unanswered neighbours can be learned.
+        thresholded: whether thresholds have a say in what is decided.
+        stored: type of the numbers that a model folder holds answers in.
     """
 
     penalties: tuple[float, ...]
     propagates: bool
+    thresholded: bool
+    stored: DTypeLike
+
+    def holds(self, y: Ints, c: int) -> bool:
+        """Whether y are answers about c classes."""
 
     def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
         """A head taught m answers; arguments as for `head.fit`."""
@@ -45,8 +53,17 @@ class Likelihood(Protocol):
     def mean(self, each: Floats) -> Floats:
         """Logits, (n, c), of the mean of several heads' predictions, (e, n, c) logits."""
 
+    def log_odds(self, each: Sequence[torch.Tensor], target: int, temperature: float) -> torch.Tensor:
+        """Log-odds of class ``target``, (n,), of e heads' logits (n, c): their `mean`, divided by the temperature."""
+
+    def likeliest(self, probabilities: Floats) -> Ints:
+        """The n likeliest answers, of (n, c) probabilities."""
+
     def decide(self, probabilities: Floats, thresholds: Floats) -> Ints:
         """The n answers to give."""
+
+    def thresholds(self, probabilities: Floats, y: Ints | None = None) -> Floats:
+        """(c,) for `decide`: by (n, c) probabilities of documents and n answers, or by what is expected of these."""
 
     def array(self, answers: Sequence[Any], c: int) -> Ints:
         """Answers as an array, also where there are none."""
@@ -57,6 +74,12 @@ class Categorical:
 
     penalties: tuple[float, ...] = (0.2, 0.6, 1.8, 5.4, 16.2)
     propagates = True
+    thresholded = False
+    stored: DTypeLike = np.int64
+
+    def holds(self, y: Ints, c: int) -> bool:
+        """Class indices."""
+        return bool(np.isin(y, np.arange(c)).all())
 
     def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
         """Multinomial logistic regression."""
@@ -80,9 +103,23 @@ class Categorical:
         """Log of the mean probability."""
         return np.asarray(np.log(np.maximum(sum(map(self.probabilities, each)), 1e-300) / len(each)), np.float64)
 
+    def log_odds(self, each: Sequence[torch.Tensor], target: int, temperature: float) -> torch.Tensor:
+        """Against all other classes together."""
+        logits = torch.stack([one.log_softmax(-1) for one in each]).logsumexp(0) / temperature
+        others = logits.index_fill(1, torch.tensor([target], device=logits.device), -torch.inf)
+        return logits[:, target] - others.logsumexp(-1)
+
+    def likeliest(self, probabilities: Floats) -> Ints:
+        """(n,) class indices."""
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
+
     def decide(self, probabilities: Floats, thresholds: Floats) -> Ints:
         """(n,) the likeliest class; thresholds have no say."""
-        return np.asarray(probabilities.argmax(axis=1), np.int64)
+        return self.likeliest(probabilities)
+
+    def thresholds(self, probabilities: Floats, y: Ints | None = None) -> Floats:
+        """As they are without any answer."""
+        return np.full(probabilities.shape[1], thresholds.START)
 
     def array(self, answers: Sequence[int], c: int) -> Ints:
         """(m,) class indices."""
@@ -94,6 +131,12 @@ class Bernoulli:
 
     penalties: tuple[float, ...] = (0.05, 0.2, 0.6, 1.8, 5.4)
     propagates = False
+    thresholded = True
+    stored: DTypeLike = np.uint8
+
+    def holds(self, y: Ints, c: int) -> bool:
+        """0 and 1."""
+        return bool(np.isin(y, (0, 1)).all())
 
     def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
         """Binary relevance."""
@@ -115,9 +158,21 @@ class Bernoulli:
         """Mean logits."""
         return np.asarray(each.mean(axis=0), np.float64)
 
+    def log_odds(self, each: Sequence[torch.Tensor], target: int, temperature: float) -> torch.Tensor:
+        """A label's logit is its log-odds."""
+        return torch.stack(list(each)).mean(0)[:, target] / temperature
+
+    def likeliest(self, probabilities: Floats) -> Ints:
+        """(n, c) 0 and 1."""
+        return (probabilities >= thresholds.START).astype(np.int64)
+
     def decide(self, probabilities: Floats, thresholds: Floats) -> Ints:
         """(n, c) 1 where a label's probability is at or above its threshold, (c,)."""
         return (probabilities >= thresholds).astype(np.int64)
+
+    def thresholds(self, probabilities: Floats, y: Ints | None = None) -> Floats:
+        """Where F1 is best."""
+        return thresholds.expected(probabilities) if y is None else thresholds.fit(probabilities, y)
 
     def array(self, answers: Sequence[tuple[int, ...]], c: int) -> Ints:
         """(m, c) 0 and 1."""

@@ -106,7 +106,7 @@ def _made_for(classifier: TextClassifier) -> dict[str, Any]:
         "task": classifier.task,
         "encoder": classifier.encoder.version,
         "method": classifier.config.method,
-        "layer": classifier.layer,
+        "layer": classifier.representation.layer,
     }
 
 

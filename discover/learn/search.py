@@ -23,7 +23,6 @@ from discover.errors import DiscoverError
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Likelihood
-from discover.learn.thresholds import START
 from discover.pool.labels import agree
 from discover.progress import progress
 from discover.run import RunFolder
@@ -38,8 +37,8 @@ Logits = Callable[[LearnConfig, NDArray[np.int64], NDArray[np.int64]], NDArray[n
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is searched.
+class Objective:
+    """What a trial is scored by: how well settings let some answers predict the others.
 
     Attributes:
         settings: of before; what is not searched stays as it is.
@@ -92,11 +91,11 @@ class Finding:
         return self.gain[0] > self.gain[1]
 
 
-def search(task: Task, folder: Path, purpose: str, trials: int, minutes: float | None = None) -> Finding:
+def search(objective: Objective, folder: Path, purpose: str, trials: int, minutes: float | None = None) -> Finding:
     """Try settings until there are so many trials or the time is over, then judge the best; a killed search goes on.
 
     Args:
-        task: what is searched.
+        objective: what a trial is scored by.
         folder: keeps what was tried.
         purpose: names the search; under another name it begins anew.
         trials: how many, those of earlier calls included.
@@ -106,10 +105,10 @@ def search(task: Task, folder: Path, purpose: str, trials: int, minutes: float |
         DiscoverError: there are too few answers, optuna is missing, the folder cannot be used, or another search is at
             work in it.
     """
-    if len(task.y) < FEWEST * task.folds:
+    if len(objective.y) < FEWEST * objective.folds:
         raise DiscoverError(
-            f"a search in {task.folds} folds needs {FEWEST * task.folds} answers that may be learned, found "
-            f"{len(task.y)}: label more, or lower --folds"
+            f"a search in {objective.folds} folds needs {FEWEST * objective.folds} answers that may be learned, found "
+            f"{len(objective.y)}: label more, or lower --folds"
         )
     deadline = time.monotonic() + 60 * (np.inf if minutes is None else minutes)
     RunFolder(folder).create(folder)
@@ -119,8 +118,8 @@ def search(task: Task, folder: Path, purpose: str, trials: int, minutes: float |
         for number in progress(range(done, trials), max(0, trials - done), "search"):
             if time.monotonic() > deadline:
                 break
-            _try(study, task, number)
-        return _judged(study, task)
+            _try(study, objective, number)
+        return _judged(study, objective)
 
 
 def proposed(trial: Any, settings: LearnConfig) -> dict[str, Any]:
@@ -175,52 +174,55 @@ def _finished(study: Any) -> list[Any]:
     return list(study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]))
 
 
-def _try(study: Any, task: Task, number: int) -> None:
+def _try(study: Any, objective: Objective, number: int) -> None:
     """Play one trial. What it proposes follows from the seed, its number, and the finished ones before it."""
     import optuna
 
-    seed = int(np.random.default_rng([task.seed, number]).integers(2**31))
+    seed = int(np.random.default_rng([objective.seed, number]).integers(2**31))
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
     trial = study.ask()
-    settings = task.settings.model_copy(update=proposed(trial, task.settings))
+    settings = objective.settings.model_copy(update=proposed(trial, objective.settings))
     loss, fold = np.inf, 0
     try:
-        for fold, score in enumerate(_scores(task, settings, 0), start=1):
+        for fold, score in enumerate(_scores(objective, settings, 0), start=1):
             loss = float(score.losses.mean())
             trial.report(loss, fold)
-            if fold < task.folds and trial.should_prune():
+            if fold < objective.folds and trial.should_prune():
                 break
     except DiscoverError:  # it grew without bound
         fold = 0
-    if fold == task.folds:
+    if fold == objective.folds:
         study.tell(trial, loss)
     else:
         study.tell(trial, state=optuna.trial.TrialState.PRUNED)
 
 
-def _scores(task: Task, settings: LearnConfig, partition: int) -> Iterator[Score]:
+def _scores(objective: Objective, settings: LearnConfig, partition: int) -> Iterator[Score]:
     """After each fold the score of the answers held out so far, by position; the last one is of all."""
-    m = len(task.y)
-    order, fold = np.random.default_rng([task.seed, partition]).permutation(m), np.empty(m, np.int64)
-    fold[order] = folds_of(task.y[order], task.folds)
-    logits, held = np.empty((m, task.count)), np.zeros(m, bool)
-    for number in range(task.folds):
+    m = len(objective.y)
+    order, fold = np.random.default_rng([objective.seed, partition]).permutation(m), np.empty(m, np.int64)
+    fold[order] = folds_of(objective.y[order], objective.folds)
+    logits, held = np.empty((m, objective.count)), np.zeros(m, bool)
+    for number in range(objective.folds):
         now = fold == number
-        logits[now] = task.logits(settings, np.flatnonzero(~now), np.flatnonzero(now))
+        logits[now] = objective.logits(settings, np.flatnonzero(~now), np.flatnonzero(now))
         held |= now
-        truth = task.y[held]
-        calibrated = logits[held] / fit_temperature(logits[held], truth, task.likelihood)
-        decided = task.likelihood.decide(task.likelihood.probabilities(calibrated), np.full(task.count, START))
-        yield Score(task.likelihood.losses(calibrated, truth), agree(decided, truth).astype(np.float64))
+        truth = objective.y[held]
+        calibrated = logits[held] / fit_temperature(logits[held], truth, objective.likelihood)
+        likeliest = objective.likelihood.likeliest(objective.likelihood.probabilities(calibrated))
+        yield Score(objective.likelihood.losses(calibrated, truth), agree(likeliest, truth).astype(np.float64))
 
 
-def _judged(study: Any, task: Task) -> Finding:
+def _judged(study: Any, objective: Objective) -> Finding:
     finished = _finished(study)
     complete = [trial for trial in finished if trial.value is not None]
     if not complete:
         return Finding({}, (np.nan, np.nan), (np.nan, np.nan), (np.nan, np.nan), len(finished))
     best = min(complete, key=lambda trial: (trial.value, trial.number)).params
-    own, found = (_everywhere(task, settings) for settings in (task.settings, task.settings.model_copy(update=best)))
+    own, found = (
+        _everywhere(objective, settings)
+        for settings in (objective.settings, objective.settings.model_copy(update=best))
+    )
     gain = own.losses - found.losses
     return Finding(
         best,
@@ -231,7 +233,7 @@ def _judged(study: Any, task: Task) -> Finding:
     )
 
 
-def _everywhere(task: Task, settings: LearnConfig) -> Score:
+def _everywhere(objective: Objective, settings: LearnConfig) -> Score:
     """The mean score of each answer over the other partitions: an answer is the unit, however often it is held out."""
-    whole = [list(_scores(task, settings, partition))[-1] for partition in OTHERS]
+    whole = [list(_scores(objective, settings, partition))[-1] for partition in OTHERS]
     return Score(np.mean([one.losses for one in whole], axis=0), np.mean([one.right for one in whole], axis=0))

@@ -154,6 +154,21 @@ def labels_of(task: Task, classes: Sequence[str] = ()) -> Labels:
     return KINDS[task](tuple(classes))
 
 
+def to_json(y: NDArray[np.int64]) -> list[Any]:
+    """Answers as plain values: class indices, or for each the indices of its labels in a list."""
+    return y.tolist() if y.ndim == 1 else [np.flatnonzero(row).tolist() for row in y]
+
+
+def from_json(values: Sequence[Any], c: int) -> NDArray[np.int64]:
+    """The m answers that `to_json` made plain, at least one, about c classes."""
+    if not isinstance(values[0], list):
+        return np.asarray(values, np.int64)
+    found = np.zeros((len(values), c), np.int64)
+    for row, one in enumerate(values):
+        found[row, one] = 1
+    return found
+
+
 def agree(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(n,) whether two answers are the same, with several labels in all of them."""
     alike = predicted == y

@@ -19,7 +19,6 @@ from modAL.uncertainty import classifier_entropy, classifier_margin, classifier_
 from numpy.typing import NDArray
 from scipy.special import entr
 
-from discover.pool.labels import Task
 from discover.query.view import View
 
 LEAST = 1e-3  # labels that are expected at least, to divide by
@@ -54,15 +53,8 @@ def doubt(view: View) -> Floats:
     """(n,) one less the probability of the likeliest answer."""
     if not view.multilabel:
         return np.asarray(classifier_uncertainty(view, view.X), np.float64)
-    sure = confidence(view.probabilities, "multilabel")
+    sure = np.maximum(view.probabilities, 1 - view.probabilities).prod(axis=1)
     return np.asarray(1 - sure ** (1 / np.maximum(_expected(view), LEAST)), np.float64)
-
-
-def confidence(probabilities: Floats, task: Task) -> Floats:
-    """(n,) probability of the likeliest answer, of (n, c) probabilities; of several labels of the whole set."""
-    if task == "multilabel":
-        return np.asarray(np.maximum(probabilities, 1 - probabilities).prod(axis=1), np.float64)
-    return np.asarray(probabilities.max(axis=1), np.float64)
 
 
 def probability_of(y: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.floating]:

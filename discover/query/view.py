@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
 
+OF_TRAINING = ("cross_validated", "changed", "unsure")  # of a past round: what its training leaves for decisions
+
 
 @dataclass(frozen=True)
 class PastRound:

@@ -19,10 +19,8 @@ from discover.pool.labels import strata
 from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy
 from discover.query.uncertainty import probability_of
-from discover.query.view import PastRound, Progress, View
+from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.steps import Finished
-
-OF_TRAINING = ("cross_validated", "changed", "unsure")  # what a round's training leaves for later decisions
 
 
 def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
@@ -32,7 +30,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     """
     n = affordable(campaign, arm, round_)
     n_audit = _audits_due(campaign, arm, round_, n)
-    asked = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
+    asked = campaign.off_limits(arm)
     drawn = candidates.draw_uniformly(campaign.retriever.store, asked, n_audit, _seed(campaign, round_, "audit"))
     audited = decisions.Audit(*drawn)
     # Round 0 asks for seed labels: the same uniform draw in every arm.

@@ -14,6 +14,7 @@ from discover.learn.classifier import TextClassifier, column
 from discover.learn.explain import Explainer
 from discover.learn.learner import Learner
 from discover.pool.labels import agree
+from discover.predictor import told
 from discover.query.uncertainty import probability_of
 from discover.steps import Finished
 
@@ -30,7 +31,8 @@ def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClas
     except DiscoverError as error:  # the encoder is of a kind that cannot be explained: the run does without
         print(f"discover: nothing is explained: {error}", file=sys.stderr)
         return Finished({"explanations": {}})
-    return Finished({"explanations": dict(zip(questions, campaign.told(explanations), strict=True))})
+    plain = told(explanations, campaign.pool, campaign.labels)
+    return Finished({"explanations": dict(zip(questions, plain, strict=True))})
 
 
 def examples(campaign: Campaign) -> list[dict[str, object]]:
@@ -41,7 +43,7 @@ def examples(campaign: Campaign) -> list[dict[str, object]]:
     its `answer`, and whether both are the same (`right`). Without a model that can be read, or an answer to hold
     against it, there are none.
     """
-    rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind == "audit" and row.part == audit.REPORT]
+    rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
         return []
     texts = campaign.pool.texts([row.document_id for row in rows])

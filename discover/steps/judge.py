@@ -11,7 +11,7 @@ from discover import tables
 from discover.campaign import Campaign
 from discover.evaluate import audit, metrics
 from discover.learn.learner import Learner
-from discover.pool.labels import agree
+from discover.pool.labels import agree, to_json
 from discover.query import decisions
 from discover.query.uncertainty import probability_of
 from discover.steps import Finished, simulation
@@ -44,7 +44,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     if len(tested[0]):
         probabilities, truth = learner.predict_proba(tested[0]), tested[1]
         predicted = learner.classifier.decide(probabilities)
-        output = {"predictions": _plain(predicted), "truth": _plain(truth)}
+        output = {"predictions": to_json(predicted), "truth": to_json(truth)}
         output["confidence"] = np.round(probability_of(predicted, probabilities), 6).tolist()
         row |= {"source": "test", **_scores(probabilities, predicted, truth, campaign.classes)}
     else:
@@ -79,14 +79,14 @@ def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.i
 def _scores(
     probabilities: NDArray[np.float64], predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: list[str]
 ) -> dict[str, Any]:
-    several = truth.ndim == 2
+    multilabel = truth.ndim == 2
     if not len(truth):
-        names = ("accuracy", *(("micro_f1",) if several else ()), "macro_f1", "ece", "low", "high", "per_class")
+        names = ("accuracy", *(("micro_f1",) if multilabel else ()), "macro_f1", "ece", "low", "high", "per_class")
         return dict.fromkeys(names)
     low, high = metrics.wilson(int(agree(predicted, truth).sum()), len(truth))
     return {
         "accuracy": metrics.accuracy(predicted, truth),
-        **({"micro_f1": metrics.micro_f1(predicted, truth)} if several else {}),
+        **({"micro_f1": metrics.micro_f1(predicted, truth)} if multilabel else {}),
         "macro_f1": metrics.macro_f1(predicted, truth),
         "ece": metrics.calibration_error(probabilities, truth),
         "low": low,
@@ -98,11 +98,6 @@ def _scores(
 def _estimated(right: NDArray[np.bool_]) -> dict[str, Any]:
     found = audit.estimate(right)
     return {"n": found.n, "accuracy": found.value, "low": found.low, "high": found.high}
-
-
-def _plain(y: NDArray[np.int64]) -> list[Any]:
-    """Answers as JSON has them: class indices, of several labels a list of them for each document."""
-    return y.tolist() if y.ndim == 1 else [np.flatnonzero(row).tolist() for row in y]
 
 
 def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:

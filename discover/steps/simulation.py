@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from discover.campaign import Campaign, oracle_of
+from discover.campaign import Campaign
 from discover.config import Config
 from discover.errors import DiscoverError
-from discover.label.simulate import answer_open, ask
+from discover.label.simulate import answer_open, ask, oracle_of
 from discover.pool.document import Document
 
 
@@ -15,7 +15,7 @@ def check(config: Config) -> None:
     Raises:
         DiscoverError: a setting does not fit, or the oracle is unknown.
     """
-    if oracle_of(config) is not None:
+    if oracle_of(config.label) is not None:
         if config.label.task == "multilabel" and config.label.options.get("noise"):
             raise DiscoverError(
                 "label.options.noise puts another class in the place of the right one, but with label.task multilabel "

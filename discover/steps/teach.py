@@ -15,6 +15,7 @@ from discover.learn import registry
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.learner import Learner
 from discover.query import candidates
+from discover.query.view import OF_TRAINING
 from discover.steps import Finished
 
 
@@ -61,7 +62,7 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
-    output |= {name: getattr(learner.classifier, name) for name in ("cross_validated", "changed", "unsure")}
+    output |= {name: getattr(learner.classifier, name) for name in OF_TRAINING}
     if curve := learner.classifier.curve:
         tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     version = f"{arm}-{round_:04d}"
@@ -76,15 +77,20 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
 
 def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextClassifier]) -> None:
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
-    excluded = campaign.queue.asked(arm).union(campaign.pool.ids(split="test")[0].tolist())
-    classifier, seed = learner.classifier, candidates.seed_of(campaign.config.seed, 0, "unlabelled")
-    classifier.unlabelled = candidates.draw_uniformly(campaign.retriever.store, excluded, classifier.looks_at, seed)[0]
-    learner.learn(*_columns(campaign, [row for row in labelled if row.kind != "audit"]))
-    held, truth = _columns(campaign, [row for row in labelled if row.kind == "audit" and row.part == audit.DECIDE])
+    classifier = learner.classifier
+    classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
+    learner.learn(*arrays(campaign, [row for row in labelled if row.kind != "audit"]))
+    held, truth = arrays(campaign, audit.answers(labelled, audit.DECIDE))
     classifier.calibrate(column(held), truth)
 
 
-def _columns(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:
+def unlabelled(campaign: Campaign, arm: str, count: int, seed: int) -> np.ndarray:
+    """(u,) row ids of documents that an arm has not asked about, drawn uniformly: mostly the same ones each time."""
+    seed = candidates.seed_of(seed, 0, "unlabelled")
+    return candidates.draw_uniformly(campaign.retriever.store, campaign.off_limits(arm), count, seed)[0]
+
+
+def arrays(campaign: Campaign, rows: list[Labelled]) -> tuple[np.ndarray, np.ndarray]:
     """(m,) row ids and their m answers."""
     ids = np.array([row.document_id for row in rows], np.int64)
     return ids, campaign.labels.array([row.label for row in rows])

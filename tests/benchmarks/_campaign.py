@@ -40,7 +40,5 @@ class Campaign:
         """Print the figures: a line of JSON."""
         versions = {name: metadata.version(name) for name in packages}
         seconds = round(time.process_time() - self.started, 1)
-        print("\n" + json.dumps({**self._curve(), "seconds": seconds, "versions": versions}))
-
-    def _curve(self):
-        return {"labels": self.labels, "accuracy": self.accuracy}
+        curve = {"labels": self.labels, "accuracy": self.accuracy}
+        print("\n" + json.dumps({**curve, "seconds": seconds, "versions": versions}))

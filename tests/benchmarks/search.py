@@ -20,7 +20,7 @@ from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Categorical
-from discover.learn.search import Task, search
+from discover.learn.search import Objective, search
 from tests.benchmarks._passive import Job, draw, learn
 
 SETS = ("trec6", "sst2")
@@ -35,9 +35,9 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _row(name: str, encoder: Encoder, job: Job) -> dict[str, Any]:
-    task = Task(OWN, job.y, len(job.names), Categorical(), _learner(encoder, job), FOLDS, seed=0)
+    objective = Objective(OWN, job.y, len(job.names), Categorical(), _learner(encoder, job), FOLDS, seed=0)
     with tempfile.TemporaryDirectory() as folder:
-        found = search(task, Path(folder), name, TRIALS)
+        found = search(objective, Path(folder), name, TRIALS)
     before, after = (
         learn(encoder, job, settings, 0)[0].argmax(1) == job.truth
         for settings in (OWN, OWN.model_copy(update=found.changed))

@@ -90,7 +90,7 @@ def _by_script(request: Request) -> bool:
 
 def _choices(desk: Desk) -> dict[str, Any]:
     """What both pages need to know of an answer."""
-    return {"several": desk.several, "none_fits": NONE}
+    return {"multilabel": desk.multilabel, "none_fits": NONE}
 
 
 def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:

@@ -3,13 +3,12 @@
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
 from discover.label.queue import Past, Question, Queue, Tally
-from discover.pool.labels import NONE, Labels, labels_of
+from discover.pool.labels import NONE
 
 SHOWN_CHARACTERS = 4000
 AHEAD = 2  # the question on the screen, and the one after it
@@ -17,7 +16,7 @@ OVERRULED = "Someone else had answered that question when your answer came: your
 RESERVED = "su"  # skip, undo; 0 is that none fits
 KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
 
-Suggest = Callable[[Sequence[int]], Sequence[tuple[str, float] | None]]
+Suggest = Callable[[int], tuple[str, float] | None]
 Explain = Callable[[int], dict[str, Any] | None]
 
 
@@ -30,7 +29,7 @@ class Desk:
         arm: whose questions.
         config: classes, question, budget.
         progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
-        suggest: document ids to the model's answer, as it is kept, and its probability, None where it has none; shown
+        suggest: a document id to the model's answer, as it is kept, and its probability; None where it has none. Shown
             after the answer.
         explain: a document id to why it thought so: `label`, `pieces` of the text, each with how much it spoke for the
             label (negative: against it), and `neighbours` with `label` and `text`; None where that is not known. Shown
@@ -45,13 +44,9 @@ class Desk:
     explain: Explain | None = None
 
     @property
-    def several(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether a document may have several labels."""
         return self.config.task == "multilabel"
-
-    @cached_property
-    def _labels(self) -> Labels:
-        return labels_of(self.config.task, list(self.config.classes))
 
     def read(self, given: Sequence[str]) -> str:
         """What a form says, as it is kept.
@@ -59,22 +54,22 @@ class Desk:
         Raises:
             DiscoverError: it says nothing, too much, or what is none of the labels.
         """
-        if not self.several and len(given) != 1:
+        if not self.multilabel and len(given) != 1:
             raise DiscoverError(f"one label is expected, found {len(given)}: reload the page and choose one")
         if not given:
             raise DiscoverError(f"a label is expected, found none: tick what fits, or say “{NONE}”")
         foreign = next((one for one in given if one not in self.config.classes and not self._is_none(one)), None)
         if foreign is not None:
             raise DiscoverError(f"“{foreign:.80}” is none of the labels of this run: reload the page and choose one")
-        if self.several and NONE in given and len(set(given)) > 1:
+        if self.multilabel and NONE in given and len(set(given)) > 1:
             raise DiscoverError(f"“{NONE}” goes with no other label: untick them, or save without it")
-        kept = self._labels.read(list(given) if self.several else given[0])
+        kept = self.queue.accepted.read(list(given) if self.multilabel else given[0])
         if kept is None:
             raise DiscoverError("an answer needs a label, found an empty one: reload the page and choose one")
         return kept
 
     def _is_none(self, given: str) -> bool:
-        return self.several and given == NONE
+        return self.multilabel and given == NONE
 
     def labels(self) -> list[dict[str, str]]:
         """The classes with their descriptions and keys; there are more classes than keys where there are many."""
@@ -126,7 +121,7 @@ class Desk:
             {
                 **{name: getattr(past, name) for name in ("slot", "title", "text")},
                 "skipped": past.label is None,
-                "names": [] if past.label is None else self._labels.names(past.label),
+                "names": [] if past.label is None else self.queue.accepted.names(past.label),
             }
             for past in self.queue.history(annotator, self.arm)
         ]
@@ -145,11 +140,11 @@ class Desk:
         said = f"You said {self._spoken(past.label)}."
         if self.suggest is None:
             return said
-        guess = self.suggest([past.document_id])[0]
+        guess = self.suggest(past.document_id)
         return f"{said} The model’s guess: {self._spoken(guess[0])} ({guess[1]:.0%})." if guess else said
 
     def _spoken(self, kept: str) -> str:
-        return ", ".join(f"“{name}”" for name in self._labels.names(kept)) or f"“{NONE}”"
+        return ", ".join(f"“{name}”" for name in self.queue.accepted.names(kept)) or f"“{NONE}”"
 
 
 def _shown(question: Question) -> dict[str, Any]:

@@ -56,8 +56,7 @@ class Corpus:
     def rows(self, members: NDArray[np.int64]) -> NDArray[np.int64]:
         """The tokens of some pieces, one piece below the other: positions in ``ids``."""
         lengths = self.lengths[members]
-        inside = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
-        return np.repeat(self.starts[members], lengths) + inside
+        return np.repeat(self.starts[members], lengths) + inside(lengths)
 
     def steps(self, budget: int) -> int:
         """Steps of a pass, of about so many tokens each, and at least the longest piece."""
@@ -76,6 +75,11 @@ class Corpus:
         """Write it to a file."""
         arrays = {name: getattr(self, name) for name in ARRAYS}
         path.write_bytes(save(arrays, {"documents": json.dumps(self.documents)}))
+
+
+def inside(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(t,) where each token is in its piece, of pieces of these lengths one below the other."""
+    return np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)
 
 
 def load(path: Path) -> Corpus:
@@ -120,10 +124,10 @@ def _tokenised(backend: Any, texts: list[str], limit: int) -> Corpus:
     for found in backend.encode_batch(texts, add_special_tokens=False):
         words = np.array([-1 if word is None else word for word in found.word_ids], np.int64)
         for at in range(0, len(words), room):
-            inside = slice(at, at + room)
-            ids += [before, np.array(found.ids[inside], np.int32), after]
-            begins += [before >= 0, np.diff(words[inside], prepend=-2) != 0, after >= 0]
-            lengths.append(len(words[inside]) + len(around))
+            part = slice(at, at + room)
+            ids += [before, np.array(found.ids[part], np.int32), after]
+            begins += [before >= 0, np.diff(words[part], prepend=-2) != 0, after >= 0]
+            lengths.append(len(words[part]) + len(around))
     return Corpus(np.concatenate(ids), np.concatenate(begins), np.array(lengths, np.int64), len(texts))
 
 

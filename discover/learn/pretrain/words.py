@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from discover.learn.pretrain.corpus import Corpus
+from discover.learn.pretrain.corpus import Corpus, inside
 
 WINDOW = 32  # tokens that stand together
 MOST = 4_000_000  # tokens that are counted, from the first on: an order by public ids, which are hashes
@@ -43,8 +43,7 @@ def _together(corpus: Corpus, usual: NDArray[np.bool_]) -> sparse.csr_matrix:
     n = int(np.searchsorted(corpus.starts, MOST))
     lengths = corpus.lengths[:n]
     ids = corpus.ids[: lengths.sum()]
-    inside = np.arange(len(ids)) - np.repeat(lengths.cumsum() - lengths, lengths)
-    window = np.cumsum(inside % WINDOW == 0) - 1
+    window = np.cumsum(inside(lengths) % WINDOW == 0) - 1
     kept = usual[ids]
     ones = np.ones(int(kept.sum()), np.float32)
     stands = sparse.csr_matrix((ones, (window[kept], ids[kept])), shape=(window[-1] + 1, len(usual)))

@@ -1,0 +1,153 @@
+"""What the heads see of documents: unit vectors under the frozen encoder, or under one that was fine-tuned."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from discover.embed.encoder import Encoder
+from discover.embed.transformer import rejoin
+from discover.errors import DiscoverError
+from discover.learn import training
+from discover.learn.activations import ActivationCache
+from discover.learn.config import LearnConfig
+from discover.learn.documents import Documents
+from discover.learn.gradient import Examples
+from discover.learn.likelihood import Head
+from discover.learn.network import FrozenNetwork, Network
+
+CHUNK = 4096
+INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
+
+
+class Representation:
+    """The encoder under the heads.
+
+    Args:
+        encoder: the frozen transformer, and what is fine-tuned of it.
+        texts: gives the texts of row ids, aligned with them.
+        cache: of the frozen part's output.
+        vectors: gives stored vectors (k, d) of row ids; without it documents are encoded when needed.
+        prior: (c, d) unit vectors of the classes' descriptions, which a network's head begins with.
+        config: what is trained of the encoder, and how.
+        seed: of all draws.
+
+    Attributes:
+        layer: the lowest one that is trained.
+        documents: as the frozen encoder has them.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        texts: Callable[[Sequence[int]], list[str]],
+        cache: ActivationCache,
+        vectors: Callable[[Sequence[int]], NDArray[np.float32]] | None,
+        prior: NDArray[np.float32],
+        config: LearnConfig,
+        seed: int,
+    ):
+        self._encoder, self._prior, self._config, self._seed = encoder, prior, config, seed
+        self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
+        self.documents = Documents(encoder, texts, cache, self.layer, vectors)
+        self._network: Network | None = None
+        self._frozen: FrozenNetwork | None = None
+
+    def vectors(self, ids: list[int]) -> NDArray[np.float32]:
+        """(k, d) unit vectors: under the fine-tuned encoder, or as they are stored."""
+        if not self._frozen:
+            return self.documents.vectors(ids)
+        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]  # bounds what is held at a time
+        found = [self._frozen.vectors(self.documents.inputs(chunk)) for chunk in chunks]
+        return np.concatenate(found) if found else np.empty((0, self._prior.shape[1]), np.float32)
+
+    @property
+    def head(self) -> Head | None:
+        """The head that was trained together with the encoder; None where that is as it was."""
+        return self._network.trained_head() if self._network else None
+
+    def fine_tune(
+        self, ids: list[int], y: NDArray[np.int64], fresh: NDArray[np.bool_], head: Head | None
+    ) -> list[tuple[float, float]]:
+        """Train on answers: all anew with a head to begin with, or, without one, an increment.
+
+        Args:
+            ids: m row ids, in an order that is the documents' own.
+            y: their m answers.
+            fresh: (m,) whether the answer is new or was corrected; the rest is replayed.
+            head: that a new network begins with.
+
+        Returns:
+            Loss and learning rate at each step.
+
+        Raises:
+            DiscoverError: the weights grew without bound.
+        """
+        rng, rate = np.random.default_rng([self._seed, len(ids)]), self._config.rate
+        if head is None:
+            assert self._network is not None
+            trained, rate = self._network, rate * INCREMENT_RATE
+        else:
+            trained = self._untrained()
+            # The head first, so that the layers are not moved by one that is off: Kumar et al., "Fine-tuning can
+            # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
+            trained.set_head(*head)
+        config = self._config.model_copy(update={"learning_rate": rate})
+        examples = Examples(self.documents.inputs(ids), y, fresh)
+        curve = training.train(trained, examples, config, rng, self._encoder.dtype)
+        if not all(parameter.isfinite().all() for parameter in trained.parameters()):
+            raise DiscoverError(
+                "training must end in finite weights, but they grew without bound: lower learn.learning_rate "
+                "and learn.head_learning_rate, then give the same command again"
+            )
+        self._take(trained)
+        return curve
+
+    def forget(self) -> None:
+        """Be the frozen encoder again."""
+        self._network, self._frozen = None, None
+
+    def transformer(self) -> Any:
+        """A whole transformer of its own, as it predicts, in float32."""
+        if not self._network:
+            found = self._encoder.trainable(0)
+        elif self.layer:
+            found = rejoin(self._network.merged(), self._encoder.trainable(0), self.layer)
+        else:
+            found = self._network.merged()
+        return found.eval()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What was trained, by name; nothing where nothing was."""
+        return self._network.trained() if self._network else {}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Become what `state` was taken from.
+
+        Raises:
+            RuntimeError: a tensor is missing, unknown, or of another shape.
+        """
+        self.forget()
+        if state:
+            network = self._untrained()
+            network.restore(state)
+            self._take(network)
+
+    def _take(self, trained: Network) -> None:
+        self._network = trained
+        self._frozen = FrozenNetwork(trained, self._encoder.dtype, self._encoder.limit)
+
+    def _untrained(self) -> Network:
+        adapter = (self._config.adapter, self._config.rank) if self._config.method == "lora" else None
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self._seed)  # adapters begin with random numbers
+            made = Network(
+                self._encoder.trainable(self.layer),
+                torch.from_numpy(self._prior),
+                self._encoder.pooling,
+                self._config.dropout,
+                adapter,
+            )
+        return made.to(self._encoder.device)

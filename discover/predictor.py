@@ -1,0 +1,82 @@
+"""A published model, for texts outside the pool: what it says of them, and why."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from discover.config import Config
+from discover.evaluate import explained
+from discover.pool.labels import Labels
+from discover.pool.pool import Pool
+
+if TYPE_CHECKING:
+    from discover.embed.encoder import Encoder
+    from discover.learn.explain import Explanation
+
+
+class Predictor:
+    """One version of a model. Of the texts that it is given nothing is kept.
+
+    Args:
+        folder: the published model.
+        encoder: that it was made with.
+        pool: holds the answers that it learned.
+        labels: what they are.
+        config: of the run.
+
+    Raises:
+        DiscoverError: the model is missing, damaged, or was made for something else.
+    """
+
+    def __init__(self, folder: Path, encoder: "Encoder", pool: Pool, labels: Labels, config: Config):
+        from discover.learn import registry
+        from discover.learn.activations import ActivationCache
+        from discover.learn.classifier import TextClassifier
+
+        self._pool, self._labels = pool, labels
+        self._texts: list[str] = []
+        self._explainer: Any = None  # made when a reason is first asked for
+        untaught = TextClassifier(
+            encoder,
+            self._read,
+            config.label.classes,
+            config.learn,
+            config.seed,
+            ActivationCache(0),
+            task=config.label.task,
+        )
+        self._classifier = registry.load(folder, untaught)
+
+    def predict(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities, (n, c), of n texts."""
+        return self._classifier.predict_proba(self._given(texts, "predict"))
+
+    def decide(self, probabilities: np.ndarray) -> np.ndarray:
+        """The answers that it gives, of its (n, c) probabilities: (n,) class indices, or (n, c) 0 and 1."""
+        return self._classifier.decide(probabilities)
+
+    def explain(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Why it predicts what it does of n texts: see `discover.evaluate.explained.plain`."""
+        from discover.learn.explain import Explainer
+
+        ids = self._given(texts, "explain")
+        self._explainer = self._explainer or Explainer(self._classifier)
+        return told(self._explainer.explain(ids), self._pool, self._labels)
+
+    def _given(self, texts: Sequence[str], what: str) -> np.ndarray:
+        """(n, 1) row ids of texts outside the pool: negative, as no row's are."""
+        if isinstance(texts, str):
+            raise TypeError(f"{what} takes several texts, got one: put it in a list")
+        self._texts = list(texts)
+        return -1 - np.arange(len(texts), dtype=np.int64)[:, None]
+
+    def _read(self, ids: Sequence[int]) -> list[str]:
+        return [self._texts[-1 - row] for row in ids] if ids and ids[0] < 0 else self._pool.texts(ids)
+
+
+def told(explanations: Sequence["Explanation"], pool: Pool, labels: Labels) -> list[dict[str, Any]]:
+    """Explanations as plain values; the neighbours' documents are those of the pool."""
+    rows = sorted({near.row for one in explanations for near in one.neighbours})
+    return explained.plain(explanations, labels, dict(zip(rows, pool.documents(rows), strict=True)))
