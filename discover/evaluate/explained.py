@@ -48,17 +48,17 @@ def plain(
     ]
 
 
-def shown(found: Mapping[str, Any], limit: int, several: bool) -> dict[str, Any]:
+def shown(found: Mapping[str, Any], limit: int, multilabel: bool) -> dict[str, Any]:
     """What a page shows of an explanation that has its `text`: `label`, `pieces`, and `neighbours`, labels as spoken.
 
     Args:
         found: one of `plain`, and its `text`.
         limit: characters of the text, as for `pieces`.
-        several: whether a document may have several labels. The likeliest one is explained even where none was given,
-            so its probability stands beside it.
+        multilabel: whether a document may have several labels. The likeliest one is explained even where none was
+            given, so its probability stands beside it.
     """
     return {
-        "label": f"{found['label']} ({found['probability']:.0%})" if several else found["label"],
+        "label": f"{found['label']} ({found['probability']:.0%})" if multilabel else found["label"],
         "pieces": pieces(found["text"], found["words"], limit),
         "neighbours": [{**near, "label": spoken(near["label"])} for near in found["neighbours"]],
     }

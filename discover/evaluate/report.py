@@ -126,7 +126,7 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
 
 def _marked(example: dict[str, Any]) -> dict[str, Any]:
     said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
-    return {**example, **explained.shown(example, MARKED, several=True), **said}
+    return {**example, **explained.shown(example, MARKED, multilabel=True), **said}
 
 
 def _series(arm: Arm, key: str) -> Series:
