@@ -42,9 +42,18 @@ else:
     factory = SklearnClassifierFactory(LogisticRegression(C=played.job["C"], max_iter=1000), played.classes)
 learner = PoolBasedActiveLearner(factory, BreakingTies(), pool)
 learner.initialize_data(played.first, played.y[played.first])
+
+
+def predicted():
+    if texts:
+        return learner.classifier.predict(tested)
+    # Its own `predict` takes a column for a class, which is wrong while one has no label; scikit-learn's is not.
+    return learner.classifier.model.predict(played.tested)
+
+
 while True:
     known = len(learner.indices_labeled)
-    played.tested_with(known, learner.classifier.predict(tested))
+    played.tested_with(known, predicted())
     if not played.left(known):
         break
     learner.update(played.y[learner.query(num_samples=played.left(known))])
