@@ -13,6 +13,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from discover.db import Database
+from discover.embed.transformer import PACKAGED, find
 from tests import postgresql
 
 
@@ -25,6 +26,21 @@ def room_for(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="session")
+def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer that knows nothing, with the default's tokenizer: for what knowledge does not change."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("small_encoder")
+    size = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 3}
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        BertModel(BertConfig(initializer_range=0.2, **size)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(find(PACKAGED)).save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture

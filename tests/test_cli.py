@@ -1,7 +1,6 @@
 """The commands as a stranger types them: what works, and the one line when it does not."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -24,17 +23,10 @@ from discover.learn.search import Finding, Objective
 from discover.pool.config import PoolConfig
 from discover.pool.pool import Pool
 from discover.run import RunFolder
+from tests.commands import command as run
 from tests.kills import curves_of, write_inputs
 
 ROOT = Path(__file__).parent.parent
-
-
-def run(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "discover.cli", *map(str, arguments)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, input=stdin, env=environment, check=False, timeout=120
-    )
 
 
 def assert_one_line(result: subprocess.CompletedProcess[str], said: str) -> None:

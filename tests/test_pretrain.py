@@ -31,7 +31,7 @@ from discover.learn.pretrain.words import word_vectors
 from discover.run import RunFolder
 from discover.start import start_run
 from discover.tables import document, slot
-from tests.kills import Server
+from tests.commands import attempt
 
 TOPICS = [
     "gate horse stable saddle rider bridle".split(),
@@ -257,15 +257,14 @@ def a_pool(folder: Path, config: Path, n: int = 300) -> list[str]:
 
 def test_killed_at_any_step_the_command_ends_with_the_same_encoder(tmp_path, capsys):
     arguments, folder = a_pool(tmp_path, write_config(tmp_path)), RunFolder(tmp_path / "run")
-    with Server() as server:
-        assert server.run(arguments)["status"] == 0
-        whole = {path.name: path.read_bytes() for path in folder.encoder.iterdir()}
-        assert not folder.pretraining.exists()
-        shutil.rmtree(folder.encoder)
-        for step in (1, 5):
-            assert server.run(arguments, crash_at=f"pretrain_{step}")["status"] == -9
-        assert not folder.encoder.is_dir()
-        assert server.run(arguments)["status"] == 0
+    assert attempt(arguments)["status"] == 0
+    whole = {path.name: path.read_bytes() for path in folder.encoder.iterdir()}
+    assert not folder.pretraining.exists()
+    shutil.rmtree(folder.encoder)
+    for step in (1, 5):
+        assert attempt(arguments, crash_at=f"pretrain_{step}")["status"] == -9
+    assert not folder.encoder.is_dir()
+    assert attempt(arguments)["status"] == 0
     assert whole == {path.name: path.read_bytes() for path in folder.encoder.iterdir()}
     assert main(arguments) == 0 and "is there already" in capsys.readouterr().out
     card = json.loads(whole["card.json"])["trained"]
