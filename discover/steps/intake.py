@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection
 
 from discover.campaign import Campaign
-from discover.embed.vectors import embed_new
+from discover.embed.embedding import embed_new
 from discover.errors import DiscoverError
 from discover.run import crashpoint
 from discover.steps import Finished, simulation
