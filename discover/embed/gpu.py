@@ -23,7 +23,8 @@ def copied(index: Any) -> Any:
     if not gpus():
         return None
     try:
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, index)
+        resources = faiss.StandardGpuResources()
+        return faiss.index_cpu_to_gpu(resources, 0, index)
     except RuntimeError as error:
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         _log.warning("%d vectors are searched on the CPU, since the GPU refuses them: %s", index.ntotal, reason)
