@@ -174,6 +174,12 @@ def _status(options: argparse.Namespace) -> None:
             print(f"{arm}: {last['note']}")
 
 
+def _remove(options: argparse.Namespace) -> None:
+    from discover.commands.remove import remove
+
+    remove(_open(options.run), options.documents)
+
+
 def _report(options: argparse.Namespace) -> None:
     from discover.evaluate import report
     from discover.steps.explain import examples
@@ -312,6 +318,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--to", type=Path, required=True, metavar="FILE")
     command = add("status", _status, "where a run stands", run=True)
     command.add_argument("--json", action="store_true")
+    command = add("remove", _remove, "take documents out of a run for good", run=True)
+    command.add_argument("documents", nargs="+", metavar="ID_OR_ADDRESS", help="of the pool; or where they were found")
     add("report", _report, "write report.html and the learning curve", run=True)
     command = add("predict", _predict, "label a file with the newest model", run=True)
     command.add_argument("--input", type=Path, required=True, metavar="FILE")

@@ -100,11 +100,12 @@ class Index:
 
     def _in(self, part: Any, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """A part's share of a search."""
-        k, settings = min(k, part.ntotal), None
+        k = min(k, part.ntotal)
+        settings: Any = None  # of these FAISS's type stubs know no argument
         if self._tombstones is not None and part is self._lists:
-            settings = faiss.SearchParametersIVF(sel=self._tombstones, nprobe=part.nprobe)
+            settings = faiss.SearchParametersIVF(sel=self._tombstones, nprobe=part.nprobe)  # type: ignore[call-arg]
         elif self._tombstones is not None:
-            settings = faiss.SearchParameters(sel=self._tombstones)
+            settings = faiss.SearchParameters(sel=self._tombstones)  # type: ignore[call-arg]
         elif part is self._lists and self._on_gpu is not None and k <= gpu.MOST:  # a GPU knows no tombstones
             part = self._on_gpu
         scores, ids = part.search(queries, k, params=settings)

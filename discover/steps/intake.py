@@ -16,7 +16,7 @@ POLL_SECONDS = 0.5
 
 
 def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Finished:
-    """Decide on each new document, then embed those that stay; imported labels seed every arm.
+    """Decide on each new document, embed those that stay, drop removed ones; imported labels seed every arm.
 
     Another retrieval encoder takes over here, once it has embedded the pool. The output counts what came in, names the
     model and version of the vectors, and remembers each round's last row id, so that the next one looks only at what
@@ -40,7 +40,8 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     crashpoint("embed")
     last = _embed(campaign, max(lasts, default=0))
     campaign.retriever.index.update()
-    if not len(campaign.retriever.store):
+    campaign.retriever.index.remove(list(campaign.pool.removed()))
+    if not campaign.retriever.store.alive:
         raise DiscoverError(
             "the pool is empty, so there is nothing to learn from: `discover import` files, or check `crawl` "
             f"(`discover status --run {campaign.folder.root}` says what was rejected and why)"
@@ -51,7 +52,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
             for arm in campaign.arms:
                 campaign.queue.seed_imported(arm, connection)
 
-    output = {"counts": dict(counts), "stored": len(campaign.retriever.store), "lasts": [*lasts, last]}
+    output = {"counts": dict(counts), "stored": campaign.retriever.store.alive, "lasts": [*lasts, last]}
     output |= {"retrieval": campaign.retriever.encoder.config.model, "version": campaign.retriever.encoder.version}
     return Finished(output, commit)
 
@@ -59,7 +60,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
 def restore(campaign: Campaign) -> None:
     """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's."""
     last = campaign.last_intake()
-    if last is not None and len(campaign.retriever.store) < last["stored"]:
+    if last is not None and campaign.retriever.store.alive < last["stored"]:
         embed_rounds(campaign, last["lasts"])
         campaign.retriever.index.update()
 
