@@ -36,7 +36,7 @@ from discover.steps import Finished, simulation
 from discover.steps.choose import affordable, choose, reason_to_stop, stopping_rule, strategy_of
 from discover.steps.collect import answers_of, collect
 from discover.steps.explain import examples, explain
-from discover.steps.intake import intake, restore
+from discover.steps.intake import check_encoder, intake, restore
 from discover.steps.judge import judge
 from discover.steps.reward import rule_of
 from discover.steps.teach import open_learner, teach
@@ -52,6 +52,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
     check(campaign.config)
     with campaign.folder.lock():
         campaign.folder.sweep()
+        check_encoder(campaign)
         restore(campaign)
         learners: dict[str, Learner] = {}
         begin = _rounds_done(campaign)

@@ -1,6 +1,7 @@
 """Step 1: what the crawl or an import has found since the last round is taken in, embedded and indexed."""
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from discover.run import crashpoint
 from discover.steps import Finished, simulation
 
 POLL_SECONDS = 0.5
+ENCODER = "encoder"  # the note in the database: which model the learner fine-tunes, by its files
 
 
 def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Finished:
@@ -25,6 +27,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     Raises:
         DiscoverError: there is still nothing in the pool, and nothing more is being crawled.
     """
+    check_encoder(campaign)
     lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
     unanswerable = simulation.unanswerable(campaign)
     counts = campaign.pool.intake(unanswerable)
@@ -53,16 +56,41 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
                 campaign.queue.seed_imported(arm, connection)
 
     output = {"counts": dict(counts), "stored": campaign.retriever.store.alive, "lasts": [*lasts, last]}
-    output |= {"retrieval": campaign.retriever.encoder.config.model, "version": campaign.retriever.encoder.version}
+    encoder = campaign.retriever.encoder
+    output |= {"retrieval": encoder.config.model, "version": encoder.version, "weights": encoder.weights}
     return Finished(output, commit)
+
+
+def check_encoder(campaign: Campaign) -> None:
+    """See that the learner's encoder is the one that the run was begun with, whatever became of its folder.
+
+    Raises:
+        DiscoverError: it is another.
+    """
+    campaign.encoder.check()
+    begun, now = campaign.database.noted(ENCODER), campaign.encoder.weights
+    if begun != now and begun is not None and campaign.begun():
+        raise DiscoverError(
+            f"{campaign.folder.root} was begun with another model in {campaign.encoder.folder} ({begun[:12]}…, now "
+            f"{now[:12]}…): put that back, or start a new run with --run"
+        )
+    if begun != now:
+        campaign.database.note(ENCODER, now)
 
 
 def restore(campaign: Campaign) -> None:
     """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's."""
     last = campaign.last_intake()
-    if last is not None and campaign.retriever.store.alive < last["stored"]:
+    if last is None:
+        return
+    retriever = campaign.retriever
+    weights = retriever.encoder.weights
+    if last.get("weights", weights) != weights:
+        name = campaign.retrieval_model
+        print(f"discover: the encoder {name} has been made anew, so it embeds the pool again", file=sys.stderr)
+    if retriever.store.alive < last["stored"]:
         embed_rounds(campaign, last["lasts"])
-        campaign.retriever.index.update()
+        retriever.index.update()
 
 
 def embed_rounds(campaign: Campaign, lasts: Sequence[int]) -> None:
