@@ -96,9 +96,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _crawl(options: argparse.Namespace) -> None:
-    from discover.commands.crawl import crawl
+    from discover.commands.crawl import check, crawl
+    from discover.config import load_config
+    from discover.start import start_run
 
-    crawl(_start(options))
+    config = load_config(options.config, options.set)
+    check(config)
+    crawl(start_run(config, options.run))
 
 
 def _extract(options: argparse.Namespace) -> None:
@@ -136,11 +140,14 @@ def _tell_first(n: int) -> Callable[[str], None]:
 def _serve(options: argparse.Namespace) -> None:
     from discover.commands.serve import serve
     from discover.config import load_config
+    from discover.start import tell_kept
 
     config = load_config(options.config, options.set)
     root = options.run or Path("runs") / config.name
     begun = (root / "config.yaml").is_file() and not options.set  # then as `discover run` was last told
-    serve(_open(root) if begun else _start(options), options.host, options.port)
+    campaign = _open(root) if begun else _start(options)
+    tell_kept(campaign.config, config, campaign.folder)
+    serve(campaign, options.host, options.port)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -337,7 +344,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("search", _search, "settings of the learner, by cross-validation on a run's answers", config=True)
     command.add_argument("--trials", type=arguments.natural, default=30, metavar="N", help="in all; default 30")
     command.add_argument("--folds", type=arguments.several, default=3, metavar="N", help="default 3")
-    command.add_argument("--minutes", type=float, metavar="M", help="begin no trial after so long")
+    command.add_argument("--minutes", type=arguments.duration, metavar="M", help="begin no trial after so long")
     text = "masked-language-model pretraining on the pool, continued or from scratch"
     add("pretrain", _pretrain, text, config=True)
     arguments.add_bench(

@@ -64,6 +64,12 @@ class RunFolder:
                 f"the run folder {self.root} must be writable, but {error.strerror or error}: choose another folder"
             ) from error
 
+    def discard(self) -> None:
+        """Remove the folders that `create` makes, where nothing has been put into them yet."""
+        for folder in (self.decision_arrays, self.models, self.vectors, self.root):
+            with suppress(OSError):
+                folder.rmdir()
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run: one loop a folder.

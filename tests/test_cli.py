@@ -99,11 +99,13 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     assert json.loads(run("status", "--run", folder, "--json").stdout)["arms"]["margin"]["labels"] > 0
     assert "margin:" in run("status", "--run", folder).stdout
     assert "report.html" in run("report", "--run", folder).stdout
-    (finished / "in.jsonl").write_text('{"text": "goal striker league coach penalty"}\nnot json\n')
+    labelled = '{"text": "oven flour butter", "label": ["recipe"]}'  # as no label of this run can be
+    (finished / "in.jsonl").write_text(f'{{"text": "goal striker league coach penalty"}}\nnot json\n{labelled}\n')
     predicted = run("predict", "--run", folder, "--input", finished / "in.jsonl", "--output", finished / "out.jsonl")
     assert predicted.returncode == 0, predicted.stderr
     assert "line 2" in predicted.stdout
-    row = json.loads((finished / "out.jsonl").read_text())
+    row, other = map(json.loads, (finished / "out.jsonl").read_text().splitlines())
+    assert other["text"] == "oven flour butter" and other["label"], "only its text matters"
     assert abs(sum(row["probabilities"].values()) - 1) < 1e-4
     assert row["label"] == max(row["probabilities"], key=row["probabilities"].get)
     for what, name in [("labels", "l.csv"), ("pool", "p.parquet"), ("decisions", "d.jsonl"), ("model", "m")]:
@@ -223,7 +225,7 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     filled = [argument.format(config=config) for argument in arguments]
     run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
     assert_one_line(run(*filled, *run_folder), said)
-    if "did you mean" in said or "people" in said:
+    if any(part in said for part in ("did you mean", "people", "pool.url", "cannot be used", "crawl")):
         assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
 
 
@@ -342,6 +344,10 @@ def test_wrong_usage_is_status_2() -> None:
     assert run("run").returncode == 2
     assert run("export", "everything").returncode == 2
     assert run().returncode == 2
+    for minutes in ("-1", "nan", "0", "inf", "soon"):
+        with pytest.raises(SystemExit) as ended:
+            main(["search", "config.yaml", "--minutes", minutes])
+        assert ended.value.code == 2
     assert run("--version").stdout.startswith("discover ")
 
 
