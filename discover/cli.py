@@ -189,10 +189,11 @@ def _remove(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from discover.evaluate import report
+    from discover.run import RunFolder
     from discover.steps.explain import examples
 
-    campaign = _open(options.run)
-    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign)))
+    campaign, to = _open(options.run), RunFolder(options.to or options.run)
+    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign), to))
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -327,7 +328,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command = add("remove", _remove, "take documents out of a run for good", run=True)
     command.add_argument("documents", nargs="+", metavar="ID_OR_ADDRESS", help="of the pool; or where they were found")
-    add("report", _report, "write report.html and the learning curve", run=True)
+    command = add("report", _report, "write report.html and the learning curve", run=True)
+    command.add_argument("--to", type=arguments.folder, metavar="DIR", help="the folder for them; default the run's")
     command = add("predict", _predict, "label a file with the newest model", run=True)
     command.add_argument("--input", type=Path, required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="FILE")

@@ -301,7 +301,23 @@ def mounted(options: str) -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            subprocess.run(["umount", folder], check=True)
+            subprocess.run(["umount", "--lazy", folder], check=True)  # a command in this process still has it open
+
+
+def test_a_run_that_cannot_be_written_to_is_read(finished: Path, tmp_path: Path, capsys) -> None:
+    with mounted("size=64m") as folder:
+        shutil.copytree(finished / "run", folder / "run", ignore=shutil.ignore_patterns("vectors", "models"))
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+        assert main(["status", "--run", str(folder / "run"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["arms"]["margin"]["labels"] > 0
+        assert main(["export", "labels", "--run", str(folder / "run"), "--to", str(tmp_path / "labels.csv")]) == 0
+        assert main(["report", "--run", str(folder / "run"), "--to", str(tmp_path / "report")]) == 0
+        assert (tmp_path / "report" / "report.html").stat().st_size and (
+            tmp_path / "report" / "learning_curve.png"
+        ).stat()
+        capsys.readouterr()
+        assert main(["report", "--run", str(folder / "run")]) == 1
+        assert "Read-only file system" in capsys.readouterr().err
 
 
 def test_a_read_only_folder(tmp_path: Path) -> None:

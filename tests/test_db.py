@@ -97,6 +97,33 @@ def test_a_read_only_folder_is_one_line():
             Path(folder).chmod(0o755)
 
 
+@pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
+def test_what_cannot_be_written_to_is_read_with_all_that_was_committed(killed: bool):
+    writer = WRITER.replace("database.close()", "import os; os.kill(os.getpid(), 9)" if killed else "database.close()")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder) / "x.db"
+        first = Database(path)
+        with first.write() as connection:
+            connection.execute(insert(meta).values(key="count", value=0))
+        first.close()
+        subprocess.run([sys.executable, "-c", writer, f"sqlite:///{path}", "a", "3"], check=not killed)
+        assert path.with_name("x.db-wal").exists() == killed
+        for file in (*Path(folder).iterdir(), Path(folder)):
+            file.chmod(0o555)
+        me = os.geteuid()
+        if me == 0:
+            os.seteuid(65534)  # root may write anywhere
+        try:
+            database = Database(path)
+            assert database.read_only and database.noted("count") == 3
+            with pytest.raises(DiscoverError, match=r"it, or its folder, is read-only here"):
+                database.note("count", 4)
+            database.close()
+        finally:
+            os.seteuid(me)
+            Path(folder).chmod(0o755)
+
+
 def test_a_file_that_is_no_database(tmp_path: Path):
     path = tmp_path / "x.db"
     path.write_text("this is a letter, not a database\n" * 100)
