@@ -64,6 +64,14 @@ def command(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[
     return subprocess.CompletedProcess(arguments, done["status"], done["stdout"], done["stderr"])
 
 
+def assert_one_line(result: subprocess.CompletedProcess[str], said: str) -> None:
+    assert result.returncode == 1, result.stderr
+    assert said in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("discover: ")
+    assert "Traceback" not in result.stderr
+
+
 def _serve() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
