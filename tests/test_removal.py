@@ -14,6 +14,7 @@ from discover.cli import main
 from discover.commands.remove import remove
 from discover.config import load_config
 from discover.db import Database
+from discover.embed import index as index_module
 from discover.errors import DiscoverError
 from discover.label import slots
 from discover.pool import removal
@@ -111,6 +112,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = write_inputs(folder, documents=120)
     settings = json.loads(config.read_text())
     settings["loop"] = {}
+    settings["query"]["strategy"] = "committee"  # it asks for the vectors of what was learned
     config.write_text(json.dumps(settings))
     campaign = start_run(load_config(config), folder / "run")
     import_files(campaign.pool, [folder / "documents.jsonl.gz"], campaign.labels)
@@ -119,33 +121,39 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def test_a_run_goes_on_without_it(played: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_goes_on_without_it(
+    played: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(played, run)
     campaign = open_run(run)
-    answered = campaign.queue.labels("margin")
+    answered = campaign.queue.labels("committee")
     learned = next(row.document_id for row in answered if row.kind == "policy")
-    unasked = next(row for row in campaign.pool.ids()[0].tolist() if row not in campaign.queue.asked("margin"))
+    unasked = next(row for row in campaign.pool.ids()[0].tolist() if row not in campaign.queue.asked("committee"))
     tested = campaign.pool.ids(split="test")[0].tolist()[0]
     gone = [learned, unasked, tested]
     names = [one.public_id for one in campaign.documents(split=None) if one.id in gone]
-    spent, last = campaign.queue.spent("margin"), campaign.last_intake()
+    spent, last = campaign.queue.spent("committee"), campaign.last_intake()
     assert main(["remove", "--run", str(run), *names]) == 0
     said = capsys.readouterr().out
     assert "3 documents removed, 0 open questions withdrawn, 1 answers no longer learned" in said
-    assert campaign.off_limits("margin") >= set(gone)
+    assert campaign.off_limits("committee") >= set(gone)
+    monkeypatch.setattr(index_module, "COMPACT_FROM", 0.0)
     loop.run_rounds(campaign, 1)
-    assert campaign.queue.spent("margin") > spent
+    assert len(campaign.retriever.store) == last["stored"], "their models are asked once more before they are taught"
+    loop.run_rounds(campaign, 1)
+    assert len(campaign.retriever.store) == last["stored"] - 3
+    assert campaign.queue.spent("committee") > spent
     index = campaign.retriever.index
     assert len(index) == last["stored"] - 3 == campaign.last_intake()["stored"]
-    everything = index.search(index.store.vectors([answered[0].document_id]), 10**6)[1]
+    everything = index.search(index.store.rows(0, 1), 10**6)[1]
     assert not np.isin(everything, gone).any()
     with campaign.database.read() as connection:
         picked = connection.execute(
             select(tables.pick.c.document_id).join(tables.query).where(tables.query.c.round > 1)
         ).scalars()
         assert not set(picked) & set(gone)
-    model = campaign.latest_model("margin")
+    model = campaign.latest_model("committee")
     from safetensors.numpy import load_file
 
     taught = load_file(run / "models" / model / "model.safetensors")["taught.ids"]
@@ -161,13 +169,13 @@ def test_explanations_of_others_do_not_cite_it(played: Path, tmp_path: Path) -> 
     run = tmp_path / "run"
     shutil.copytree(played, run)
     campaign: Campaign = open_run(run)
-    cited, kept, question = [row.document_id for row in campaign.queue.labels("margin")[:3]]
+    cited, kept, question = [row.document_id for row in campaign.queue.labels("committee")[:3]]
     documents = {one.id: one for one in campaign.pool.documents([cited, kept, question])}
     nears = [{"id": documents[one].public_id, "text": documents[one].text} for one in (cited, kept)]
     explained = {str(question): {"neighbours": nears}, str(cited): {"neighbours": []}}
     with campaign.database.write() as connection:
-        row = {"arm": "margin", "round": 1, "step": "explain", "output": {"explanations": explained}, "seconds": 0.0}
+        row = {"arm": "committee", "round": 1, "step": "explain", "output": {"explanations": explained}, "seconds": 0.0}
         connection.execute(tables.step.insert().values(**row))
     remove(campaign, [documents[cited].public_id])
-    assert campaign.output("margin", 1, "explain") == {"explanations": {str(question): {"neighbours": nears[1:]}}}
+    assert campaign.output("committee", 1, "explain") == {"explanations": {str(question): {"neighbours": nears[1:]}}}
     campaign.close()

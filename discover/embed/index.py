@@ -10,8 +10,8 @@ Jegou, Douze & Schmid, "Product quantization for nearest neighbor search", 2011,
 are float16, as in the store. Navigable graphs (HNSW) took twelve times as long to grow and twice the memory
 (runs/LOG.md).
 What is removed stays in lists and block as a tombstone that every search passes over, since positions in the lists are
-those in the store. When more than COMPACT_FROM of the store is such, it is written anew without them, and the index is
-built again.
+those in the store. When more than COMPACT_FROM of the store is such, `compact` writes it anew without them, and builds
+the index again.
 """
 
 import hashlib
@@ -130,16 +130,19 @@ class Index:
         with self._lock:
             removed = self.store.remove(ids)
             self._pass_over()
-        if len(self.store) - self.store.alive > COMPACT_FROM * len(self.store):
-            self._compact()
         return removed
 
     def _pass_over(self) -> None:
         removed = self.store.removed
         self._tombstones = faiss.IDSelectorNot(faiss.IDSelectorBatch(np.array(removed))) if len(removed) else None
 
-    def _compact(self) -> None:
-        """Let go of what was removed; where that fails it stays passed over, and the next removal tries again."""
+    def compact(self) -> None:
+        """Let go of what was removed, if that is more than COMPACT_FROM of the store: its vectors are then gone.
+
+        Store and lists are written anew, which takes as long as the first time. Where that fails it stays passed over.
+        """
+        if len(self.store) - self.store.alive <= COMPACT_FROM * len(self.store):
+            return
         _log.info("%d of %d vectors are removed: the rest is written anew", len(self.store.removed), len(self.store))
         with self._lock:
             try:

@@ -39,6 +39,8 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:
         campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
+    # Before removing more: until the models are taught without a document they ask for its vector.
+    campaign.retriever.index.compact()
     _take_over(campaign, lasts)
     crashpoint("embed")
     last = _embed(campaign, max(lasts, default=0))
