@@ -31,9 +31,8 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
     )
     if campaign.begun():
         print(
-            "the next round of `discover run` takes them out of the index, and learns the answers that are left from "
-            "scratch where some are gone; until then models and vectors know them, and older exports and reports show "
-            "them for as long as you keep these"
+            "the next round, or the next `discover run`, takes them out of the index, and learns the newest models "
+            "anew where they knew them; exports, reports and models from before know them for as long as you keep these"
         )
 
 

@@ -45,7 +45,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     crashpoint("embed")
     last = _embed(campaign, max(lasts, default=0))
     campaign.retriever.index.update()
-    campaign.retriever.index.remove(list(campaign.pool.removed()))
+    drop_removed(campaign)
     if not campaign.retriever.store.alive:
         raise DiscoverError(
             "the pool is empty, so there is nothing to learn from: `discover import` files, or check `crawl` "
@@ -61,6 +61,11 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     encoder = campaign.retriever.encoder
     output |= {"retrieval": encoder.config.model, "version": encoder.version, "weights": encoder.weights}
     return Finished(output, commit)
+
+
+def drop_removed(campaign: Campaign) -> None:
+    """Take out of the index what was removed from the pool."""
+    campaign.retriever.index.remove(list(campaign.pool.removed()))
 
 
 def check_encoder(campaign: Campaign) -> None:
