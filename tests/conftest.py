@@ -15,7 +15,6 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from discover.db import Database
-from discover.embed.transformer import PACKAGED, find
 from tests import postgresql
 
 
@@ -45,17 +44,10 @@ def mounted(options: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def small_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformer that knows nothing, with the default's tokenizer: for what knowledge does not change."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertModel
+    """An encoder that knows nothing, for what knowledge does not change."""
+    from tests.encoders import write_encoder  # most tests need no torch
 
-    folder = tmp_path_factory.mktemp("small_encoder")
-    size = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 3}
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        BertModel(BertConfig(initializer_range=0.2, **size)).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(find(PACKAGED)).save_pretrained(folder)
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("encoders") / "small")
 
 
 @pytest.fixture

@@ -6,28 +6,17 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 from discover import loop
 from discover.campaign import Campaign
 from discover.config import load_config
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
-from discover.embed.transformer import PACKAGED, find
 from discover.errors import DiscoverError
 from discover.pool.files import import_files
 from discover.start import start_run
+from tests.encoders import write_encoder
 from tests.kills import write_inputs
-
-
-def make(folder: Path, seed: int) -> Path:
-    """A small transformer with random weights and the default's tokenizer."""
-    torch.manual_seed(seed)
-    settings = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    BertModel(settings).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(find(PACKAGED)).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +36,13 @@ def opened(inputs: Path, run: Path, *settings: str) -> Campaign:
 
 
 def test_the_learners_encoder_stays_what_it_was(inputs: Path, tmp_path: Path) -> None:
-    model, run = make(tmp_path / "model", seed=0), tmp_path / "run"
+    model, run = write_encoder(tmp_path / "model", seed=0), tmp_path / "run"
     shutil.copytree(model, tmp_path / "kept")
     campaign = opened(inputs, run, f"encoder.model={model}")
     loop.run_rounds(campaign, 1)
     os.utime(model / "model.safetensors")  # touched, and the same
     loop.run_rounds(campaign, 1)
-    make(model, seed=1)
+    write_encoder(model, seed=1)
     with pytest.raises(DiscoverError, match=r"model .* has changed since this process loaded it: put"):
         loop.run_rounds(campaign, 1)
     campaign.close()
@@ -71,10 +60,10 @@ def test_the_learners_encoder_stays_what_it_was(inputs: Path, tmp_path: Path) ->
 
 
 def test_half_of_a_fine_tuned_model_is_never_of_another(tmp_path: Path) -> None:
-    model = make(tmp_path / "model", seed=0)
+    model = write_encoder(tmp_path / "model", seed=0)
     encoder = Encoder(EncoderConfig(model=str(model)))
     encoder.trainable(0)
-    make(model, seed=1)
+    write_encoder(model, seed=1)
     with pytest.raises(DiscoverError, match="has changed since this process loaded it"):
         encoder.trainable(0)
 
@@ -82,12 +71,12 @@ def test_half_of_a_fine_tuned_model_is_never_of_another(tmp_path: Path) -> None:
 def test_another_retrieval_encoder_under_the_same_name_embeds_the_pool(
     inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, run = make(tmp_path / "model", seed=0), tmp_path / "run"
+    model, run = write_encoder(tmp_path / "model", seed=0), tmp_path / "run"
     campaign = opened(inputs, run, f"encoder.retrieval={model}")
     loop.run_rounds(campaign, 1)
     before = campaign.retriever.encoder.version
     campaign.close()
-    make(model, seed=1)
+    write_encoder(model, seed=1)
     campaign = opened(inputs, run, f"encoder.retrieval={model}")
     loop.run_rounds(campaign, 1)
     assert f"the encoder {model} has been made anew, so it embeds the pool again" in capsys.readouterr().err

@@ -107,10 +107,10 @@ def test_questions_about_it_are_withdrawn(either_database: Database) -> None:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def played(tmp_path_factory: pytest.TempPathFactory, small_encoder: Path) -> Path:
     """A run of two rounds of one arm."""
     folder = tmp_path_factory.mktemp("played")
-    config = write_inputs(folder, documents=120)
+    config = write_inputs(folder, documents=120, encoder=small_encoder)
     settings = json.loads(config.read_text())
     settings["loop"] = {}
     settings["query"]["strategy"] = "committee"  # it asks for the vectors of what was learned
