@@ -12,7 +12,7 @@ The commands are thin layers over this class and over `discover.loop`. Torch is 
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +90,14 @@ class Campaign:
         """The next question for an annotator, leased to them; none when nothing waits."""
         return next(iter(self.queue.claim(arm or self.arms[0], annotator)), None)
 
-    def answer(self, question: Question, label: str | Sequence[str], annotator: str) -> None:
-        """Answer a question, with ``label.task: multilabel`` by a list of labels.
+    def answer(self, question: Question, label: str | Sequence[str | Mapping[str, Any]], annotator: str) -> None:
+        """Answer a question: by a label, with ``label.task: multilabel`` by a list of them, with ``spans`` by a list of
+        `start`, `end` (excluded) and `label`, counted in characters of the document's text.
 
         Raises:
             DiscoverError: there is no label, or it is not one of the run's classes.
         """
-        kept = self.labels.read(label if isinstance(label, str) else list(label))
+        kept = self.labels.read(label if isinstance(label, str) else list(label), question.document.text)
         if kept is None:
             raise DiscoverError("an answer needs a label, found none: leave the question open, or skip it in the queue")
         self.queue.answer(question.slot, question.token, annotator, kept)

@@ -18,7 +18,7 @@ from discover.errors import DiscoverError
 
 LINE_BYTES = 1 << 26  # a longer line is skipped, so that memory stays bounded
 BATCH = 1000
-COLUMNS = ("text", "label", "id", "url", "split", "title", "language", "date")  # what is looked at
+COLUMNS = ("text", "label", "tokens", "tags", "id", "url", "split", "title", "language", "date")  # what is looked at
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what Python makes of bytes that are not UTF-8
 
@@ -27,7 +27,7 @@ Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
 class NoText(Exception):
-    """A file whose columns do not include ``text``."""
+    """A file whose columns include neither ``text`` nor ``tokens``."""
 
 
 def kind_of(path: Path) -> str:
@@ -117,9 +117,9 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def check_columns(names: Iterable[str]) -> None:
-    """Raise NoText unless there is one column ``text``; a file without any column is merely empty."""
+    """Raise NoText unless there is one column ``text``, or ``tokens``; a file without any column is merely empty."""
     found = list(names)
-    if found and found.count("text") != 1:
+    if found and found.count("text") != 1 and (found.count("tokens"), found.count("text")) != (1, 0):
         raise NoText(f"one column 'text' is expected, found {', '.join(map(repr, found))}")
 
 

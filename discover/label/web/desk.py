@@ -48,7 +48,7 @@ class Desk:
         """Whether a document may have several labels."""
         return self.config.task == "multilabel"
 
-    def read(self, given: Sequence[str]) -> str:
+    def read(self, given: Sequence[str], text: str) -> str:
         """What a form says, as it is kept.
 
         Raises:
@@ -63,7 +63,7 @@ class Desk:
             raise DiscoverError(f"“{foreign:.80}” is none of the labels of this run: reload the page and choose one")
         if self.multilabel and NONE in given and len(set(given)) > 1:
             raise DiscoverError(f"“{NONE}” goes with no other label: untick them, or save without it")
-        kept = self.queue.accepted.read(list(given) if self.multilabel else given[0])
+        kept = self.queue.accepted.read(list(given) if self.multilabel else given[0], text)
         if kept is None:
             raise DiscoverError("an answer needs a label, found an empty one: reload the page and choose one")
         return kept
