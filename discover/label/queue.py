@@ -56,7 +56,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Past:
-    """One of an annotator's own answers (`label`) or skips (None), with the beginning of its text."""
+    """One of an annotator's own answers (`label`) or skips (None), with its text or the beginning of it."""
 
     slot: int
     document_id: int
@@ -285,10 +285,15 @@ class Queue:
         with self.database.read() as connection:
             return [Tally(*(int(value) for value in row)) for row in connection.execute(wanted)]
 
-    def history(self, annotator: str, arm: str, n: int = 100) -> list[Past]:
-        """The annotator's latest answers and skips as they now stand, newest first."""
+    def history(self, annotator: str, arm: str, n: int = 100, whole: bool = False) -> list[Past]:
+        """The annotator's latest answers and skips as they now stand, newest first; their texts whole if wanted."""
         with self.database.read() as connection:
-            return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm).limit(n))]
+            return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm, whole).limit(n))]
+
+    def text(self, slot: int) -> str:
+        """The text that a question is about."""
+        with self.database.read() as connection:
+            return slots.text_of(connection, slot)
 
     def _check_label(self, label: str) -> None:
         if not self.accepted.knows(label):

@@ -43,6 +43,19 @@ def locked(connection: Connection, slot: int, token: str | None = None) -> Row[A
     return row
 
 
+def text_of(connection: Connection, slot: int) -> str:
+    """The text that a slot asks about.
+
+    Raises:
+        DiscoverError: there is no such slot.
+    """
+    wanted = select(tables.document.c.text).join(tables.slot).where(tables.slot.c.id == slot)
+    text: str | None = connection.execute(wanted).scalar()
+    if text is None:
+        raise DiscoverError(f"there is no question {slot} in this run: reload the page")
+    return text
+
+
 def already(connection: Connection, slot: int, key: str | None) -> bool:
     """Whether this very submission has arrived before.
 
@@ -91,8 +104,14 @@ def release(connection: Connection, annotator: str) -> None:
     connection.execute(update(tables.slot).where(held).values(owner="", lease_until=0.0))
 
 
-def latest_of(annotator: str, arm: str) -> Any:
-    """Select the annotator's answers and skips that still stand, newest first, in the shape of `Past`."""
+def latest_of(annotator: str, arm: str, whole: bool = False) -> Any:
+    """Select the annotator's answers and skips that still stand, newest first, in the shape of `Past`.
+
+    Args:
+        annotator: whose.
+        arm: who asked.
+        whole: the text to its end, not only its beginning.
+    """
     slot, document = tables.slot.c, tables.document.c
     last = (
         select(tables.answer.c.slot_id, func.max(tables.answer.c.id).label("event"))
@@ -100,7 +119,7 @@ def latest_of(annotator: str, arm: str) -> Any:
         .group_by(tables.answer.c.slot_id)
         .subquery()
     )
-    text = func.substr(document.text, 1, SNIPPET)
+    text = document.text if whole else func.substr(document.text, 1, SNIPPET)
     return (
         select(slot.id, slot.document_id, slot.label, document.title, text.label("text"))
         .join(last, last.c.slot_id == slot.id)

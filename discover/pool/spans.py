@@ -6,7 +6,7 @@ falls inside of what cleaning changes has no place in the result: it is refused,
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
@@ -60,7 +60,8 @@ def joined(tokens: Any, tags: Any) -> tuple[str, list[dict[str, Any]] | None]:
     Raises:
         DiscoverError: they are no such lists, or not equally long.
     """
-    words, found = _listed(tokens, "tokens"), []
+    words = _listed(tokens, "tokens")
+    found: list[dict[str, Any]] = []
     if tags is None or tags == "":
         return " ".join(words), None
     said, at = _listed(tags, "tags"), 0
@@ -77,6 +78,26 @@ def joined(tokens: Any, tags: Any) -> tuple[str, list[dict[str, Any]] | None]:
             found.append({"start": at, "end": at + len(word), "label": name})
         at += len(word) + 1
     return " ".join(words), found
+
+
+def pieces(text: str, spans: Sequence[Mapping[str, Any]], limit: int) -> list[tuple[str, str]]:
+    """The beginning of a text in pieces, each with the type of its entity, or nothing.
+
+    Args:
+        text: cleaned.
+        spans: of an answer as files write it.
+        limit: characters that are shown; an entity is not cut.
+    """
+    found: list[tuple[str, str]] = []
+    at = 0
+    for span in spans:
+        if span["end"] > limit:
+            break
+        found += [(text[at : span["start"]], ""), (text[span["start"] : span["end"]], span["label"])]
+        at = span["end"]
+    rest = text[at : max(at, limit)]
+    found.append((rest + "…" if at + len(rest) < len(text) else rest, ""))
+    return [piece for piece in found if piece[0]]
 
 
 def is_tag(name: str) -> bool:
