@@ -20,7 +20,8 @@ from discover.evaluate.curves import Series
 from discover.evaluate.evidence import Arm
 from discover.evaluate.metrics import reliability
 from discover.evaluate.verdict import headline, needs_phrase, points, single_line, summary_line
-from discover.pool.labels import agree, labels_of
+from discover.pool import spans
+from discover.pool.labels import Task, agree, labels_of
 from discover.run import RunFolder, publish
 from discover.strict import Strict
 
@@ -42,7 +43,8 @@ def write(run: RunFolder, database: Database, config: Strict, examples: Sequence
         database: of the run; it is only read.
         config: the run's whole config.
         examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, what
-            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`).
+            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`). Those of
+            entities have no explanation.
 
     Returns:
         The path of the page.
@@ -53,7 +55,9 @@ def write(run: RunFolder, database: Database, config: Strict, examples: Sequence
     if any(one.labels for one in accuracy):
         score = "test accuracy" if any(len(arm.truth) for arm in arms) else "audited accuracy"
         curves.draw(accuracy, run.learning_curve, settings["name"], score)
-    content = _content(run, database, settings, arms) | {"examples": [_marked(one) for one in examples]}
+    content = _content(run, database, settings, arms) | {
+        "examples": [_marked(one, settings["label"]["task"]) for one in examples]
+    }
     page = _environment().get_template("report.html").render(content)
     with publish(run.report) as scratch:
         scratch.write_text(page, encoding="utf-8")
@@ -78,6 +82,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
         "name": settings["name"] or run.root.name,
         "question": settings["label"]["question"],
         "multilabel": settings["label"]["task"] == "multilabel",
+        "spans": settings["label"]["task"] == "spans",
         "classes": classes,
         "headline": headline(compared[0]) if compared else "",
         "verdict": summary_line(compared[0]) if compared else single_line(arms[0].last if arms else None),
@@ -94,7 +99,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
             for index, name in enumerate(_arm_order(settings, found=arms))
             if (picks := evidence.asked(database, run, name))
         ],
-        "spoken": lambda kept: explained.spoken(labels.value(kept)),
+        "spoken": lambda kept, text: ", ".join(labels.spoken(kept, text)),
         "stages": _stages(arms),
         "pool": (pool := evidence.pool_counts(database)),
         "texts": {STATES.get(state, state): n for state, n in pool["states"].items()},
@@ -124,7 +129,10 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
     return drawn
 
 
-def _marked(example: dict[str, Any]) -> dict[str, Any]:
+def _marked(example: dict[str, Any], task: Task) -> dict[str, Any]:
+    if task == "spans":
+        said = {name: spans.pieces(example["text"], example[name], MARKED) for name in ("predicted", "answer")}
+        return {**example, **said}
     said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
     return {**example, **explained.shown(example, MARKED, multilabel=True), **said}
 
