@@ -134,6 +134,7 @@ class Says:
 
 def test_a_simulated_annotator_marks_too(database: Database) -> None:
     queue, _ = asked(database)
+    queue.release("Ada")
     with pytest.raises(DiscoverError, match=r"'Says' answers .*span out of range"):
         answer_open(queue, "margin", Says([{"start": 0, "end": 99999, "label": "place"}]))
     assert answer_open(queue, "margin", Says([{"start": 2, "end": 3, "label": "place"}])) == {"answered": 3}

@@ -131,8 +131,8 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
 
 def _marked(example: dict[str, Any], task: Task) -> dict[str, Any]:
     if task == "spans":
-        said = {name: spans.pieces(example["text"], example[name], MARKED) for name in ("predicted", "answer")}
-        return {**example, **said}
+        marked = {name: spans.pieces(example["text"], example[name], MARKED) for name in ("predicted", "answer")}
+        return {**example, **marked}
     said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
     return {**example, **explained.shown(example, MARKED, multilabel=True), **said}
 

@@ -77,6 +77,6 @@ def _read(name: str, said: Any, labels: Labels, text: str) -> str | None:
         return labels.read(said, text)
     except DiscoverError as error:
         raise DiscoverError(
-            f"the oracle {name!r} answers {said!r:.80}, which is none of the {len(labels.classes)} labels of "
+            f"the oracle {name!r} answers {said!r:.80}, which is no answer made of the {len(labels.classes)} labels of "
             f"label.classes ({error}): correct its options, or add the class"
         ) from error
