@@ -1,13 +1,16 @@
-"""The pages that mark entities, without a browser: what their forms do, what is shown of it, and what is refused."""
+"""Entities that are marked: the pages without a browser, what they refuse, and what leaves a run and comes back."""
 
 import html
 import json
+from pathlib import Path
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from starlette.testclient import TestClient
 
+import discover
 from discover import tables
+from discover.cli import main
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
@@ -15,6 +18,7 @@ from discover.label.queue import Queue
 from discover.label.simulate import answer_open
 from discover.label.web.desk import SHOWN_CHARACTERS
 from discover.pool.document import Document
+from discover.pool.files import export_rows
 from discover.pool.labels import Spans
 from tests.test_web import SCRIPT, answers, client_of, fields, named
 
@@ -138,3 +142,46 @@ def test_a_simulated_annotator_marks_too(database: Database) -> None:
     with pytest.raises(DiscoverError, match=r"'Says' answers .*span out of range"):
         answer_open(queue, "margin", Says([{"start": 0, "end": 99999, "label": "place"}]))
     assert answer_open(queue, "margin", Says([{"start": 2, "end": 3, "label": "place"}])) == {"answered": 3}
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_what_people_mark_leaves_a_run_and_comes_back_as_it_was(tmp_path: Path, kind: str) -> None:
+    label = {"task": "spans", "classes": CONFIG.classes}
+    settings = {"name": "entities", "label": label, "pool": {"min_characters": 1}}
+    config = tmp_path / "entities.yaml"
+    config.write_text(json.dumps(settings), encoding="utf-8")
+    rows = [{"text": TEXTS[0], "label": [ZOE]}, {"text": TEXTS[1], "label": None}, {"text": TEXTS[2], "label": None}]
+    export_rows(rows, tmp_path / "in.jsonl")
+    run = str(tmp_path / "run")
+    assert main(["import", str(config), str(tmp_path / "in.jsonl"), "--run", run]) == 0
+    campaign = discover.open(run)
+    campaign.pool.intake()
+    ids = {document.text: document.id for document in campaign.documents()}
+    drawn = {"arm": "auto", "round": 1, "candidates": 3, "strategy": "auto", "temperature": 0.1, "seed": 0}
+    with campaign.database.write() as connection:
+        campaign.queue.seed_imported("auto", connection)
+        asked = [{"document_id": ids[text], "kind": "policy", "position": at} for at, text in enumerate(TEXTS[1:])]
+        campaign.queue.put(connection, "auto", 1, asked)
+        connection.execute(insert(tables.query).values(id="q", **drawn))
+        connection.execute(insert(tables.pick), [{**row, "query_id": "q", "log_propensity": -1.0} for row in asked])
+    oslo = {"start": TEXTS[2].index("Oslo"), "end": TEXTS[2].index("Oslo") + 4, "label": "place"}
+    campaign.answer(campaign.ask("ada"), [], "ada")
+    question = campaign.ask("ada")
+    with pytest.raises(DiscoverError, match="an answer needs a label"):
+        campaign.answer(question, "", "ada")
+    with pytest.raises(DiscoverError, match="span out of range"):
+        campaign.answer(question, [oslo | {"end": 10**6}], "ada")
+    campaign.answer(question, [oslo], "ada")
+    campaign.close()
+    out = tmp_path / f"labels.{kind}"
+    assert main(["export", "labels", "--run", run, "--to", str(out)]) == 0
+    assert main(["export", "decisions", "--run", run, "--to", str(tmp_path / "decisions.jsonl")]) == 0
+    assert [row["label"] for row in lines(tmp_path / "decisions.jsonl")[1:]] == [[], [oslo]]
+    assert main(["import", str(config), str(out), "--run", f"{run}-again"]) == 0
+    with discover.open(f"{run}-again").database.read() as connection:
+        found = dict(map(tuple, connection.execute(select(tables.document.c.text, tables.document.c.label))))
+    assert found == {text: json.dumps(said) for text, said in zip(TEXTS, ([ZOE], [], [oslo]), strict=True)}

@@ -247,6 +247,15 @@ def test_spans_and_tags_go_through_files_of_every_kind(tmp_path: Path, kind: str
     assert seen == ["no text: tokens and tags are named entities, which need label.task: spans"]
 
 
+def test_spans_after_thousands_of_empty_answers_are_written(tmp_path: Path) -> None:
+    rows = [{"text": f"Ada, and text {i}", "label": [] if i < 2500 else [span(0, 3)]} for i in range(4100)]
+    export_rows(rows, tmp_path / "out.parquet")
+    export_rows(rows[:1200], tmp_path / "empty.parquet")
+    full, empty = (list(read_documents(tmp_path / name, print, LABELS)) for name in ("out.parquet", "empty.parquet"))
+    assert [one.label for one in full] == ["[]"] * 2500 + [json.dumps([span(0, 3)])] * 1600
+    assert [one.label for one in empty] == ["[]"] * 1200
+
+
 def test_a_text_said_twice_with_other_entities_has_no_answer(database: Database, tmp_path: Path) -> None:
     rows = [{"text": TEXT, "label": [LONDON, ADA]}, {"text": TEXT, "label": [ADA, LONDON]}]
     export_rows(rows, tmp_path / "in.jsonl")

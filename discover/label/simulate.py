@@ -76,7 +76,8 @@ def _read(name: str, said: Any, labels: Labels, text: str) -> str | None:
     try:
         return labels.read(said, text)
     except DiscoverError as error:
+        what = "no list of spans" if labels.task == "spans" else "none"
         raise DiscoverError(
-            f"the oracle {name!r} answers {said!r:.80}, which is no answer made of the {len(labels.classes)} labels of "
+            f"the oracle {name!r} answers {said!r:.80}, which is {what} of the {len(labels.classes)} labels of "
             f"label.classes ({error}): correct its options, or add the class"
         ) from error

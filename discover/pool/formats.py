@@ -144,13 +144,16 @@ def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """Types come from the first thousand rows; what is empty in all of them is text."""
+    """Types come from the first thousand rows, or from more where lists are empty in all of these; what is empty is text."""
     import pyarrow
     from pyarrow import parquet
 
     rows = iter(rows)
     first = list(islice(rows, BATCH))
     schema = pyarrow.Table.from_pylist(first).schema
+    while any(_of_nothing(f.type) for f in schema) and (more := list(islice(rows, len(first)))):
+        first += more
+        schema = pyarrow.Table.from_pylist(first).schema
     text = [pyarrow.field(f.name, _of_text(f.type)) for f in schema]
     with parquet.ParquetWriter(handle, pyarrow.schema(text)) as writer:
         batches = chain([first], iter(lambda: list(islice(rows, BATCH)), []))
@@ -167,6 +170,13 @@ def opened(path: Path, mode: str, packed: bool) -> Iterator[IO[bytes]]:
                 yield cast(IO[bytes], handle)
         else:
             yield cast(IO[bytes], raw)
+
+
+def _of_nothing(kind: Any) -> bool:
+    """Whether an Arrow type is of lists that nothing was in: texts may follow, or spans."""
+    import pyarrow
+
+    return bool(pyarrow.types.is_list(kind) and pyarrow.types.is_null(kind.value_type))
 
 
 def _of_text(kind: Any) -> Any:
