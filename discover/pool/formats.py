@@ -144,7 +144,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """Types come from the first thousand rows, or from more where lists are empty in all of these; what is empty is text."""
+    """Types come from the first thousand rows, or more while a list is empty in all; what is empty in them is text."""
     import pyarrow
     from pyarrow import parquet
 
