@@ -14,6 +14,7 @@ from discover.pool.pool import Pool
 if TYPE_CHECKING:
     from discover.embed.encoder import Encoder
     from discover.learn.explain import Explanation
+    from discover.learn.prediction import Prediction
 
 
 class Predictor:
@@ -31,27 +32,25 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, encoder: "Encoder", pool: Pool, labels: Labels, config: Config):
-        from discover.learn import registry
+        from discover.learn import estimators, registry
         from discover.learn.activations import ActivationCache
-        from discover.learn.classifier import TextClassifier
 
         self._pool, self._labels = pool, labels
         self._texts: list[str] = []
         self._explainer: Any = None  # made when a reason is first asked for
-        untaught = TextClassifier(
-            encoder,
-            self._read,
-            config.label.classes,
-            config.learn,
-            config.seed,
-            ActivationCache(0),
-            task=config.label.task,
+        settings, cache = config.label, ActivationCache(0)
+        untaught = estimators.untaught(
+            encoder, self._read, settings.classes, config.learn, config.seed, cache, None, settings.task
         )
-        self._classifier = registry.load(folder, untaught)
+        self._classifier: Any = registry.load(folder, untaught)
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, (n, c), of n texts."""
         return self._classifier.predict_proba(self._given(texts, "predict"))
+
+    def predicted(self, texts: Sequence[str]) -> "Prediction":
+        """Its answers about n texts, and how sure it is of them."""
+        return self._classifier.predicted(self._given(texts, "predicted"))
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """The answers that it gives, of its (n, c) probabilities: (n,) class indices, or (n, c) 0 and 1."""

@@ -24,10 +24,9 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     started = time.perf_counter()
     labelled = campaign.queue.labels(arm)
     audited = [row for row in labelled if row.kind == "audit"]
-    audit_probabilities = learner.predict_proba(np.array([row.document_id for row in audited], np.int64))
+    seen = learner.predicted(np.array([row.document_id for row in audited], np.int64))
     audit_truth = campaign.labels.array([row.label for row in audited])
-    audit_predicted = learner.classifier.decide(audit_probabilities)
-    audit_right = agree(audit_predicted, audit_truth)
+    audit_right = agree(seen.answers, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
     tested, held_out = _test_set(campaign)
     row: dict[str, Any] = {
@@ -42,14 +41,13 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     }
     output: dict[str, Any] = {}
     if len(tested[0]):
-        probabilities, truth = learner.predict_proba(tested[0]), tested[1]
-        predicted = learner.classifier.decide(probabilities)
-        output = {"predictions": to_json(predicted), "truth": to_json(truth)}
-        output["confidence"] = np.round(probability_of(predicted, probabilities), 6).tolist()
-        row |= {"source": "test", **_scores(probabilities, predicted, truth, campaign.classes)}
+        found, truth = learner.predicted(tested[0]), tested[1]
+        output = {"predictions": to_json(found.answers), "truth": to_json(truth)}
+        output["confidence"] = np.round(found.chances, 6).tolist()
+        row |= {"source": "test", **_scores(found, truth, campaign)}
     else:
-        seen, predicted, truth = (one[reported] for one in (audit_probabilities, audit_predicted, audit_truth))
-        row |= {"source": "audit", **_scores(seen, predicted, truth, campaign.classes)}
+        seen = Prediction(*(one[reported] for one in seen))
+        row |= {"source": "audit", **_scores(seen, audit_truth[reported], campaign)}
     row["model"] = campaign.latest_model(arm)
     row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
     decided = _estimated(audit_right[~reported])
@@ -76,23 +74,15 @@ def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.i
     return (ids, campaign.labels.array([truth for _, truth in pairs])), len(documents)
 
 
-def _scores(
-    probabilities: NDArray[np.float64], predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: list[str]
-) -> dict[str, Any]:
-    multilabel = truth.ndim == 2
-    if not len(truth):
-        names = ("accuracy", *(("micro_f1",) if multilabel else ()), "macro_f1", "ece", "low", "high", "per_class")
-        return dict.fromkeys(names)
-    low, high = metrics.wilson(int(agree(predicted, truth).sum()), len(truth))
-    return {
-        "accuracy": metrics.accuracy(predicted, truth),
-        **({"micro_f1": metrics.micro_f1(predicted, truth)} if multilabel else {}),
-        "macro_f1": metrics.macro_f1(predicted, truth),
-        "ece": metrics.calibration_error(probabilities, truth),
-        "low": low,
-        "high": high,
-        "per_class": metrics.per_class(predicted, truth, classes),
-    }
+def _scores(found: Prediction, truth: NDArray[Any], campaign: Campaign) -> dict[str, Any]:
+    """Of n documents: what their answers and the predictions of them come to, each None where n is 0."""
+    task, classes, right = campaign.config.label.task, campaign.classes, agree(found.answers, truth)
+    if task == "spans":
+        names = ("entity_precision", "entity_recall", "entity_f1", "macro_f1", "ece", "per_class")
+        own = lambda: entities.scores(found.answers, truth, classes) | {  # noqa: E731
+            "ece": metrics.expected_error(found.chances, right)
+        }
+    return {}
 
 
 def _estimated(right: NDArray[np.bool_]) -> dict[str, Any]:
