@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from discover.config import Config
+from discover.errors import DiscoverError
 from discover.evaluate import explained
 from discover.pool.labels import Labels
 from discover.pool.pool import Pool
@@ -54,12 +55,16 @@ class Predictor:
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """The answers that it gives, of its (n, c) probabilities: (n,) class indices, or (n, c) 0 and 1."""
+        if self._labels.task == "spans":
+            raise DiscoverError("probabilities do not say where spans are: take predicted, which has the answers")
         return self._classifier.decide(probabilities)
 
     def explain(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Why it predicts what it does of n texts: see `discover.evaluate.explained.plain`."""
         from discover.learn.explain import Explainer
 
+        if self._labels.task == "spans":
+            raise DiscoverError("explanations say which words carried a label, but label.task spans labels words")
         ids = self._given(texts, "explain")
         self._explainer = self._explainer or Explainer(self._classifier)
         return told(self._explainer.explain(ids), self._pool, self._labels)

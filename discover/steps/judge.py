@@ -9,11 +9,11 @@ from sqlalchemy import Connection, select
 
 from discover import tables
 from discover.campaign import Campaign
-from discover.evaluate import audit, metrics
+from discover.evaluate import audit, entities, metrics
 from discover.learn.learner import Learner
+from discover.learn.prediction import Prediction
 from discover.pool.labels import agree, to_json
 from discover.query import decisions
-from discover.query.uncertainty import probability_of
 from discover.steps import Finished, simulation
 from discover.steps.choose import query_id
 from discover.steps.reward import reward
@@ -75,14 +75,23 @@ def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.i
 
 
 def _scores(found: Prediction, truth: NDArray[Any], campaign: Campaign) -> dict[str, Any]:
-    """Of n documents: what their answers and the predictions of them come to, each None where n is 0."""
-    task, classes, right = campaign.config.label.task, campaign.classes, agree(found.answers, truth)
+    task = campaign.config.label.task
+    if not len(truth):
+        own = {"multiclass": (), "multilabel": ("micro_f1",), "spans": entities.SCORES}[task]
+        return dict.fromkeys(("accuracy", *own, "macro_f1", "ece", "low", "high", "per_class"))
+    right = agree(found.answers, truth)
+    low, high = metrics.wilson(int(right.sum()), len(truth))
+    of_all = {"accuracy": float(right.mean()), "low": low, "high": high}
     if task == "spans":
-        names = ("entity_precision", "entity_recall", "entity_f1", "macro_f1", "ece", "per_class")
-        own = lambda: entities.scores(found.answers, truth, classes) | {  # noqa: E731
-            "ece": metrics.expected_error(found.chances, right)
-        }
-    return {}
+        error = metrics.confidence_error(found.chances, right)
+        return of_all | entities.scores(found.answers, truth, campaign.classes) | {"ece": error}
+    return {
+        **of_all,
+        **({"micro_f1": metrics.micro_f1(found.answers, truth)} if task == "multilabel" else {}),
+        "macro_f1": metrics.macro_f1(found.answers, truth),
+        "ece": metrics.calibration_error(found.probabilities, truth),
+        "per_class": metrics.per_class(found.answers, truth, campaign.classes),
+    }
 
 
 def _estimated(right: NDArray[np.bool_]) -> dict[str, Any]:
