@@ -14,7 +14,7 @@ The commands are thin layers over this class and over `discover.loop`. Torch is 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import select
@@ -30,6 +30,9 @@ from discover.pool.pool import Pool
 from discover.predictor import Predictor
 from discover.run import RunFolder
 from discover.tables import metric, model, slot, step
+
+if TYPE_CHECKING:
+    from discover.learn.prediction import Prediction
 
 
 def open_run(root: Path | str) -> "Campaign":
@@ -111,8 +114,18 @@ class Campaign:
 
         Returns:
             (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
+            Of spans (n, 2), see `discover.learn.tagger`; what they are, `predicted` tells.
         """
         return self._newest(arm).predict(texts)
+
+    def predicted(self, texts: Sequence[str], arm: str | None = None) -> "Prediction":
+        """The newest model's answers about texts, as arrays: `Labels.kept` and `Labels.value` make files' words of them.
+
+        Args:
+            texts: n texts.
+            arm: whose model; by default the first arm's.
+        """
+        return self._newest(arm).predicted(texts)
 
     def explain(self, texts: Sequence[str], arm: str | None = None) -> list[dict[str, Any]]:
         """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.

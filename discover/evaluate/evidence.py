@@ -110,9 +110,9 @@ def comparisons(arms: Sequence[Arm]) -> list[Comparison]:
 def confused(arm: Arm, classes: Sequence[str], limit: int = 12) -> list[dict[str, Any]]:
     """The pairs of classes that the last round confused most: true class, what it was taken for, how often.
 
-    None where documents have several labels: one that is missing is in nobody's place.
+    None where documents have several labels, or spans: one that is missing is in nobody's place.
     """
-    if not arm.predictions or arm.truth.ndim == 2:
+    if not arm.predictions or arm.truth.ndim == 2 or arm.truth.dtype == object:
         return []
     table = confusion(arm.predictions[max(arm.predictions)], arm.truth, len(classes))
     np.fill_diagonal(errors := table.copy(), 0)

@@ -16,6 +16,7 @@ from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
 from discover.learn.heads import Heads
 from discover.learn.likelihood import Head, likelihood_of
+from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
 from discover.pool.labels import Task, agree, hashable
 from discover.query.uncertainty import probability_of
@@ -164,6 +165,12 @@ class TextClassifier:
     def predict(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
         """The answer about each document: (n,) most probable class indices, or (n, c) whether it has a label."""
         return self._decided(self.logits(X))
+
+    def predicted(self, X: NDArray[np.int64]) -> Prediction:
+        """Of row ids X (n, 1): the answers, how likely each is, all of it, and the class probabilities."""
+        likely = self.predict_proba(X)
+        decided = self.decide(likely)
+        return Prediction(decided, probability_of(decided, likely), likely)
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """The answers to give, as for `predict`, of probabilities (n, c)."""

@@ -7,14 +7,15 @@ nothing is unpickled.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from discover import run
 from discover.errors import DiscoverError
-from discover.learn.classifier import TextClassifier
+from discover.learn.estimators import TextEstimator
+from discover.learn.tagger import Tagger
 
 FORMAT = "discover-model-4"
 WEIGHTS = "model.safetensors"
@@ -22,8 +23,10 @@ CARD = "card.json"
 UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
 ADVICE = "`discover run` learns it anew from the answers"
 
+E = TypeVar("E", bound=TextEstimator)
 
-def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
+
+def publish(folder: Path, version: str, classifier: TextEstimator) -> str:
     """Publish a classifier as ``folder/version``; returns the checksum of its weights.
 
     Raises:
@@ -39,7 +42,7 @@ def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
         ) from error
 
 
-def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
+def load(folder: Path, classifier: E) -> E:
     """Read a published version's folder into a classifier made with the same encoder, classes and method.
 
     Raises:
@@ -61,7 +64,7 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     return classifier
 
 
-def _write(folder: Path, classifier: TextClassifier) -> str:
+def _write(folder: Path, classifier: TextEstimator) -> str:
     """Write weights and card into a folder; returns the checksum of the weights."""
     folder.mkdir(parents=True)
     (folder / WEIGHTS).write_bytes(save(classifier.state()))  # safetensors' own would let nobody else read it
@@ -100,8 +103,9 @@ def check(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _made_for(classifier: TextClassifier) -> dict[str, Any]:
-    return {
+def _made_for(classifier: TextEstimator) -> dict[str, Any]:
+    tags = {"tags": classifier.tags} if isinstance(classifier, Tagger) else {}
+    return tags | {
         "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position
         "task": classifier.task,
         "encoder": classifier.encoder.version,

@@ -208,10 +208,9 @@ class Spans:
     def array(self, kept: Sequence[str]) -> NDArray[np.object_]:
         """(m,) tuples, each of (start, end, class index)."""
         index = {name: number for number, name in enumerate(self.classes)}
-        found = np.empty(len(kept), object)
-        for row, one in enumerate(kept):
-            found[row] = tuple((span["start"], span["end"], index[span["label"]]) for span in self.value(one))
-        return found
+        return spans_array(
+            [tuple((span["start"], span["end"], index[span["label"]]) for span in self.value(one)) for one in kept]
+        )
 
     def kept(self, y: NDArray[np.object_]) -> list[str]:
         """Of (m,) tuples."""
@@ -240,10 +239,7 @@ def to_json(y: NDArray[Any]) -> list[Any]:
 def from_json(values: Sequence[Any], c: int) -> NDArray[Any]:
     """The m answers that `to_json` made plain, at least one, about c classes."""
     if isinstance(values[0], dict):
-        answers = np.empty(len(values), object)
-        for row, one in enumerate(values):
-            answers[row] = tuple(map(tuple, one["spans"]))
-        return answers
+        return spans_array([tuple(map(tuple, one["spans"])) for one in values])
     if not isinstance(values[0], list):
         return np.asarray(values, np.int64)
     found = np.zeros((len(values), c), np.int64)
@@ -261,6 +257,29 @@ def agree(predicted: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
 def hashable(y: NDArray[Any]) -> list[Any]:
     """Answers as values that compare: class indices, tuples of 0 and 1, or tuples of spans."""
     return [tuple(one) if isinstance(one, list) else one for one in y.tolist()]
+
+
+def stacked(answers: Sequence[Any]) -> NDArray[Any]:
+    """The array of m answers, at least one, that `hashable` made values of."""
+    if isinstance(answers[0], tuple) and not any(isinstance(part, int) for one in answers for part in one):
+        return spans_array(answers)
+    return np.array(answers, np.int64)
+
+
+def spans_array(answers: Sequence[tuple[tuple[int, int, int], ...]]) -> NDArray[np.object_]:
+    """(m,) of answers by entities; numpy would make more dimensions of tuples that are equally long."""
+    found = np.empty(len(answers), object)
+    for row, one in enumerate(answers):
+        found[row] = one
+    return found
+
+
+def present(y: NDArray[np.object_], c: int) -> NDArray[np.int64]:
+    """(m, c) 0 and 1: whether an answer by entities has any of each class."""
+    found = np.zeros((len(y), c), np.int64)
+    for row, one in enumerate(y):
+        found[row, [label for *_, label in one]] = 1
+    return found
 
 
 def strata(y: NDArray[Any]) -> NDArray[np.int64]:

@@ -15,10 +15,9 @@ from discover.evaluate import audit
 from discover.label import effort
 from discover.learn.learner import Learner
 from discover.policy.learned import LEARNED, load_strategy
-from discover.pool.labels import strata
+from discover.pool.labels import present, strata
 from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy
-from discover.query.uncertainty import probability_of
 from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.steps import Finished
 
@@ -144,8 +143,14 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
-        make_labels=lambda: campaign.labels.array([row.label for row in standing]),
+        make_labels=lambda: _seen(campaign, [row.label for row in standing]),
     )
+
+
+def _seen(campaign: Campaign, kept: list[str]) -> NDArray[np.int64]:
+    """Answers as a view has them: of spans, whether a document has any of each class, (m, c)."""
+    answers = campaign.labels.array(kept)
+    return present(answers, len(campaign.classes)) if campaign.config.label.task == "spans" else answers
 
 
 def _costs(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -196,9 +201,8 @@ def _slots(campaign: Campaign, asking: NDArray[np.int64], picked: int, seed: int
 
 def _suggestions(campaign: Campaign, asking: NDArray[np.int64], learner: Learner) -> dict[str, list[object]]:
     """What the model thinks of each question now, for the queue to show after the answer."""
-    likely = learner.predict_proba(asking)
-    decided = learner.classifier.decide(likely)
-    said = zip(asking.tolist(), campaign.labels.kept(decided), probability_of(decided, likely).tolist(), strict=True)
+    found = learner.predicted(asking)
+    said = zip(asking.tolist(), campaign.labels.kept(found.answers), found.chances.tolist(), strict=True)
     return {str(row_id): [label, round(probability, 3)] for row_id, label, probability in said}
 
 

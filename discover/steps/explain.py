@@ -43,6 +43,8 @@ def examples(campaign: Campaign) -> list[dict[str, object]]:
     its `answer`, and whether both are the same (`right`). Without a model that can be read, or an answer to hold
     against it, there are none.
     """
+    if campaign.config.label.task == "spans":
+        return []
     rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
         return []

@@ -11,24 +11,25 @@ from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label.queue import Labelled
-from discover.learn import registry
-from discover.learn.classifier import TextClassifier, column
+from discover.learn import estimators, registry
+from discover.learn.classifier import column
+from discover.learn.estimators import TextEstimator
 from discover.learn.learner import Learner
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
 from discover.steps import Finished
 
 
-def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
+def open_learner(campaign: Campaign, arm: str) -> Learner[TextEstimator]:
     """The arm's learner as its newest model left it; without one, it knows the label descriptions alone.
 
     The answers are in the database, so a model that is damaged, or that no longer fits the config, costs a training
     and nothing else.
     """
 
-    def untaught() -> TextClassifier:
+    def untaught() -> TextEstimator:
         settings, retriever = campaign.config, campaign.retriever
-        return TextClassifier(
+        return estimators.untaught(
             campaign.encoder,
             campaign.pool.texts,
             settings.label.classes,
@@ -54,7 +55,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
     return learner
 
 
-def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassifier]) -> Finished:
+def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextEstimator]) -> Finished:
     """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
     output: dict[str, Any] = {"labels": len(labelled)}
@@ -75,7 +76,7 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
     return Finished(output, commit)
 
 
-def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextClassifier]) -> None:
+def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextEstimator]) -> None:
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
     classifier = learner.classifier
     classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
