@@ -20,7 +20,7 @@ from discover.label.web.desk import SHOWN_CHARACTERS
 from discover.pool.document import Document
 from discover.pool.files import export_rows
 from discover.pool.labels import Spans
-from tests.test_web import SCRIPT, answers, client_of, fields, named
+from tests.test_web import answers, check_refused, client_of, fields, named
 
 CONFIG = LabelConfig(task="spans", classes={"person": "a human", "place": "where it is"}, budget=20)
 LABELS = Spans(tuple(CONFIG.classes))
@@ -86,6 +86,7 @@ def test_the_same_entities_in_another_order_are_the_same_answer(database: Databa
         ("", "a list of entities is expected, found none"),
         (["[]", "[]"], "a list of entities is expected"),
         ("person", "label is not a JSON list"),
+        ("[" * 15_000, "label is not a JSON list"),
         ('[{"start": 0}]', "span lacks start, end or label"),
         (json.dumps([ADA | {"end": 99}]), "span out of range"),
         (json.dumps([ADA, ADA | {"label": "place"}]), "spans overlap: 'Ada'"),
@@ -94,11 +95,7 @@ def test_the_same_entities_in_another_order_are_the_same_answer(database: Databa
 )
 def test_what_is_no_answer_is_refused_and_nothing_is_saved(database: Database, label, message: str) -> None:
     _, client = asked(database)
-    sent = {**fields(client.get("/").text), "label": label}
-    reply = client.post("/answer", data=sent)
-    assert reply.status_code == 400 and message in html.unescape(reply.text)
-    assert message in client.post("/answer", data=sent, headers=SCRIPT).json()["error"]
-    assert client.post("/correct", data={"slot": sent["slot"], "label": label}).status_code == 400
+    check_refused(client, label, message)
     assert answers(database) == []
 
 

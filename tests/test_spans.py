@@ -129,6 +129,14 @@ def test_what_cleaning_has_no_place_for_is_refused(raw: str, start: int, end: in
         LABELS.read([span(start, end)], raw)
 
 
+def test_of_many_spans_the_one_that_cleaning_cuts_is_named() -> None:
+    raw = "  ".join(["Ada"] * 500 + ["Zoe\u0308"] + ["Ada"] * 500)
+    said = [span(at, at + 3) for at in range(0, len(raw), 5) if at < 2500] + [span(2506, 2509)]
+    assert len(LABELS.value(LABELS.read(said, raw))) == 501
+    with pytest.raises(DiscoverError, match=r"cut by cleaning: 'Zoe' \(2500 to 2503\)"):
+        LABELS.read([*said, span(2500, 2503)], raw)
+
+
 def test_random_texts_never_shift_a_span() -> None:
     rng = random.Random(5)
     signs = [

@@ -302,7 +302,7 @@ def strata(y: NDArray[Any]) -> NDArray[np.int64]:
 def _parsed(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DiscoverError(f"label is not a JSON list: {error}") from error
 
 

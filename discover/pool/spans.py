@@ -6,6 +6,7 @@ falls inside of what cleaning changes has no place in the result: it is refused,
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any
@@ -135,9 +136,11 @@ def _check(text: str, start: int, end: int) -> None:
 
 def _carried(text: str, cleaned: str, spans: Sequence[Span]) -> list[tuple[int, int]]:
     """Where the bounds of spans are in the cleaned text."""
-    bounds = _bounds(text, cleaned, [bound for span in spans for bound in span[:2]])
-    if bounds is None:
-        lost = next((span for span in spans if _bounds(text, cleaned, span[:2]) is None), spans[0])
+    written = [bound for span in spans for bound in span[:2]]
+    bounds = _bounds(text, cleaned, written)
+    if bounds is None:  # the first that cannot be carried is the last of the shortest row that cannot
+        rows = range(1, len(spans) + 1)
+        lost = spans[bisect_left(rows, True, key=lambda n: _bounds(text, cleaned, written[: 2 * n]) is None)]
         raise DiscoverError(
             f"span is cut by cleaning: {_quoted(text, *lost[:2])} begins or ends inside of what becomes one "
             "character, or none"
@@ -158,7 +161,7 @@ def _listed(value: Any, name: str) -> list[str]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DiscoverError(f"{name} are not a JSON list: {error}") from error
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise DiscoverError(f"{name} are not a list of text: {value!r:.60}")
