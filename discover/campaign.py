@@ -76,7 +76,7 @@ class Campaign:
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.labels = labels_of(config.label.task, self.classes)
-        self.queue = Queue(self.database, config.label.lease_minutes, self.labels)
+        self.queue = Queue(self.database, config.label.lease_minutes, self.labels, config.query.cost == "tokens")
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
         self._predicting: tuple[str, Predictor] | None = None  # the version, and what predicts by it
@@ -119,7 +119,7 @@ class Campaign:
         return self._newest(arm).predict(texts)
 
     def predicted(self, texts: Sequence[str], arm: str | None = None) -> "Prediction":
-        """The newest model's answers about texts, as arrays: `Labels.kept` and `Labels.value` make files' words of them.
+        """The newest model's answers about texts, as arrays; `Labels.kept` and `Labels.value` tell them in words.
 
         Args:
             texts: n texts.

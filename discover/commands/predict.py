@@ -42,7 +42,9 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
     labelled, spans = 0, campaign.config.label.task == "spans"
     if spans and explain:
-        raise DiscoverError("--explain says which words carried a label, but label.task spans labels words: leave it out")
+        raise DiscoverError(
+            "--explain says which words carried a label, but label.task spans labels words: leave it out"
+        )
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal labelled

@@ -22,7 +22,9 @@ class LabelConfig(Strict):
     question: str = Field("Which label fits?", description="shown to annotators")
     oracle: str = Field("people", description="people, a file in label/oracles, or path/file.py:name")
     options: dict[str, Any] = Field({}, description="the oracle's keyword-only parameters")
-    budget: int = Field(500, ge=1, description="labels to pay for, seed labels and audit included")
+    budget: int = Field(
+        500, ge=1, description="labels (or words: query.cost) to pay for, seed labels and audit included"
+    )
     seed: int = Field(0, ge=0, description="labels drawn uniformly before the strategy chooses")
     audit: float = Field(
         0.1, ge=0, le=0.5, description="share of each batch that is drawn uniformly, blind, and never trained on"

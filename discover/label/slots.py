@@ -84,14 +84,14 @@ def append(connection: Connection, row: Row[Any], annotator: str, label: str | N
     connection.execute(insert(tables.answer).values(**event))
 
 
-def settle(connection: Connection, row: Row[Any], annotator: str, label: str | None) -> None:
-    """Bring the slot up to its latest event."""
+def settle(connection: Connection, row: Row[Any], annotator: str, label: str | None, price: float) -> None:
+    """Bring the slot up to its latest event; an answer costs its price, an imported one or a skip nothing."""
     free = label is None or row.kind == "import"
     present = {
         "state": "skipped" if label is None else "answered",
         "label": label,
         "annotator": annotator,
-        "cost": 0.0 if free else 1.0,
+        "cost": 0.0 if free else price,
         "owner": "",
         "lease_until": 0.0,
     }

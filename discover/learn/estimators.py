@@ -12,7 +12,7 @@ from discover.learn.config import LearnConfig
 from discover.learn.tagger import Tagger
 from discover.pool.labels import Task
 
-TextEstimator = TextClassifier | Tagger
+OwnEstimator = TextClassifier | Tagger
 
 
 def untaught(
@@ -24,7 +24,7 @@ def untaught(
     cache: ActivationCache,
     vectors: Callable[[Sequence[int]], NDArray[np.float32]] | None,
     task: Task,
-) -> TextEstimator:
+) -> OwnEstimator:
     """The estimator of a task, before any answer; arguments as for `TextClassifier`."""
     if task == "spans":
         return Tagger(encoder, texts, classes, config, seed, cache)

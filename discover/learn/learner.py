@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
 from discover.learn.classifier import column
-from discover.learn.prediction import Prediction
 from discover.pool.labels import hashable, stacked
 
 
@@ -61,9 +60,6 @@ class Estimator(Protocol):
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Class probabilities, (n, c), of row ids (n, 1)."""
-
-    def predicted(self, X: NDArray[np.int64]) -> Prediction:
-        """What it answers about row ids (n, 1), and how sure it is."""
 
 
 @runtime_checkable
@@ -157,10 +153,6 @@ class Learner(Generic[E]):
     def predict_proba(self, ids: ArrayLike) -> NDArray[np.float64]:
         """Probabilities, (n, c), of the documents with these row ids (n,)."""
         return self.active.predict_proba(column(ids))
-
-    def predicted(self, ids: ArrayLike) -> Prediction:
-        """What the estimator answers about the documents with these row ids (n,), and how sure it is."""
-        return self.classifier.predicted(column(ids))
 
     def votes(self, ids: ArrayLike) -> NDArray[np.float64]:
         """Probabilities, (n, e, c), of documents (n,) under each member of a committee (modAL's `Committee`).

@@ -16,5 +16,5 @@ class Prediction(NamedTuple):
     """
 
     answers: NDArray[Any]
-    chances: NDArray[np.float64]
+    chances: NDArray[np.floating]
     probabilities: NDArray[np.float64]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 
 from discover import run
 from discover.errors import DiscoverError
-from discover.learn.estimators import TextEstimator
+from discover.learn.estimators import OwnEstimator
 from discover.learn.tagger import Tagger
 
 FORMAT = "discover-model-4"
@@ -23,10 +23,10 @@ CARD = "card.json"
 UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
 ADVICE = "`discover run` learns it anew from the answers"
 
-E = TypeVar("E", bound=TextEstimator)
+E = TypeVar("E", bound=OwnEstimator)
 
 
-def publish(folder: Path, version: str, classifier: TextEstimator) -> str:
+def publish(folder: Path, version: str, classifier: OwnEstimator) -> str:
     """Publish a classifier as ``folder/version``; returns the checksum of its weights.
 
     Raises:
@@ -64,7 +64,7 @@ def load(folder: Path, classifier: E) -> E:
     return classifier
 
 
-def _write(folder: Path, classifier: TextEstimator) -> str:
+def _write(folder: Path, classifier: OwnEstimator) -> str:
     """Write weights and card into a folder; returns the checksum of the weights."""
     folder.mkdir(parents=True)
     (folder / WEIGHTS).write_bytes(save(classifier.state()))  # safetensors' own would let nobody else read it
@@ -103,7 +103,7 @@ def check(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _made_for(classifier: TextEstimator) -> dict[str, Any]:
+def _made_for(classifier: OwnEstimator) -> dict[str, Any]:
     tags = {"tags": classifier.tags} if isinstance(classifier, Tagger) else {}
     return tags | {
         "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position

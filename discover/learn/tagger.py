@@ -4,15 +4,17 @@ A linear head over the encoder's last hidden states gives each word, by its firs
 `discover.learn.tags` (Devlin et al. 2019, "BERT", section 5.3); `discover.learn.decoding` makes sequences of them.
 Training is the text classifier's, by the cross-entropy of words.
 
-What strategies see is (n, 2): the probabilities of the best and of the second best sequence, each to the power of one
-over the number of words. So margin is one between sequences (Scheffer, Decomain & Wrobel 2001, "Active hidden Markov
-models for information extraction"; Settles & Craven 2008, "An analysis of active learning strategies for sequence
-labeling tasks"), normalised by length as Shen et al. 2018, "Deep active learning for named entity recognition",
-https://arxiv.org/abs/1707.05928, do it to the best alone. Left out: cross-validation, so that audit answers alone
-calibrate.
+What strategies see is (n, 2), made of the probabilities P1 and P2 of the best and the second best sequence of w words:
+P1^(1/w), and so much less that their difference is (P1 - P2)^(1/w). So `least_confidence` is that of Shen et al. 2018,
+"Deep active learning for named entity recognition", https://arxiv.org/abs/1707.05928 (maximum normalised
+log-probability), and `margin` the margin between sequences (Scheffer, Decomain & Wrobel 2001; Settles & Craven 2008,
+"An analysis of active learning strategies for sequence labeling tasks"), normalised by length in the same way. The root
+of each, P1^(1/w) - P2^(1/w), would favour long texts even more than none (runs/LOG.md). Left out: cross-validation, so
+that audit answers alone calibrate.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,9 +68,12 @@ class Tagger:
     """
 
     task = "spans"
-    looks_at, changed, unsure, cross_validated = 0, None, None, None
+    looks_at: int = 0
+    changed: float | None = None
+    unsure: float | None = None
+    cross_validated: float | None = None
 
-    taught: dict[int, tuple[Span, ...]]
+    taught: dict[int, Any]
     temperature: float
     untold: int
     curve: list[tuple[float, float]]
@@ -140,7 +145,7 @@ class Tagger:
         self.temperature = temperature_of(loss) if len(y) else 1.0
 
     def predict_proba(self, X: NDArray[np.int64]) -> Floats:
-        """(n, 2) of row ids X (n, 1): the best and the second best sequence, each by its length."""
+        """(n, 2) of row ids X (n, 1): see `by_length`."""
         return self.predicted(X).probabilities
 
     def predict(self, X: NDArray[np.int64]) -> NDArray[np.object_]:
@@ -152,8 +157,8 @@ class Tagger:
         logits = self._logits(_rows(X))
         found = decode([one / self.temperature for one, _ in logits])
         answers = [spans_of(tags, words) for tags, (_, words) in zip(found.tags, logits, strict=True)]
-        lengths = np.array([max(1, len(words)) for _, words in logits], np.float64).reshape(-1, 1)
-        return Prediction(spans_array(answers), np.exp(found.likely[:, 0]), np.exp(found.likely / lengths))
+        lengths = np.array([max(1, len(words)) for _, words in logits], np.float64)
+        return Prediction(spans_array(answers), np.exp(found.likely[:, 0]), by_length(found.likely, lengths))
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
@@ -173,7 +178,9 @@ class Tagger:
         self._forget()
         ids, counts, spans = (state[f"taught.{name}"].tolist() for name in ("ids", "counts", "spans"))
         rest = iter(spans)
-        self.taught = {row: tuple(tuple(next(rest)) for _ in range(count)) for row, count in zip(ids, counts, strict=True)}
+        self.taught = {
+            row: tuple(tuple(next(rest)) for _ in range(count)) for row, count in zip(ids, counts, strict=True)
+        }
         self.untold, self._whole, self.temperature = int(state["untold"]), int(state["whole"]), temperature
         network = {name.removeprefix("network."): one for name, one in state.items() if name.startswith("network.")}
         self.representation.restore(network)
@@ -212,6 +219,20 @@ class Tagger:
         found = self.encoder.words(text)
         of, first = np.unique(found.of, return_index=True)
         return len(found.of), first[of >= 0], found.spans
+
+
+def by_length(likely: Floats, lengths: Floats) -> Floats:
+    """(n, 2): P1^(1/w), and that less (P1 - P2)^(1/w).
+
+    Args:
+        likely: (n, 2) logarithms of P1 and P2.
+        lengths: (n,) words, w.
+    """
+    best, second = likely.T
+    with np.errstate(divide="ignore"):  # two sequences that are equally likely
+        apart = best + np.log(-np.expm1(np.minimum(second - best, 0.0)))
+    first, margin = np.exp(best / lengths), np.exp(apart / lengths)
+    return np.stack([first, first - margin], axis=1)
 
 
 def check(config: LearnConfig) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy import Connection, select
 from discover import tables
 from discover.campaign import Campaign
 from discover.evaluate import audit, entities, metrics
+from discover.learn.classifier import column
+from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
 from discover.learn.prediction import Prediction
 from discover.pool.labels import agree, to_json
@@ -19,12 +21,12 @@ from discover.steps.choose import query_id
 from discover.steps.reward import reward
 
 
-def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
+def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
     started = time.perf_counter()
     labelled = campaign.queue.labels(arm)
     audited = [row for row in labelled if row.kind == "audit"]
-    seen = learner.predicted(np.array([row.document_id for row in audited], np.int64))
+    seen = learner.classifier.predicted(column([row.document_id for row in audited]))
     audit_truth = campaign.labels.array([row.label for row in audited])
     audit_right = agree(seen.answers, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
@@ -34,6 +36,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "arm": arm,
         "strategy": campaign.strategies[arm],
         "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
+        **({"words": int(campaign.queue.spent(arm))} if campaign.queue.by_words else {}),
         "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimated(audit_right[reported]) if reported.any() else None,
@@ -41,7 +44,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     }
     output: dict[str, Any] = {}
     if len(tested[0]):
-        found, truth = learner.predicted(tested[0]), tested[1]
+        found, truth = learner.classifier.predicted(column(tested[0])), tested[1]
         output = {"predictions": to_json(found.answers), "truth": to_json(truth)}
         output["confidence"] = np.round(found.chances, 6).tolist()
         row |= {"source": "test", **_scores(found, truth, campaign)}

@@ -13,21 +13,21 @@ from discover.evaluate import audit
 from discover.label.queue import Labelled
 from discover.learn import estimators, registry
 from discover.learn.classifier import column
-from discover.learn.estimators import TextEstimator
+from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
 from discover.steps import Finished
 
 
-def open_learner(campaign: Campaign, arm: str) -> Learner[TextEstimator]:
+def open_learner(campaign: Campaign, arm: str) -> Learner[OwnEstimator]:
     """The arm's learner as its newest model left it; without one, it knows the label descriptions alone.
 
     The answers are in the database, so a model that is damaged, or that no longer fits the config, costs a training
     and nothing else.
     """
 
-    def untaught() -> TextEstimator:
+    def untaught() -> OwnEstimator:
         settings, retriever = campaign.config, campaign.retriever
         return estimators.untaught(
             campaign.encoder,
@@ -55,7 +55,7 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextEstimator]:
     return learner
 
 
-def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextEstimator]) -> Finished:
+def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
     output: dict[str, Any] = {"labels": len(labelled)}
@@ -76,7 +76,7 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextEstima
     return Finished(output, commit)
 
 
-def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextEstimator]) -> None:
+def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator]) -> None:
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
     classifier = learner.classifier
     classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
