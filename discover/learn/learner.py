@@ -55,7 +55,7 @@ class Estimator(Protocol):
     def looks_at(self) -> int:
         """How many unanswered documents it wants to see in training."""
 
-    def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> Any:
+    def fit(self, X: NDArray[np.int64], y: NDArray[Any]) -> Any:
         """Learn m answers about (m, 1) row ids as they now stand, as `discover.pool.labels` has them in arrays."""
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:

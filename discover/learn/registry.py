@@ -16,6 +16,7 @@ from discover import run
 from discover.errors import DiscoverError
 from discover.learn.estimators import OwnEstimator
 from discover.learn.tagger import Tagger
+from discover.pool.spans import OUTSIDE
 
 FORMAT = "discover-model-4"
 WEIGHTS = "model.safetensors"
@@ -50,12 +51,13 @@ def load(folder: Path, classifier: E) -> E:
     """
     card = check(folder)
     for key, expected in _made_for(classifier).items():
-        if card.get(key, UNSAID.get(key)) != expected:
-            made = (
-                "for other classes, descriptions or another order"
-                if key == "classes"
-                else f"with {key} {card.get(key, UNSAID.get(key))!r}, here it is {expected!r}"
-            )
+        found = card.get(key, UNSAID.get(key))
+        if found != expected:
+            made = f"with {key} {found!r}, here it is {expected!r}"
+            if key == "classes":
+                made = "for other classes, descriptions or another order"
+            elif key == "tags" and OUTSIDE not in (found or []):
+                made = f"with tags {found!r}, which lack {OUTSIDE!r}, the one for what is in no span"
             raise DiscoverError(f"the model {folder} was made {made}: {ADVICE}")
     try:
         classifier.restore(load_file(folder / WEIGHTS), float(card["temperature"]))
@@ -75,6 +77,7 @@ def _write(folder: Path, classifier: OwnEstimator) -> str:
         "encoder_model": classifier.encoder.config.model,
         "taught": len(classifier.taught),
         "temperature": classifier.temperature,
+        **({"untold": classifier.untold} if isinstance(classifier, Tagger) else {}),
         "sha256": checksum,
     }
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -104,13 +107,13 @@ def check(folder: Path) -> dict[str, Any]:
 
 
 def _made_for(classifier: OwnEstimator) -> dict[str, Any]:
-    tags = {"tags": classifier.tags} if isinstance(classifier, Tagger) else {}
-    return tags | {
+    return {
         "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position
         "task": classifier.task,
         "encoder": classifier.encoder.version,
         "method": classifier.config.method,
         "layer": classifier.representation.layer,
+        **({"tags": classifier.tags} if isinstance(classifier, Tagger) else {}),
     }
 
 
