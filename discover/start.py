@@ -105,8 +105,8 @@ def check_change(old: Config, new: Config, folder: RunFolder) -> None:
     before, after = old.query.cost, new.query.cost
     if "tokens" in (before, after) and before != after:
         raise DiscoverError(
-            f"{folder.root} was begun with query.cost={before!r}, the config now says {after!r}, and label.budget counts "
-            "words with tokens alone: set it back, or start a new run with --run"
+            f"{folder.root} was begun with query.cost={before!r}, the config now says {after!r}, and only with "
+            "tokens label.budget counts words: set it back, or start a new run with --run"
         )
     before, after = list(old.label.classes), list(new.label.classes)
     if after[: len(before)] != before:

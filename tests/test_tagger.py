@@ -1,4 +1,4 @@
-"""Entities, the learning half: tags and their decoding, the tagger, its scores, and a run from a file to predictions."""
+"""Entities, the learning half: tags, decoding, the tagger, its scores, and a run from a file to predictions."""
 
 import itertools
 import json
