@@ -1,4 +1,4 @@
-"""Entities, the learning half: tags and their decoding, the tagger, its scores, and a run from a file to predictions."""
+"""Entities, the learning half: tags, decoding, the tagger, its scores, and a run from a file to predictions."""
 
 import itertools
 import json
@@ -13,6 +13,7 @@ import transformers
 
 import discover
 from discover.cli import main
+from discover.config import load_config
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.embed.transformer import find
@@ -25,6 +26,7 @@ from discover.learn.config import LearnConfig
 from discover.learn.decoding import decode, log_likelihoods
 from discover.learn.tagger import Tagger, by_length
 from discover.learn.tags import may_follow, spans_of, tag_names, tags_of
+from discover.loop import check
 from discover.pool.labels import spans_array
 
 CLASSES = {"person": "", "creative-work": ""}
@@ -239,3 +241,102 @@ def test_what_the_encoder_does_not_read_is_told(encoder: Encoder) -> None:
     taught = tagger(encoder, [text, "Ada said so"], epochs=1, steps=1)
     taught.fit(column([0, 1]), spans_array([((120, 123, 0),), ((0, 3, 0),)]))
     assert taught.untold == 1
+
+
+def write_inputs(folder: Path, model: Path, documents: int = 140) -> Path:
+    """A file of tokens and tags, every fourth sentence to test on, and a config."""
+    rows = [
+        {"tokens": tokens, "tags": tags, "split": "train" if number % 4 else "test"}
+        for number, (tokens, tags) in enumerate(sentences(documents, 2))
+    ]
+    (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    config = {
+        "encoder": {"model": str(model), "max_tokens": 32},
+        "label": {"task": "spans", "classes": list(CLASSES), "oracle": "file_labels", "budget": 500, "seed": 20},
+        "query": {"strategy": "auto", "batch": 20, "cost": "tokens", "candidates": {"count": 60}},
+        "learn": LEARN,
+        "loop": {"arms": ["auto", "random"]},
+    }
+    (folder / "names.yaml").write_text(json.dumps(config), encoding="utf-8")
+    return folder / "names.yaml"
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    folder = tmp_path_factory.mktemp("names")
+    config = write_inputs(folder, model)
+    assert main(["import", str(config), str(folder / "in.jsonl"), "--run", str(folder / "run")]) == 0
+    assert main(["run", str(config), "--run", str(folder / "run")]) == 0
+    return folder
+
+
+def test_a_run_spends_words_and_learns_entities(finished: Path) -> None:
+    rows, longest = lines(finished / "run" / "metrics.jsonl"), max(len(text.split()) for text in TEXTS)
+    for arm in ("auto", "random"):
+        own = [row for row in rows if row["arm"] == arm]
+        assert 500 <= own[-1]["words"] < 500 + longest, "the last question may go over the budget, no other"
+        assert own[-2]["words"] < 500 and own[-1]["source"] == "test"
+        assert own[-1]["entity_f1"] > 0.6 > own[0]["entity_f1"] - 0.2 and own[-1]["low"] < own[-1]["accuracy"]
+        assert set(own[-1]["per_class"]) == set(CLASSES) and 0 <= own[-1]["ece"] < 1
+    campaign = discover.open(finished / "run")
+    asked = campaign.pool.texts([row.document_id for row in campaign.queue.labels("auto")])
+    assert sum(len(text.split()) for text in asked) == campaign.queue.spent("auto") == rows[-2]["words"]
+    picks = [line for line in lines(finished / "run" / "decisions.jsonl") if "document" in line]
+    queries = [line for line in lines(finished / "run" / "decisions.jsonl") if "candidates" in line]
+    assert all(isinstance(pick["label"], list) and pick["log_propensity"] <= 0 for pick in picks)
+    assert {pick["query"] for pick in picks} == {one["query"] for one in queries}, "nothing is asked beyond the budget"
+
+
+def test_predictions_are_spans_of_the_texts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["we read  Moby Dick again in the town", "said so to all 😀 Grace Hopper before noon"]
+    (finished / "new.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    command = ["predict", "--run", str(finished / "run"), "--input", str(finished / "new.jsonl")]
+    assert main([*command, "--output", str(finished / "out.jsonl")]) == 0
+    rows = lines(finished / "out.jsonl")
+    held = [[(row["text"][one["start"] : one["end"]], one["label"]) for one in row["label"]] for row in rows]
+    assert held == [[("Moby Dick", "creative-work")], [("Grace Hopper", "person")]]
+    assert all(0 < row["probability"] <= 1 and "probabilities" not in row for row in rows)
+    assert main([*command, "--output", str(finished / "sure.jsonl"), "--confidence", "1"]) == 0
+    assert [row["label"] for row in lines(finished / "sure.jsonl")] == [None, None]
+    assert main([*command, "--output", str(finished / "why.jsonl"), "--explain"]) == 1
+    assert "labels words: leave it out" in capsys.readouterr().err
+
+
+def test_what_a_run_has_spent_stays_in_its_unit(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, run = str(finished / "names.yaml"), str(finished / "run")
+    assert main(["run", config, "--run", run, "--set", "query.cost=answers"]) == 1
+    assert "query.cost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("query.strategy=learned", "label.task is spans: take auto"),
+        ("loop.arms=[random, badge]", "goes by the probability of each class"),
+        ("loop.arms=[random, rare_class]", "goes by the probability of each class"),
+        ("loop.arms=[random, committee]", "goes by the probability of each class"),
+        ("learn.method=head", "asks about words: set it to full, top or lora"),
+        ("learn.balance=sampling", "any number of spans: set it to loss"),
+        ("loop.stop=stabilising", "set it to plateau"),
+        ("label.options={noise: 0.1, classes: [a, b]}", "noise"),
+        ("label.classes=[B-person, I-person, O]", "found the tag 'B-person'"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_begins(
+    tmp_path: Path, model: Path, setting: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = write_inputs(tmp_path, model, documents=4)
+    assert main(["run", str(config), "--run", str(tmp_path / "run"), "--set", setting]) == 1
+    said = capsys.readouterr().err
+    assert message in said and len(said.splitlines()) == 1 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "strategy", ["margin", "least_confidence", "entropy", "k_center", "typiclust", "density_margin"]
+)
+def test_what_can_work_is_let_through(tmp_path: Path, model: Path, strategy: str) -> None:
+    check(load_config(write_inputs(tmp_path, model, documents=4), [f"loop.arms=[{strategy}, random]"]))

@@ -50,7 +50,7 @@ def write(run: RunFolder, database: Database, config: Strict, examples: Sequence
         The path of the page.
     """
     settings = config.model_dump()
-    arms = evidence.read_arms(database, _arm_order(settings), len(settings["label"]["classes"]))
+    arms = _arms(database, settings)
     accuracy = [_series(arm, "accuracy") for arm in arms]
     if any(one.labels for one in accuracy):
         score = "test accuracy" if any(len(arm.truth) for arm in arms) else "audited accuracy"
@@ -64,10 +64,15 @@ def write(run: RunFolder, database: Database, config: Strict, examples: Sequence
     return run.report
 
 
+def _arms(database: Database, settings: dict[str, Any]) -> list[Arm]:
+    label = settings["label"]
+    return evidence.read_arms(database, _arm_order(settings), len(label["classes"]), label["budget"])
+
+
 def verdict(database: Database, config: Strict) -> str:
     """The last line of a run: what the strategy gained over the control, or where a single arm stands."""
     settings = config.model_dump()
-    arms = evidence.read_arms(database, _arm_order(settings), len(settings["label"]["classes"]))
+    arms = _arms(database, settings)
     compared = evidence.comparisons(arms)
     if compared:
         return summary_line(compared[0])
@@ -110,7 +115,8 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
 
 def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
     """Each chart that there is something to draw for."""
-    scores = {"accuracy": "Accuracy", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1", "ece": "Calibration error"}
+    scores = {"accuracy": "Accuracy", "entity_f1": "Entity F1", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
+    scores["ece"] = "Calibration error"
     drawn: dict[str, Markup | None] = dict.fromkeys((*scores, "estimates", "reliability", "time"))
     for key, score in scores.items():
         series = [_series(arm, key) for arm in arms]
@@ -142,7 +148,7 @@ def _series(arm: Arm, key: str) -> Series:
     rows = [row for row in arm.rows if row.get(key) is not None]
     score = [row[key] for row in rows]
     low, high = (([row[end] for row in rows] if key == "accuracy" else score) for end in ("low", "high"))
-    return Series(arm.name, [row["labels"] for row in rows], score, low, high)
+    return Series(arm.name, [arm.spent(row) for row in rows], score, low, high, arm.unit)
 
 
 def _estimates(index: int, arm: Arm) -> list[tuple[str, int, float, float, float]]:

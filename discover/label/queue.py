@@ -91,6 +91,11 @@ class Queue:
         self.lease_seconds = lease_minutes * 60
         self.accepted = labels
 
+    @property
+    def unit(self) -> str:
+        """What answers cost."""
+        return "words" if self.by_words else "labels"
+
     def put(self, connection: Connection, arm: str, round_: int, rows: Sequence[dict[str, Any]]) -> None:
         """Open slots inside the caller's transaction; a document that the arm has asked about before is left alone.
 

@@ -15,6 +15,7 @@ from discover.learn import estimators, registry
 from discover.learn.classifier import column
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.tagger import Tagger
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
 from discover.steps import Finished
@@ -64,6 +65,8 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
     output |= {name: getattr(learner.classifier, name) for name in OF_TRAINING}
+    if isinstance(learner.classifier, Tagger) and learner.classifier.untold:
+        print(f"{arm}: {_untold(learner.classifier)}", flush=True)
     if curve := learner.classifier.curve:
         tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     version = f"{arm}-{round_:04d}"
@@ -74,6 +77,13 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
         connection.execute(tables.model.insert().values(**row))
 
     return Finished(output, commit)
+
+
+def _untold(tagger: Tagger) -> str:
+    return (
+        f"{tagger.untold} spans of the answers lie beyond the {tagger.encoder.limit} tokens that the encoder reads, or "
+        "share a word with another, and are not learned: raise encoder.max_tokens in a new run, or split the texts"
+    )
 
 
 def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator]) -> None:

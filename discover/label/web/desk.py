@@ -113,7 +113,7 @@ class Desk:
         }
 
     def _sentences(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> list[str]:
-        lines = [f"{spent:g} of {self.config.budget} labels"]
+        lines = [f"{spent:g} of {self.config.budget} {self.queue.unit}"]
         for tally in tallies:
             if tally.open:
                 skipped = f", {tally.skipped} skipped" if tally.skipped else ""
