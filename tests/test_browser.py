@@ -387,12 +387,14 @@ def test_entities_are_marked_by_mouse_and_by_keys(database: Database, chromium, 
     drag(page, "Ada", "Neill")
     assert page.inner_text("#marked") == "Selected: “Ada O’Neill”"
     page.keyboard.press("1")
+    assert page.inner_text("#marked") == "Marked: “Ada O’Neill” (person)"
     drag(page, "Neill", "Zoë")
     page.click("[data-type=place]")
     assert "“Ada O’Neill” is marked already" in page.inner_text("#marked") and marks.count() == 1
     page.mouse.dblclick(*spot(page, "Oslo"))
     page.click("[data-type=person]")
     page.click("[aria-label='Remove person: Oslo']")
+    assert page.inner_text("#marked") == "Removed: “Oslo” (person)"
     assert marks.count() == 1 and page.is_enabled("#save") and page.is_disabled("#none")
     # The keys: words by arrows, more of them with Shift; touching entities, another type, one that is taken away again.
     drag(page, "met", "met")

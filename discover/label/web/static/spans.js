@@ -51,7 +51,9 @@ const entities = (() => {
     chosen = null;
     at = [-1, -1];
     spans = moved(JSON.parse(given), true);
+    article.setAttribute("aria-live", "polite");
     draw();
+    tell();
   }
 
   function draw() {
@@ -68,7 +70,14 @@ const entities = (() => {
     $("save").hidden = false;
     $("save").disabled = !spans.length; // nothing marked may be an accident: that there is none is said by its own button
     $("none").disabled = spans.length > 0;
-    tell();
+  }
+
+  function change(list, message) {
+    article.setAttribute("aria-live", "off"); // a new text is read out, but not again for each mark
+    spans = list;
+    chosen = null;
+    draw();
+    say(message);
   }
 
   function marked(span) {
@@ -84,8 +93,9 @@ const entities = (() => {
   }
 
   function drop(gone) {
-    spans = spans.filter((span) => !gone.includes(span));
-    draw();
+    if (!gone.length) return say("No entity is marked there.");
+    const names = gone.map((span) => `${quoted([span.start, span.end])} (${span.label})`);
+    change(spans.filter((span) => !gone.includes(span)), `Removed: ${names.join(", ")}`);
     article.focus({ preventScroll: true }); // what had the focus is gone
   }
 
@@ -154,9 +164,7 @@ const entities = (() => {
     const grown = [...spans.filter((span) => span !== same), { start, end, label }].sort((a, b) => a.start - b.start);
     if (new URLSearchParams({ label: JSON.stringify(grown) }).toString().length > FULL)
       return say("One answer holds no more entities than these: save it, or skip the question.");
-    spans = grown;
-    chosen = null;
-    draw();
+    change(grown, `Marked: ${quoted([start, end])} (${label})`);
     getSelection().removeAllRanges();
   }
 
