@@ -18,6 +18,7 @@ from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.embed.transformer import find
 from discover.errors import DiscoverError
+from discover.evaluate import report
 from discover.evaluate.entities import scores
 from discover.learn import registry
 from discover.learn.activations import ActivationCache
@@ -285,6 +286,9 @@ def test_a_run_spends_words_and_learns_entities(finished: Path) -> None:
     campaign = discover.open(finished / "run")
     asked = campaign.pool.texts([row.document_id for row in campaign.queue.labels("auto")])
     assert sum(len(text.split()) for text in asked) == campaign.queue.spent("auto") == rows[-2]["words"]
+    page = (finished / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<h3>Entity F1</h3>" in page and "words of 500 an arm" in page and "after so many words" in page
+    assert report.verdict(campaign.database, campaign.config).startswith("At 500 words, ")
     picks = [line for line in lines(finished / "run" / "decisions.jsonl") if "document" in line]
     queries = [line for line in lines(finished / "run" / "decisions.jsonl") if "candidates" in line]
     assert all(isinstance(pick["label"], list) and pick["log_propensity"] <= 0 for pick in picks)

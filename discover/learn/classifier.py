@@ -15,6 +15,7 @@ from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
 from discover.learn.heads import Heads
+from discover.learn.increment import GROWTH, increment
 from discover.learn.likelihood import Head, likelihood_of
 from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
@@ -22,7 +23,6 @@ from discover.pool.labels import Task, agree, hashable
 from discover.query.uncertainty import probability_of
 
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
-GROWTH = 2  # of the answers, after which they are cross-validated, and learned from scratch, again
 
 
 class TextClassifier:
@@ -125,16 +125,14 @@ class TextClassifier:
             self._forget()
         if not answers:
             return self
-        ids = self.representation.documents.ordered(list(answers))
-        fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
+        ids, fresh, anew = increment(answers, self.taught, self._whole, self.representation.documents.ordered)
         y = self.likelihood.array([answers[row] for row in ids], c)
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self.represent(np.array(ids)[new])), y[new])
-        anew = len(ids) >= GROWTH * self._whole
         if anew:
             self.representation.forget()
-            self._whole, fresh = len(ids), np.ones(len(ids), bool)
+            self._whole = len(ids)
             self._penalty = self._chosen_penalty(ids, y)
         if self.config.method != "head":
             self.curve = self.representation.fine_tune(ids, y, fresh, self._fitted(ids, y) if anew else None)

@@ -24,12 +24,12 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import temperature_of
-from discover.learn.classifier import GROWTH
 from discover.learn.config import LearnConfig
 from discover.learn.decoding import decode, log_likelihoods
 from discover.learn.forward import TOKENS
 from discover.learn.gradient import UNTOLD
 from discover.learn.head import SCALE
+from discover.learn.increment import increment
 from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
 from discover.learn.tags import Place, Span, spans_of, tag_names, tags_of
@@ -117,12 +117,10 @@ class Tagger:
             self._forget()
         if not answers:
             return self
-        ids = self.representation.documents.ordered(list(answers))
-        fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
-        anew = len(ids) >= GROWTH * self._whole
+        ids, fresh, anew = increment(answers, self.taught, self._whole, self.representation.documents.ordered)
         if anew:
             self.representation.forget()
-            self._whole, fresh = len(ids), np.ones(len(ids), bool)
+            self._whole = len(ids)
         k, d = len(self.tags), self.encoder.dimension
         start = (np.zeros((k, d)), np.zeros(k)) if anew else None
         self.curve = self.representation.fine_tune(ids, self._tagged(ids, answers), fresh, start)

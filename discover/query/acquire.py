@@ -54,10 +54,10 @@ class Picks:
     note: str = ""
 
     def first(self, k: int) -> "Picks":
-        """The first k of the draw, as if no more had been drawn."""
+        """The first k of the draw, at least one, as if no more had been drawn."""
         if k >= len(self.indices):
             return self
-        kept = slice(max(0, k))
+        kept = slice(k)
         return replace(
             self,
             indices=self.indices[kept],

@@ -81,7 +81,7 @@ class View:
         ids: (n,) int64 row ids.
         generator: (n,) str, what drew each candidate: uniform, neighbours …
         age: (n,) float64, rounds since each was found.
-        costs: (n,) float64, the price of an answer, in labels or in expected seconds.
+        costs: (n,) float64, the price of an answer, in labels, expected seconds, or words.
         temperature: of the softmax over rank-scaled utility; 0 is deterministic.
         floor: share of the probability that is uniform, in [0, 1].
         progress: where the run stands.

@@ -42,8 +42,8 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstima
         return Finished({"asked": 0, "audited": 0, "suggestions": {}})
     seed = _seed(campaign, round_, arm if round_ else "")
     picks = strategy(view, n - len(audited.ids), np.random.default_rng(seed))
-    within = _within(campaign, arm, np.concatenate([audited.ids, view.ids[picks.indices]]))
-    audited, picks = audited.first(within), picks.first(within - len(audited.ids))
+    within = _within(campaign, arm, np.concatenate([view.ids[picks.indices], audited.ids]))
+    audited, picks = audited.first(max(0, within - len(picks.indices))), picks.first(within)
     picks = learner.query(view.ids, picks)
     row = {
         "id": query_id(arm, round_),
