@@ -35,6 +35,8 @@ from discover.learn.representation import Representation
 from discover.learn.tags import Place, Span, spans_of, tag_names, tags_of
 from discover.pool.labels import spans_array
 
+RATE, HEAD_RATE = 6e-4, 5e-3  # with few answers those of one class a document learn next to nothing (runs/LOG.md)
+
 Floats = NDArray[np.float64]
 
 
@@ -98,7 +100,8 @@ class Tagger:
         self.cache = ActivationCache(config.cache_megabytes) if cache is None else cache  # an empty one is false
         self.tags, self.classes_ = tag_names(classes), np.arange(2)
         start = np.zeros((len(self.tags), encoder.dimension), np.float32)
-        self.representation = Representation(encoder, texts, self.cache, None, start, config, seed, TOKENS)
+        rates = with_rates(config)
+        self.representation = Representation(encoder, texts, self.cache, None, start, rates, seed, TOKENS)
         self.unlabelled = np.empty(0, np.int64)
         self._forget()
 
@@ -231,6 +234,14 @@ def by_length(likely: Floats, lengths: Floats) -> Floats:
         apart = best + np.log(-np.expm1(np.minimum(second - best, 0.0)))
     first, margin = np.exp(best / lengths), np.exp(apart / lengths)
     return np.stack([first, first - margin], axis=1)
+
+
+def with_rates(config: LearnConfig) -> LearnConfig:
+    """The settings with the learning rates of spans, where they name none."""
+    rate = config.learning_rate or (config.rate if config.method == "lora" else RATE)
+    return config.model_copy(
+        update={"learning_rate": rate, "head_learning_rate": config.head_learning_rate or HEAD_RATE}
+    )
 
 
 def check(config: LearnConfig) -> None:
