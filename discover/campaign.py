@@ -12,9 +12,9 @@ The commands are thin layers over this class and over `discover.loop`. Torch is 
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sqlalchemy import select
@@ -30,6 +30,9 @@ from discover.pool.pool import Pool
 from discover.predictor import Predictor
 from discover.run import RunFolder
 from discover.tables import metric, model, slot, step
+
+if TYPE_CHECKING:
+    from discover.learn.prediction import Prediction
 
 
 def open_run(root: Path | str) -> "Campaign":
@@ -73,7 +76,7 @@ class Campaign:
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.labels = labels_of(config.label.task, self.classes)
-        self.queue = Queue(self.database, config.label.lease_minutes, self.labels)
+        self.queue = Queue(self.database, config.label.lease_minutes, self.labels, config.query.cost == "tokens")
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
         self._predicting: tuple[str, Predictor] | None = None  # the version, and what predicts by it
@@ -90,13 +93,14 @@ class Campaign:
         """The next question for an annotator, leased to them; none when nothing waits."""
         return next(iter(self.queue.claim(arm or self.arms[0], annotator)), None)
 
-    def answer(self, question: Question, label: str | Sequence[str], annotator: str) -> None:
-        """Answer a question, with ``label.task: multilabel`` by a list of labels.
+    def answer(self, question: Question, label: str | Sequence[str | Mapping[str, Any]], annotator: str) -> None:
+        """Answer a question: by a label, with ``label.task: multilabel`` by a list of them, with ``spans`` by a list of
+        `start`, `end` (excluded) and `label`, counted in characters of the document's text.
 
         Raises:
             DiscoverError: there is no label, or it is not one of the run's classes.
         """
-        kept = self.labels.read(label if isinstance(label, str) else list(label))
+        kept = self.labels.read(label if isinstance(label, str) else list(label), question.document.text)
         if kept is None:
             raise DiscoverError("an answer needs a label, found none: leave the question open, or skip it in the queue")
         self.queue.answer(question.slot, question.token, annotator, kept)
@@ -110,8 +114,18 @@ class Campaign:
 
         Returns:
             (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
+            Of spans (n, 2), see `discover.learn.tagger`; what they are, `predicted` tells.
         """
         return self._newest(arm).predict(texts)
+
+    def predicted(self, texts: Sequence[str], arm: str | None = None) -> "Prediction":
+        """The newest model's answers about texts, as arrays; `Labels.kept` and `Labels.value` tell them in words.
+
+        Args:
+            texts: n texts.
+            arm: whose model; by default the first arm's.
+        """
+        return self._newest(arm).predicted(texts)
 
     def explain(self, texts: Sequence[str], arm: str | None = None) -> list[dict[str, Any]]:
         """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.

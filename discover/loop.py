@@ -91,9 +91,22 @@ def check(config: Config) -> None:
             "learn.balance sampling draws documents by their one class, but with label.task multilabel they may have "
             "several: set it to loss"
         )
+    if config.label.task == "spans":
+        _check_spans(config)
     stopping_rule(config.loop)
     rule_of(config.query)
     simulation.check(config)
+
+
+def _check_spans(config: Config) -> None:
+    from discover.learn import tagger  # torch
+
+    tagger.check(config.learn)
+    if config.loop.stop in ("certain", "stabilising"):
+        raise DiscoverError(
+            f"loop.stop {config.loop.stop} goes by predictions for unanswered documents, which are not made with "
+            "label.task spans: set it to plateau, or leave it empty"
+        )
 
 
 def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawling: Callable[[], bool]) -> None:
@@ -110,7 +123,7 @@ def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawlin
 
 def _play_arm(campaign: Campaign, arm: str, round_: int, learner: Learner) -> None:
     _step(campaign, arm, round_, "query", lambda: choose(campaign, arm, round_, learner))
-    if campaign.oracle is None and campaign.config.label.explain:
+    if campaign.oracle is None and campaign.config.label.explain and campaign.config.label.task != "spans":
         _step(campaign, arm, round_, "explain", lambda: explain(campaign, arm, round_, learner))
     _step(campaign, arm, round_, "collect", lambda: collect(campaign, arm, round_))
     _step(campaign, arm, round_, "teach", lambda: teach(campaign, arm, round_, learner))
@@ -178,6 +191,7 @@ def _announce(campaign: Campaign, arm: str, round_: int) -> None:
     score = "not measured yet"
     if row["accuracy"] is not None:
         score = f"accuracy {row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+        score += f" · entity F1 {row['entity_f1']:.3f}" if row.get("entity_f1") is not None else ""
         score += f" · micro-F1 {row['micro_f1']:.3f}" if row.get("micro_f1") is not None else ""
         score += f" · macro-F1 {row['macro_f1']:.3f}" if row["macro_f1"] is not None else ""
     seconds = sum(row["seconds"].values())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from discover.config import Config
+from discover.errors import DiscoverError
 from discover.evaluate import explained
 from discover.pool.labels import Labels
 from discover.pool.pool import Pool
@@ -14,6 +15,7 @@ from discover.pool.pool import Pool
 if TYPE_CHECKING:
     from discover.embed.encoder import Encoder
     from discover.learn.explain import Explanation
+    from discover.learn.prediction import Prediction
 
 
 class Predictor:
@@ -31,36 +33,38 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, encoder: "Encoder", pool: Pool, labels: Labels, config: Config):
-        from discover.learn import registry
+        from discover.learn import estimators, registry
         from discover.learn.activations import ActivationCache
-        from discover.learn.classifier import TextClassifier
 
         self._pool, self._labels = pool, labels
         self._texts: list[str] = []
         self._explainer: Any = None  # made when a reason is first asked for
-        untaught = TextClassifier(
-            encoder,
-            self._read,
-            config.label.classes,
-            config.learn,
-            config.seed,
-            ActivationCache(0),
-            task=config.label.task,
+        settings, cache = config.label, ActivationCache(0)
+        untaught = estimators.untaught(
+            encoder, self._read, settings.classes, config.learn, config.seed, cache, None, settings.task
         )
-        self._classifier = registry.load(folder, untaught)
+        self._classifier: Any = registry.load(folder, untaught)
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, (n, c), of n texts."""
         return self._classifier.predict_proba(self._given(texts, "predict"))
 
+    def predicted(self, texts: Sequence[str]) -> "Prediction":
+        """Its answers about n texts, and how sure it is of them."""
+        return self._classifier.predicted(self._given(texts, "predicted"))
+
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """The answers that it gives, of its (n, c) probabilities: (n,) class indices, or (n, c) 0 and 1."""
+        if self._labels.task == "spans":
+            raise DiscoverError("probabilities do not say where spans are: take predicted, which has the answers")
         return self._classifier.decide(probabilities)
 
     def explain(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         """Why it predicts what it does of n texts: see `discover.evaluate.explained.plain`."""
         from discover.learn.explain import Explainer
 
+        if self._labels.task == "spans":
+            raise DiscoverError("explanations say which words carried a label, but label.task spans labels words")
         ids = self._given(texts, "explain")
         self._explainer = self._explainer or Explainer(self._classifier)
         return told(self._explainer.explain(ids), self._pool, self._labels)

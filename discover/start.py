@@ -133,6 +133,12 @@ def check_change(old: Config, new: Config, folder: RunFolder) -> None:
                 f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "
                 "set it back, or start a new run with --run"
             )
+    before, after = old.query.cost, new.query.cost
+    if "tokens" in (before, after) and before != after:
+        raise DiscoverError(
+            f"{folder.root} was begun with query.cost={before!r}, the config now says {after!r}, and only with "
+            "tokens label.budget counts words: set it back, or start a new run with --run"
+        )
     before, after = list(old.label.classes), list(new.label.classes)
     if after[: len(before)] != before:
         raise DiscoverError(

@@ -74,7 +74,7 @@ def of_rounds(rows: Iterable[Mapping[str, Any]], seconds: Mapping[str, float]) -
         seconds: when each model was made, by version.
     """
     for row in rows:
-        values = {score: row.get(score) for score in ("accuracy", "micro_f1", "macro_f1")}
+        values = {score: row.get(score) for score in ("accuracy", "entity_f1", "micro_f1", "macro_f1")}
         values["calibration_error"] = row.get("ece")
         values |= {"accuracy_low": row.get("low"), "accuracy_high": row.get("high"), "pool": row.get("pool")}
         values["audit_accuracy"] = (row.get("audit") or {}).get("accuracy")

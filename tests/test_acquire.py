@@ -211,3 +211,14 @@ def test_many_sets_at_once_are_as_each_alone(scale):
     if scale <= 30:
         exact = [enumerated(row, picked) for row, picked in zip(logits[:2], chosen[:2], strict=True)]
         assert alone[:2] == pytest.approx(exact, abs=1e-10)
+
+
+def test_the_first_picks_of_a_draw_are_a_smaller_draw() -> None:
+    utilities = np.random.default_rng(1).normal(size=40)
+    larger, smaller = (gumbel_top_k(utilities, n, np.random.default_rng(2), 0.1, 0.1) for n in (12, 5))
+    first = larger.first(5)
+    assert np.array_equal(first.indices, smaller.indices)
+    assert np.allclose(first.log_propensities, smaller.log_propensities)
+    assert first.set_log_propensity == pytest.approx(smaller.set_log_propensity) and larger.first(12) is larger
+    certain = gumbel_top_k(utilities, 12, np.random.default_rng(2), 0.0).first(3)
+    assert len(certain.utilities) == 3 and certain.set_log_propensity is None

@@ -1,5 +1,6 @@
 """The queue in a real browser: Debian's headless Chromium, driven over loopback."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -7,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 
 from discover import tables
 from discover.db import Database
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.web.app import create_app
-from discover.pool.labels import Multilabel
+from discover.pool.labels import Multilabel, Spans
 from tests.labeling import add_documents, filled
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -315,5 +316,121 @@ def test_why_is_shown_after_an_answer(database: Database, chromium, explained: S
     assert page.locator("#why").is_visible() and page.locator("#pieces mark").count() == 2
     page.keyboard.press("s")
     page.wait_for_selector("#why", state="hidden")
+    assert problems == []
+    context.close()
+
+
+NAMES = LabelConfig(task="spans", classes={"person": "a human", "place": "where it is"}, budget=20)
+WRITTEN = "😀 Ada O’Neill met Zoë in New York, <b>Oslo</b>. "
+
+
+@pytest.fixture
+def marking(database: Database) -> Iterator[Site]:
+    queue = Queue(database, 30, Spans(tuple(NAMES.classes)))
+    ids = add_documents(database, 4)
+    with database.write() as connection:
+        start = case((tables.document.c.id == ids[2], "עדה גרה בלונדון. "), else_=WRITTEN)
+        connection.execute(update(tables.document).values(text=start + tables.document.c.text))
+        queue.put(connection, "margin", 1, [{"document_id": i, "kind": "policy", "position": i} for i in ids])
+    made = Site(create_app(queue, "margin", NAMES, dict))
+    made.start()
+    yield made
+    made.stop()
+
+
+def press(page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def spot(page, text: str, last: bool = False) -> tuple[float, float]:
+    """Where the first (or last) character of a piece of the text is on the screen."""
+    found = page.evaluate(
+        """([text, last]) => {
+            const walker = document.createTreeWalker(document.getElementById('text'), NodeFilter.SHOW_TEXT);
+            while (walker.nextNode() && !walker.currentNode.data.includes(text));
+            const range = document.createRange();
+            const at = walker.currentNode.data.indexOf(text) + (last ? text.length - 1 : 0);
+            range.setStart(walker.currentNode, at);
+            range.setEnd(walker.currentNode, at + 1);
+            const { left, right, top, height } = range.getBoundingClientRect();
+            return [last ? right - 1 : left + 1, top + height / 2];
+        }""",
+        [text, last],
+    )
+    return found[0], found[1]
+
+
+def drag(page, start: str, end: str) -> None:
+    """Select from before one piece of the text to behind another, by the mouse."""
+    page.mouse.move(*spot(page, start))
+    page.mouse.down()
+    page.mouse.move(*spot(page, end, last=True), steps=4)
+    page.mouse.up()
+
+
+def held(kept: str | None, text: str) -> list[tuple[str, str]]:
+    return [(text[one["start"] : one["end"]], one["label"]) for one in json.loads(kept)]
+
+
+def test_entities_are_marked_by_mouse_and_by_keys(database: Database, chromium, marking: Site) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page, problems = context.new_page(), []
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    enter(page, marking)
+    marks = page.locator("#text mark")
+    # The mouse: a drag, a double click, a type by its key or by a click; what overlaps is told, what is wrong removed.
+    assert page.is_disabled("#save") and page.is_enabled("#none") and page.locator("#text b").count() == 0
+    page.keyboard.press("1")
+    assert "Nothing is selected." in page.inner_text("#marked")
+    drag(page, "Ada", "Neill")
+    assert page.inner_text("#marked") == "Selected: “Ada O’Neill”"
+    page.keyboard.press("1")
+    assert page.inner_text("#marked") == "Marked: “Ada O’Neill” (person)"
+    drag(page, "Neill", "Zoë")
+    page.click("[data-type=place]")
+    assert "“Ada O’Neill” is marked already" in page.inner_text("#marked") and marks.count() == 1
+    page.mouse.dblclick(*spot(page, "Oslo"))
+    page.click("[data-type=person]")
+    page.click("[aria-label='Remove person: Oslo']")
+    assert page.inner_text("#marked") == "Removed: “Oslo” (person)"
+    assert marks.count() == 1 and page.is_enabled("#save") and page.is_disabled("#none")
+    # The keys: words by arrows, more of them with Shift; touching entities, another type, one that is taken away again.
+    drag(page, "met", "met")
+    press(page, "ArrowRight", "2", "ArrowRight", "ArrowRight", "Shift+ArrowRight", "2", "ArrowRight", "1")
+    assert marks.all_inner_texts()[1:] == [
+        "Zoëplace ×",
+        "New Yorkplace ×",
+        ",person ×",
+    ]
+    press(page, "ArrowLeft", "ArrowRight", "Delete")
+    press(page, "ArrowLeft", "ArrowLeft", "ArrowLeft", "ArrowLeft", "1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#text:has-text('text 1 ')")
+    assert marks.count() == 0
+    settled(page, "1 of 20 labels")
+    page.keyboard.press("0")
+    page.wait_for_selector("#text:has-text('text 2 ')")
+    # Right to left, the left arrow goes on.
+    press(page, "ArrowLeft", "1", "ArrowLeft", "ArrowLeft", "2", "Enter")
+    settled(page, "3 of 20 labels")
+    with database.read() as connection:
+        texts = list(connection.execute(select(tables.document.c.text).order_by(tables.document.c.id)).scalars())
+    kept = [label for _, label in saved(database)]
+    assert held(kept[0], texts[0]) == [("Ada O’Neill", "person"), ("Zoë", "person"), ("New York", "place")]
+    assert kept[1] == "[]" and held(kept[2], texts[2]) == [("עדה", "person"), ("בלונדון", "place")]
+    # Undo brings the entities back to go on from; a correction begins with those that were said.
+    page.keyboard.press("u")
+    page.wait_for_selector("#text:has-text('text 2 ')")
+    assert marks.count() == 2
+    page.click("text=Your answers")
+    page.click("#slot-1 >> text=Change")
+    assert marks.count() == 3
+    page.click("[aria-label='Remove person: Zoë']")
+    page.click("#save")
+    page.wait_for_url("**/answers#slot-1")
+    assert page.locator("#slot-1 mark").count() == 2
+    assert held(saved(database)[-1][1], texts[0]) == [("Ada O’Neill", "person"), ("New York", "place")]
     assert problems == []
     context.close()

@@ -32,9 +32,9 @@ LABELS = Multilabel(("wind", "rain", "fog"))
     ],
 )
 def test_what_is_said_is_kept_once_and_read_again(said, names: list[str]) -> None:
-    kept = LABELS.read(said)
+    kept = LABELS.read(said, "")
     assert LABELS.names(kept) == names and LABELS.value(kept) == (names or [NONE])
-    assert LABELS.read(kept) == LABELS.read(LABELS.value(kept)) == kept and LABELS.knows(kept)
+    assert LABELS.read(kept, "") == LABELS.read(LABELS.value(kept), "") == kept and LABELS.knows(kept)
     (row,) = LABELS.array([kept])
     assert [LABELS.classes[at] for at in np.flatnonzero(row)] == sorted(names, key=LABELS.classes.index)
     assert LABELS.kept(row[None]) == [kept]
@@ -42,7 +42,7 @@ def test_what_is_said_is_kept_once_and_read_again(said, names: list[str]) -> Non
 
 @pytest.mark.parametrize("said", [None, ""])
 def test_nothing_said_is_no_answer(said) -> None:
-    assert LABELS.read(said) is Multiclass().read(said) is None
+    assert LABELS.read(said, "") is Multiclass().read(said, "") is None
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_nothing_said_is_no_answer(said) -> None:
 )
 def test_what_cannot_be_is_refused_in_a_few_words(said, complaint: str) -> None:
     with pytest.raises(DiscoverError, match=complaint):
-        LABELS.read(said)
+        LABELS.read(said, "")
 
 
 def test_a_list_is_no_class() -> None:
     with pytest.raises(DiscoverError, match=r"label is not text: list; .* label.task: multilabel"):
-        Multiclass().read(["a"])
+        Multiclass().read(["a"], "")
 
 
 ROWS = [
@@ -86,7 +86,7 @@ def test_lists_go_through_files_of_every_kind(database: Database, tmp_path: Path
     assert import_files(pool, [path], LABELS)["new"] == 4
     pool.intake()
     found = {document.text: document.label for document in pool.documents()}
-    assert found == {row["text"]: LABELS.read(row["label"]) for row in ROWS}
+    assert found == {row["text"]: LABELS.read(row["label"], row["text"]) for row in ROWS}
     queue = Queue(database, 30, LABELS)
     with database.write() as connection:
         assert queue.seed_imported("margin", connection) == 3

@@ -196,6 +196,20 @@ def test_refusals_say_what_is_wrong(opened: Database) -> None:
     assert events(opened) == [] and queue.waiting("margin") == 2
 
 
+def test_words_are_paid_for_where_the_budget_counts_them(opened: Database) -> None:
+    by_labels, _ = filled(opened, 3)
+    queue = Queue(opened, 30, by_labels.accepted, by_words=True)
+    lengths = {one.slot: len(one.document.text.split()) for one in queue.claim("margin", "ada", 3)}
+    assert queue.owed("margin") == sum(lengths.values()) > by_labels.owed("margin") == 3
+    first, second, third = queue.claim("margin", "ada", 3)
+    queue.answer(first.slot, first.token, "ada", CLASSES[0])
+    queue.skip(second.slot, second.token, "ada")
+    assert (queue.spent("margin"), queue.owed("margin")) == (lengths[first.slot], lengths[third.slot])
+    queue.correct(first.slot, "ada", CLASSES[1])
+    queue.correct(second.slot, "ada", CLASSES[1])
+    assert queue.spent("margin") == lengths[first.slot] + lengths[second.slot] and queue.unit == "words"
+
+
 def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -> None:
     queue = Queue(opened, 30, Multiclass(tuple(CLASSES)))
     known = add_documents(opened, 3, label="fog")

@@ -11,7 +11,7 @@ from discover.config import Config
 from discover.evaluate import charts, evidence, report
 from discover.evaluate.curves import Series, draw
 from discover.run import RunFolder
-from discover.tables import metric, step
+from discover.tables import metric, slot, step
 from tests.synthetic_run import CLASSES, make
 
 SICK = "<script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>{{7*7}}\"'&$x^2$"
@@ -226,6 +226,30 @@ def test_predictions_are_explained(whole):
     assert [(mark.text, mark.get("class")) for mark in first.iter("mark")] == [("queue", "for4"), ("soups", "against3")]
     assert f"Data Types 0.88 {SICK}" in " ".join(first.text_content().split())
     assert "as it was answered" in second.text_content() and not list(second.iter("mark", "li"))
+
+
+def test_entities_are_shown_where_they_are(tmp_path):
+    run, database, config = make(tmp_path / "entities", rounds=2, documents=700)
+    config = config.model_copy(update={"label": config.label.model_copy(update={"task": "spans"})})
+    kept = '[{"start": 0, "end": 6, "label": "Tk"}, {"start": 7, "end": 8, "label": "Data Types"}]'
+    with database.write() as connection:
+        connection.execute(update(slot).where(slot.c.label.is_not(None)).values(label=kept))
+    text = f"The Ada of {SICK} in Oslo."
+    ada, oslo = (
+        {"start": 4, "end": 7, "label": "Tk"},
+        {"start": len(text) - 5, "end": len(text) - 1, "label": "Data Types"},
+    )
+    wrong = {"text": text, "predicted": [ada], "likely": 0.93, "answer": [ada, oslo], "right": False}
+    right = {**wrong, "predicted": [], "answer": [], "right": True}
+    page = page_of(run, database, config, [wrong, right])
+    assert "What was marked" in headings(page) and not list(page.iter("script", "img"))
+    first, second = page.find_class("example")
+    assert [mark.text.strip() for mark in first.iter("mark")] == ["Ada", "Ada", "Oslo"]
+    assert [bdi.text for bdi in first.iter("bdi")] == ["Tk", "Tk", "Data Types"] and text_of(first).count(SICK) == 2
+    assert text_of(second) == f"93% · as it was answered · nothing marked {text}"
+    answers = {cell.text_content() for row in page.iter("tr") for cell in row.find_class("label")}
+    assert any(answer.startswith("Return (Tk), ") and answer.endswith(" (Data Types)") for answer in answers)
+    database.close()
 
 
 def test_hostile_texts_stay_texts(tmp_path):

@@ -54,6 +54,15 @@ def answers(database: Database) -> list[tuple[str, str, str | None]]:
         return [tuple(row) for row in connection.execute(select(*columns).order_by(tables.answer.c.id))]
 
 
+def check_refused(client: TestClient, label: str | list[str], message: str) -> None:
+    """An answer, as a form or from the script, and a correction."""
+    sent = {**fields(client.get("/").text), "label": label}
+    reply = client.post("/answer", data=sent)
+    assert reply.status_code == 400 and message in html.unescape(reply.text)
+    assert message in client.post("/answer", data=sent, headers=SCRIPT).json()["error"]
+    assert client.post("/correct", data={"slot": sent["slot"], "label": label}).status_code == 400
+
+
 def test_a_visitor_says_a_name_and_is_asked(database: Database) -> None:
     queue, _ = filled(database, 3)
     client = client_of(queue)
@@ -447,11 +456,7 @@ def test_several_labels_are_ticked_and_saved_without_a_script(database: Database
 )
 def test_an_answer_of_several_labels_that_says_nothing_or_too_much(database: Database, label, message: str) -> None:
     _, client = asked_for_several(database)
-    sent = {**fields(client.get("/").text), "label": label}
-    reply = client.post("/answer", data=sent)
-    assert reply.status_code == 400 and message in html.unescape(reply.text)
-    assert message in client.post("/answer", data=sent, headers=SCRIPT).json()["error"]
-    assert client.post("/correct", data={"slot": sent["slot"], "label": label}).status_code == 400
+    check_refused(client, label, message)
     assert answers(database) == []
 
 

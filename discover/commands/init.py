@@ -15,7 +15,7 @@ TEMPLATE = """\
 {source}
 label:
   question: {question_yaml}
-  task: multiclass    # one label a document; multilabel: any number of them, or none
+  task: multiclass    # one label a document; multilabel: any number of them, or none; spans: named entities
   # Each class and one line that says what belongs there; the model starts from these words alone.
   classes:
 {classes}

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from discover.campaign import Campaign
@@ -13,7 +12,9 @@ from discover.evaluate import audit
 from discover.pool.files import export_rows, read_documents
 from discover.pool.labels import Multiclass, agree
 from discover.progress import progress
-from discover.query.uncertainty import probability_of
+
+if TYPE_CHECKING:
+    from discover.learn.prediction import Prediction
 
 CHUNK = 2048
 
@@ -21,7 +22,7 @@ CHUNK = 2048
 class _Unread(Multiclass):
     """What a file says of its documents, whatever that is: only their texts matter."""
 
-    def read(self, value: Any) -> None:
+    def read(self, value: Any, text: str) -> None:
         """Nothing."""
 
 
@@ -45,17 +46,21 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), _Unread()))
     if not documents:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
-    labelled = 0
+    labelled, spans = 0, campaign.config.label.task == "spans"
+    if spans and explain:
+        raise DiscoverError(
+            "--explain says which words carried a label, but label.task spans labels words: leave it out"
+        )
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal labelled
         starts = range(0, len(documents), CHUNK)
         for start in progress(starts, len(starts), "predicting"):
             chunk = documents[start : start + CHUNK]
-            likely = campaign.predict([d.text for d in chunk])
-            decided = campaign.decide(likely)
-            labels, chances = campaign.labels.kept(decided), probability_of(decided, likely).tolist()
-            for document, label, chance, each in zip(chunk, labels, chances, likely.tolist(), strict=True):
+            found = campaign.predicted([d.text for d in chunk])
+            labels = campaign.labels.kept(found.answers)
+            said = zip(chunk, labels, found.chances.tolist(), found.probabilities.tolist(), strict=True)
+            for document, label, chance, each in said:
                 sure = chance >= confidence
                 labelled += sure
                 row = {
@@ -64,8 +69,10 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
                     "text": document.text,
                     "label": campaign.labels.value(label) if sure else campaign.labels.nothing,
                     "probability": round(chance, 6),
-                    "probabilities": {name: round(p, 6) for name, p in zip(campaign.classes, each, strict=True)},
                 }
+                if not spans:  # of which only the whole answer has a probability
+                    names = zip(campaign.classes, each, strict=True)
+                    row["probabilities"] = {name: round(p, 6) for name, p in names}
                 yield row | (_reasons(campaign, document.text) if explain else {})
 
     export_rows(rows(), to)
@@ -85,10 +92,9 @@ def _reasons(campaign: Campaign, text: str) -> dict[str, Any]:
 
 def _trust(campaign: Campaign, confidence: float) -> str:
     """What answers that never trained the model say of predictions this sure."""
-    likely, truth = _held_out(campaign)
-    decided = campaign.decide(likely)
-    sure = probability_of(decided, likely) >= confidence
-    found = audit.estimate(agree(decided[sure], truth[sure]))
+    held, truth = _held_out(campaign)
+    sure = held.chances >= confidence
+    found = audit.estimate(agree(held.answers[sure], truth[sure]))
     if found.value is None:
         return "no audit answer is, so nothing can be said of how often they are right"
     return (
@@ -97,9 +103,8 @@ def _trust(campaign: Campaign, confidence: float) -> str:
     )
 
 
-def _held_out(campaign: Campaign) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Probabilities (k, c) of the documents of the k audit answers that are for reporting, and these answers."""
+def _held_out(campaign: Campaign) -> tuple["Prediction", NDArray[Any]]:
+    """What is predicted of the documents of the k audit answers that are for reporting, and these answers."""
     rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
     texts = campaign.pool.texts([row.document_id for row in rows])
-    likely = campaign.predict(texts) if texts else np.empty((0, len(campaign.classes)))
-    return likely, campaign.labels.array([row.label for row in rows])
+    return campaign.predicted(texts), campaign.labels.array([row.label for row in rows])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from discover import values
 from discover.campaign import Campaign
 from discover.config import Config
+from discover.errors import DiscoverError
 from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.config import LearnConfig
@@ -29,6 +30,11 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
         folds: in which the answers are held out.
         minutes: for new trials.
     """
+    if campaign.config.label.task == "spans":
+        raise DiscoverError(
+            "discover search compares settings by the class probabilities of answers, which label.task spans has none "
+            "of: set learn.learning_rate and learn.epochs by hand, and compare runs with loop.test"
+        )
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind != "audit"]
     ids, y = arrays(campaign, rows)
     logits, likelihood = _Learner(campaign, config, ids, y).logits, likelihood_of(campaign.config.label.task)

@@ -52,11 +52,11 @@ def learning_curve(series: Sequence[Series], score: str) -> Markup:
     labels = [value for one in points for value in one.labels]
     across, up = ticks(min(labels), max(labels)), ticks(max(0.0, min(values)), min(1.0, max(values)))
     axes = Axes((across[0], across[-1]), (up[0], up[-1]))
-    marks = [_frame(axes, [(tick, f"{tick:g}") for tick in across], up, "labels")]
+    marks = [_frame(axes, [(tick, f"{tick:g}") for tick in across], up, points[0].unit)]
     for index, one in enumerate(series):
         if len(one.labels):
             marks.extend(_curve(axes, one, f"arm{index % ARMS}"))
-    return _svg(marks, f"{score} against labels")
+    return _svg(marks, f"{score} against {points[0].unit}")
 
 
 def _curve(axes: Axes, one: Series, style: str) -> list[Markup]:
@@ -67,7 +67,7 @@ def _curve(axes: Axes, one: Series, style: str) -> list[Markup]:
     marks.append(_path(f"line {style}", axes.path(list(zip(one.labels, one.score, strict=True)))))
     for x, y, low, high in zip(one.labels, one.score, one.low, one.high, strict=True):
         interval = f" [{low:.1%}, {high:.1%}]" if high > low else ""
-        marks.append(_dot(style, *axes.at(x, y), 4, f"{one.name}: {y:.1%}{interval} at {x:.0f} labels"))
+        marks.append(_dot(style, *axes.at(x, y), 4, f"{one.name}: {y:.1%}{interval} at {x:.0f} {one.unit}"))
     return marks
 
 

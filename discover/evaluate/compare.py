@@ -36,13 +36,14 @@ class Course:
 
     Attributes:
         name: of the arm.
-        labels: (r,) labels paid for, rising.
+        labels: (r,) labels paid for, rising; or words, of which `unit` tells.
         correct: (r, n) whether each test document was right.
     """
 
     name: str
     labels: NDArray[np.int64]
     correct: NDArray[np.bool_]
+    unit: str = "labels"
 
     def __post_init__(self) -> None:
         if self.correct.ndim != 2 or len(self.labels) != len(self.correct) or not self.correct.size:
@@ -59,7 +60,7 @@ class Comparison:
     """A strategy against a control.
 
     Attributes:
-        labels: the largest number of labels that both arms reached.
+        labels: the largest number of labels that both arms reached; or of words, as `unit` says.
         n: test documents.
         strategy_accuracy, control_accuracy: there.
         accuracy: their difference, paired by test document.
@@ -78,6 +79,7 @@ class Comparison:
     area: Difference
     control_needs: float | None
     strategy_needs: float | None
+    unit: str = "labels"
 
 
 def paired(correct_a: ArrayLike, correct_b: ArrayLike, level: float = 0.95) -> Difference:
@@ -186,6 +188,7 @@ def compare(strategy: Course, control: Course, rng: np.random.Generator, level: 
         area=area_difference(strategy, control, rng, level),
         control_needs=labels_to_reach(control.labels, control.accuracy, reached),
         strategy_needs=labels_to_reach(strategy.labels[upto], strategy.accuracy[upto], control_reached, lasting=True),
+        unit=strategy.unit,
     )
 
 

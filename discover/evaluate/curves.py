@@ -18,13 +18,14 @@ FEW = 6  # arms whose legend leaves the curves to be seen
 
 @dataclass(frozen=True)
 class Series:
-    """One arm's curve: (r,) labels, scores and interval ends."""
+    """One arm's curve: (r,) labels (or what `unit` says), scores and interval ends."""
 
     name: str
     labels: Sequence[float]
     score: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    unit: str = "labels"
 
 
 def draw(
@@ -65,7 +66,7 @@ def draw(
     for name, level in (levels or {}).items():
         axes.axhline(level, color="#334155", linewidth=1.2, linestyle=(0, (6, 3)), label=_plain(name))
     axes.set_title(_plain(title), loc="left", fontsize=13, fontweight="bold")
-    axes.set_xlabel("labels", fontsize=12)
+    axes.set_xlabel(next((one.unit for one in series), "labels"), fontsize=12)
     axes.set_ylabel(f"{score} (shaded: 95% interval)", fontsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

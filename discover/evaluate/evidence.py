@@ -1,8 +1,8 @@
 """What a run left in its database, gathered for the report: courses of the arms, what was asked and why, the pool."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import exp
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import exp, inf
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class Arm:
             0 and 1.
         confidence: (n,) probabilities of the last of those rounds' predictions; empty where the loop keeps none.
         truths: the answers about the same documents and rounds, likewise; n grows when test documents are imported.
+        budget: what may be spent; the last question of a budget in words may go over it.
     """
 
     name: str
@@ -42,6 +43,16 @@ class Arm:
     predictions: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     confidence: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     truths: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    budget: float = inf
+
+    @property
+    def unit(self) -> str:
+        """What is paid in: labels, or the words of their texts."""
+        return "words" if self.rows and "words" in self.rows[-1] else "labels"
+
+    def spent(self, row: Mapping[str, Any]) -> float:
+        """What had been paid by a line of metrics, of the budget."""
+        return min(row[self.unit], self.budget)
 
     @property
     def last(self) -> dict[str, Any] | None:
@@ -56,31 +67,32 @@ class Arm:
     def course(self, truth: NDArray[np.int64]) -> Course | None:
         """Correctness by round, of the rounds with this test set, None where there are none.
 
-        Of rounds with the same number of labels the last counts.
+        Of rounds that had spent the same the last counts.
         """
         alike = {round_ for round_, own in self.truths.items() if np.array_equal(own, truth)}
-        by_labels = {row["labels"]: self.predictions[row["round"]] for row in self.rows if row["round"] in alike}
-        if not by_labels:
+        by_spent = {self.spent(row): self.predictions[row["round"]] for row in self.rows if row["round"] in alike}
+        if not by_spent:
             return None
-        labels = sorted(by_labels)
-        correct = np.stack([agree(by_labels[count], truth) for count in labels])
-        return Course(self.name, np.array(labels, np.int64), correct)
+        spent = sorted(by_spent)
+        correct = np.stack([agree(by_spent[count], truth) for count in spent])
+        return Course(self.name, np.array(spent, np.int64), correct, self.unit)
 
 
-def read_arms(database: Database, order: Sequence[str], c: int = 0) -> list[Arm]:
+def read_arms(database: Database, order: Sequence[str], c: int = 0, budget: float = inf) -> list[Arm]:
     """The arms with at least one measured round: those of the config in its order, then others by name.
 
     Args:
         database: of the run.
         order: of the arms, in the config.
         c: classes; asked for only where documents have several labels.
+        budget: of each arm.
     """
     measured = select(metric.c.arm, metric.c.row).order_by(metric.c.round)
     outputs = select(step.c.arm, step.c.round, step.c.output).where(step.c.step == "evaluate").order_by(step.c.round)
     arms: dict[str, Arm] = {}
     with database.read() as connection:
         for name, row in connection.execute(measured):
-            arms.setdefault(name, Arm(name, [])).rows.append(row)
+            arms.setdefault(name, Arm(name, [], budget=budget)).rows.append(row)
         for name, round_, output in connection.execute(outputs):
             if name in arms and output.get("truth"):
                 arms[name] = _with_predictions(arms[name], round_, output, c)
@@ -110,9 +122,9 @@ def comparisons(arms: Sequence[Arm]) -> list[Comparison]:
 def confused(arm: Arm, classes: Sequence[str], limit: int = 12) -> list[dict[str, Any]]:
     """The pairs of classes that the last round confused most: true class, what it was taken for, how often.
 
-    None where documents have several labels: one that is missing is in nobody's place.
+    None where documents have several labels, or spans: one that is missing is in nobody's place.
     """
-    if not arm.predictions or arm.truth.ndim == 2:
+    if not arm.predictions or arm.truth.ndim == 2 or arm.truth.dtype == object:
         return []
     table = confusion(arm.predictions[max(arm.predictions)], arm.truth, len(classes))
     np.fill_diagonal(errors := table.copy(), 0)
@@ -157,10 +169,12 @@ def pool_counts(database: Database) -> dict[str, Any]:
 
 
 def _with_predictions(arm: Arm, round_: int, output: dict[str, Any], c: int) -> Arm:
-    predictions = {**arm.predictions, round_: from_json(output["predictions"], c)}
-    confidence = np.asarray(output.get("confidence") or [], np.float64)
-    truths = {**arm.truths, round_: from_json(output["truth"], c)}
-    return Arm(arm.name, arm.rows, predictions, confidence, truths)
+    return replace(
+        arm,
+        predictions={**arm.predictions, round_: from_json(output["predictions"], c)},
+        confidence=np.asarray(output.get("confidence") or [], np.float64),
+        truths={**arm.truths, round_: from_json(output["truth"], c)},
+    )
 
 
 def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]) -> list[dict[str, Any]]:

@@ -179,8 +179,19 @@ def calibration_error(probabilities: ArrayLike, y: ArrayLike, bins: int = 15) ->
     else:
         predicted, y = _aligned(probabilities.argmax(axis=1), y)
         confidence, correct = probabilities.max(axis=1), predicted == y
+    return confidence_error(confidence, correct, bins)
+
+
+def confidence_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
+    """The same of n predictions, each of some confidence, and right or not.
+
+    Args:
+        confidence: (n,) probability of the prediction.
+        correct: (n,) whether it was right.
+        bins: how many.
+    """
     table = reliability(confidence, correct, bins)
-    return float(sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in table) / len(correct))
+    return float(sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in table) / np.size(correct))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -20,7 +20,8 @@ from discover.evaluate.curves import Series
 from discover.evaluate.evidence import Arm
 from discover.evaluate.metrics import reliability
 from discover.evaluate.verdict import headline, needs_phrase, points, single_line, summary_line
-from discover.pool.labels import agree, labels_of
+from discover.pool import spans
+from discover.pool.labels import Task, agree, labels_of
 from discover.run import RunFolder, publish
 from discover.strict import Strict
 
@@ -48,7 +49,8 @@ def write(
         database: of the run; it is only read.
         config: the run's whole config.
         examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, what
-            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`).
+            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`). Those of
+            entities have no explanation.
         to: the folder for both files, in their names of a run folder; by default the run's own.
 
     Returns:
@@ -57,22 +59,29 @@ def write(
     to = to or run
     to.root.mkdir(parents=True, exist_ok=True)
     settings = config.model_dump()
-    arms = evidence.read_arms(database, _arm_order(settings), len(settings["label"]["classes"]))
+    arms = _arms(database, settings)
     accuracy = [_series(arm, "accuracy") for arm in arms]
     if any(one.labels for one in accuracy):
         score = "test accuracy" if any(len(arm.truth) for arm in arms) else "audited accuracy"
         curves.draw(accuracy, to.learning_curve, settings["name"], score)
-    content = _content(run, database, settings, arms) | {"examples": [_marked(one) for one in examples]}
+    content = _content(run, database, settings, arms) | {
+        "examples": [_marked(one, settings["label"]["task"]) for one in examples]
+    }
     page = _environment().get_template("report.html").render(content)
     with publish(to.report) as scratch:
         scratch.write_text(page, encoding="utf-8")
     return to.report
 
 
+def _arms(database: Database, settings: dict[str, Any]) -> list[Arm]:
+    label = settings["label"]
+    return evidence.read_arms(database, _arm_order(settings), len(label["classes"]), label["budget"])
+
+
 def verdict(database: Database, config: Strict) -> str:
     """The last line of a run: what the strategy gained over the control, or where a single arm stands."""
     settings = config.model_dump()
-    arms = evidence.read_arms(database, _arm_order(settings), len(settings["label"]["classes"]))
+    arms = _arms(database, settings)
     compared = evidence.comparisons(arms)
     if compared:
         return summary_line(compared[0])
@@ -87,6 +96,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
         "name": settings["name"] or run.root.name,
         "question": settings["label"]["question"],
         "multilabel": settings["label"]["task"] == "multilabel",
+        "spans": settings["label"]["task"] == "spans",
         "classes": classes,
         "headline": headline(compared[0]) if compared else "",
         "verdict": summary_line(compared[0]) if compared else single_line(arms[0].last if arms else None),
@@ -103,7 +113,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
             for index, name in enumerate(_arm_order(settings, found=arms))
             if (picks := evidence.asked(database, run, name))
         ],
-        "spoken": lambda kept: explained.spoken(labels.value(kept)),
+        "spoken": lambda kept, text: ", ".join(labels.spoken(kept, text)),
         "stages": _stages(arms),
         "pool": (pool := evidence.pool_counts(database)),
         "texts": {STATES.get(state, state): n for state, n in pool["states"].items()},
@@ -114,7 +124,8 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
 
 def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
     """Each chart that there is something to draw for."""
-    scores = {"accuracy": "Accuracy", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1", "ece": "Calibration error"}
+    scores = {"accuracy": "Accuracy", "entity_f1": "Entity F1", "micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
+    scores["ece"] = "Calibration error"
     drawn: dict[str, Markup | None] = dict.fromkeys((*scores, "estimates", "reliability", "time"))
     for key, score in scores.items():
         series = [_series(arm, key) for arm in arms]
@@ -133,7 +144,10 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
     return drawn
 
 
-def _marked(example: dict[str, Any]) -> dict[str, Any]:
+def _marked(example: dict[str, Any], task: Task) -> dict[str, Any]:
+    if task == "spans":
+        marked = {name: spans.pieces(example["text"], example[name], MARKED) for name in ("predicted", "answer")}
+        return {**example, **marked}
     said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
     return {**example, **explained.shown(example, MARKED, multilabel=True), **said}
 
@@ -143,7 +157,7 @@ def _series(arm: Arm, key: str) -> Series:
     rows = [row for row in arm.rows if row.get(key) is not None]
     score = [row[key] for row in rows]
     low, high = (([row[end] for row in rows] if key == "accuracy" else score) for end in ("low", "high"))
-    return Series(arm.name, [row["labels"] for row in rows], score, low, high)
+    return Series(arm.name, [arm.spent(row) for row in rows], score, low, high, arm.unit)
 
 
 def _estimates(index: int, arm: Arm) -> list[tuple[str, int, float, float, float]]:

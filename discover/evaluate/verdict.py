@@ -10,7 +10,7 @@ def summary_line(comparison: Comparison) -> str:
     """What the strategy gained over the control, in one sentence; an interval that covers zero is called so."""
     accuracy, area = comparison.accuracy, comparison.area
     return (
-        f"At {comparison.labels} labels, {headline(comparison)}: {comparison.strategy_accuracy:.1%} against "
+        f"At {comparison.labels} {comparison.unit}, {headline(comparison)}: {comparison.strategy_accuracy:.1%} against "
         f"{comparison.control_accuracy:.1%} of {comparison.n} test documents, {points(accuracy)}; "
         f"area under the learning curve {points(area)}{'' if area.clear else ', no clear difference'}; "
         f"{needs_phrase(comparison)}."
@@ -26,18 +26,18 @@ def headline(comparison: Comparison) -> str:
 
 
 def needs_phrase(comparison: Comparison) -> str:
-    """What the difference is worth in labels."""
-    strategy, control = comparison.strategy, comparison.control
+    """What the difference is worth in labels, or in words."""
+    strategy, control, unit = comparison.strategy, comparison.control, comparison.unit
     if comparison.strategy_needs is not None:
         saved = round(comparison.labels - comparison.strategy_needs)
         if saved > 0:
             reached = comparison.labels - saved
-            return f"{strategy} was at {control}'s final accuracy from {reached} labels on, {saved} fewer"
-        return f"{strategy} saved no labels"
+            return f"{strategy} was at {control}'s final accuracy from {reached} {unit} on, {saved} fewer"
+        return f"{strategy} saved no {unit}"
     if comparison.control_needs is None:
-        return f"{control} did not reach {comparison.strategy_accuracy:.1%} before, so no labels were saved"
+        return f"{control} did not reach {comparison.strategy_accuracy:.1%} before, so no {unit} were saved"
     more = max(0, round(comparison.labels - comparison.control_needs))
-    return f"{control} was at {strategy}'s final accuracy with {comparison.labels - more} labels, {more} fewer"
+    return f"{control} was at {strategy}'s final accuracy with {comparison.labels - more} {unit}, {more} fewer"
 
 
 def points(difference: Difference) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, case, exists, func, insert, or_, select, upda
 from discover import db, tables
 from discover.errors import DiscoverError
 from discover.label import slots
-from discover.pool.document import Document
+from discover.pool.document import Document, words
 from discover.pool.intake import fetch
 from discover.pool.labels import Labels, Multiclass
 from discover.pool.removal import removed
@@ -57,7 +57,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Past:
-    """One of an annotator's own answers (`label`) or skips (None), with the beginning of its text."""
+    """One of an annotator's own answers (`label`) or skips (None), with its text or the beginning of it."""
 
     slot: int
     document_id: int
@@ -83,12 +83,19 @@ class Queue:
         database: the run's database.
         lease_minutes: how long a question is held for one annotator.
         labels: what is accepted as an answer.
+        by_words: whether an answer costs as much as its text has words, and not one label.
     """
 
-    def __init__(self, database: db.Database, lease_minutes: float, labels: Labels = ANY_CLASS):
+    def __init__(self, database: db.Database, lease_minutes: float, labels: Labels = ANY_CLASS, by_words: bool = False):
         self.database = database
+        self.by_words = by_words
         self.lease_seconds = lease_minutes * 60
         self.accepted = labels
+
+    @property
+    def unit(self) -> str:
+        """What answers cost."""
+        return "words" if self.by_words else "labels"
 
     def put(self, connection: Connection, arm: str, round_: int, rows: Sequence[dict[str, Any]]) -> None:
         """Open slots inside the caller's transaction; a document that was asked about, or removed, is left alone.
@@ -183,7 +190,7 @@ class Queue:
             counts = own or row.state not in ("answered", tables.REMOVED)
             slots.append(connection, row, annotator, label, key)
             if counts:
-                slots.settle(connection, row, annotator, label)
+                slots.settle(connection, row, annotator, label, self._price(connection, row.document_id))
             return Outcome(row.document_id, row.kind, counts, row.state == "answered" and not own)
 
     def skip(self, slot: int, token: str, annotator: str, key: str | None = None) -> Outcome:
@@ -202,7 +209,7 @@ class Queue:
             counts = row.state == "open" and (row.token == token or row.lease_until <= db.now())
             slots.append(connection, row, annotator, None, key)
             if counts:
-                slots.settle(connection, row, annotator, None)
+                slots.settle(connection, row, annotator, None, 0.0)
             return Outcome(row.document_id, row.kind, counts)
 
     def undo(self, annotator: str, arm: str) -> int | None:
@@ -247,7 +254,7 @@ class Queue:
             if slots.already(connection, slot, key) or row.label == label:
                 return
             slots.append(connection, row, annotator, label, key)
-            slots.settle(connection, row, annotator, label)
+            slots.settle(connection, row, annotator, label, self._price(connection, row.document_id))
 
     def labels(self, arm: str) -> list[Labelled]:
         """The arm's answers as they now stand, ordered by public id."""
@@ -262,10 +269,19 @@ class Queue:
             return [Labelled(*row) for row in connection.execute(wanted)]
 
     def spent(self, arm: str) -> float:
-        """What the arm's answers have cost, in labels."""
+        """What the arm's answers have cost, in labels or in words."""
         with self.database.read() as connection:
             total = connection.execute(select(func.sum(tables.slot.c.cost)).where(tables.slot.c.arm == arm)).scalar()
         return float(total or 0.0)
+
+    def owed(self, arm: str) -> float:
+        """What the arm's open questions will cost."""
+        if not self.by_words:
+            return float(self.waiting(arm))
+        slot, document = tables.slot.c, tables.document.c
+        texts = select(document.text).join(tables.slot, slot.document_id == document.id)
+        with self.database.read() as connection:
+            return float(sum(map(words, connection.scalars(texts.where(slot.arm == arm, slot.state == "open")))))
 
     def waiting(self, arm: str) -> int:
         """How many questions of the arm are still open, leased ones included."""
@@ -290,10 +306,21 @@ class Queue:
         with self.database.read() as connection:
             return [Tally(*(int(value) for value in row)) for row in connection.execute(wanted)]
 
-    def history(self, annotator: str, arm: str, n: int = 100) -> list[Past]:
-        """The annotator's latest answers and skips as they now stand, newest first."""
+    def history(self, annotator: str, arm: str, n: int = 100, whole: bool = False) -> list[Past]:
+        """The annotator's latest answers and skips as they now stand, newest first; their texts whole if wanted."""
         with self.database.read() as connection:
-            return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm).limit(n))]
+            return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm, whole).limit(n))]
+
+    def text(self, slot: int) -> str:
+        """The text that a question is about."""
+        with self.database.read() as connection:
+            return slots.text_of(connection, slot)
+
+    def _price(self, connection: Connection, document_id: int) -> float:
+        if not self.by_words:
+            return 1.0
+        text = select(tables.document.c.text).where(tables.document.c.id == document_id)
+        return float(words(connection.execute(text).scalar_one()))
 
     def _check_label(self, label: str) -> None:
         if not self.accepted.knows(label):

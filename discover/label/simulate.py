@@ -20,7 +20,7 @@ class Oracle(Protocol):
     """What a file in `label/oracles` offers."""
 
     def answer(self, documents: Sequence[Document]) -> list[Any]:
-        """One answer a document, in order, as a file would give it: a label, or several in a list; None skips it."""
+        """One answer a document, in order, as a file would give it: a label, or a list; None skips it."""
 
 
 def oracle_of(settings: LabelConfig) -> Any:
@@ -69,14 +69,15 @@ def ask(oracle: Oracle, documents: Sequence[Document], labels: Labels) -> list[s
             f"the oracle {name!r} must return a list of {len(documents)} labels, got {said!r:.60}: one for each "
             "document, None where it has no answer"
         )
-    return [_read(name, one, labels) for one in said]
+    return [_read(name, one, labels, document.text) for one, document in zip(said, documents, strict=True)]
 
 
-def _read(name: str, said: Any, labels: Labels) -> str | None:
+def _read(name: str, said: Any, labels: Labels, text: str) -> str | None:
     try:
-        return labels.read(said)
+        return labels.read(said, text)
     except DiscoverError as error:
+        what = "no list of spans" if labels.task == "spans" else "none"
         raise DiscoverError(
-            f"the oracle {name!r} answers {said!r:.80}, which is none of the {len(labels.classes)} labels of "
+            f"the oracle {name!r} answers {said!r:.80}, which is {what} of the {len(labels.classes)} labels of "
             f"label.classes ({error}): correct its options, or add the class"
         ) from error

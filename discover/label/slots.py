@@ -44,6 +44,19 @@ def locked(connection: Connection, slot: int, token: str | None = None) -> Row[A
     return row
 
 
+def text_of(connection: Connection, slot: int) -> str:
+    """The text that a slot asks about.
+
+    Raises:
+        DiscoverError: there is no such slot.
+    """
+    wanted = select(tables.document.c.text).join(tables.slot).where(tables.slot.c.id == slot)
+    text: str | None = connection.execute(wanted).scalar()
+    if text is None:
+        raise DiscoverError(f"there is no question {slot} in this run: reload the page")
+    return text
+
+
 def already(connection: Connection, slot: int, key: str | None) -> bool:
     """Whether this very submission has arrived before.
 
@@ -72,14 +85,14 @@ def append(connection: Connection, row: Row[Any], annotator: str, label: str | N
     connection.execute(insert(tables.answer).values(**event))
 
 
-def settle(connection: Connection, row: Row[Any], annotator: str, label: str | None) -> None:
-    """Bring the slot up to its latest event."""
+def settle(connection: Connection, row: Row[Any], annotator: str, label: str | None, price: float) -> None:
+    """Bring the slot up to its latest event; an answer costs its price, an imported one or a skip nothing."""
     free = label is None or row.kind == "import"
     present = {
         "state": "skipped" if label is None else "answered",
         "label": label,
         "annotator": annotator,
-        "cost": 0.0 if free else 1.0,
+        "cost": 0.0 if free else price,
         "owner": "",
         "lease_until": 0.0,
     }
@@ -108,8 +121,14 @@ def withdraw(connection: Connection) -> Counter[str]:
     return counts
 
 
-def latest_of(annotator: str, arm: str) -> Any:
-    """Select the annotator's answers and skips that still stand, newest first, in the shape of `Past`."""
+def latest_of(annotator: str, arm: str, whole: bool = False) -> Any:
+    """Select the annotator's answers and skips that still stand, newest first, in the shape of `Past`.
+
+    Args:
+        annotator: whose.
+        arm: who asked.
+        whole: the text to its end, not only its beginning.
+    """
     slot, document = tables.slot.c, tables.document.c
     last = (
         select(tables.answer.c.slot_id, func.max(tables.answer.c.id).label("event"))
@@ -117,7 +136,7 @@ def latest_of(annotator: str, arm: str) -> Any:
         .group_by(tables.answer.c.slot_id)
         .subquery()
     )
-    text = func.substr(document.text, 1, SNIPPET)
+    text = document.text if whole else func.substr(document.text, 1, SNIPPET)
     return (
         select(slot.id, slot.document_id, slot.label, document.title, text.label("text"))
         .join(last, last.c.slot_id == slot.id)

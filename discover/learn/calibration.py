@@ -5,6 +5,8 @@ sum of -log softmax(logits / T)[y] + strength * (log T)^2, so that a handful of 
 confidence upside down.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
@@ -29,11 +31,16 @@ def fit_temperature(
     """
     if not len(y):
         return 1.0
+    return temperature_of(lambda temperature: float(likelihood.losses(logits / temperature, y).sum()), strength)
 
-    def loss(log_temperature: float) -> float:
-        return float(likelihood.losses(logits / np.exp(log_temperature), y).sum() + strength * log_temperature**2)
 
-    found = minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded", options={"xatol": 1e-4})
+def temperature_of(loss: Callable[[float], float], strength: float = STRENGTH) -> float:
+    """The temperature under which a loss, the sum over answers of -log p, is least, as far as that is from 1."""
+
+    def pulled(log_temperature: float) -> float:
+        return loss(float(np.exp(log_temperature))) + strength * log_temperature**2
+
+    found = minimize_scalar(pulled, bounds=tuple(np.log(RANGE)), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
 
 

@@ -15,13 +15,14 @@ from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.committee import Member, bagged
 from discover.learn.config import LearnConfig
 from discover.learn.heads import Heads
+from discover.learn.increment import GROWTH, increment
 from discover.learn.likelihood import Head, likelihood_of
+from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
 from discover.pool.labels import Task, agree, hashable
 from discover.query.uncertainty import probability_of
 
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
-GROWTH = 2  # of the answers, after which they are cross-validated, and learned from scratch, again
 
 
 class TextClassifier:
@@ -124,16 +125,14 @@ class TextClassifier:
             self._forget()
         if not answers:
             return self
-        ids = self.representation.documents.ordered(list(answers))
-        fresh = np.array([self.taught.get(row) != answers[row] for row in ids])
+        ids, fresh, anew = increment(answers, self.taught, self._whole, self.representation.documents.ordered)
         y = self.likelihood.array([answers[row] for row in ids], c)
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self.represent(np.array(ids)[new])), y[new])
-        anew = len(ids) >= GROWTH * self._whole
         if anew:
             self.representation.forget()
-            self._whole, fresh = len(ids), np.ones(len(ids), bool)
+            self._whole = len(ids)
             self._penalty = self._chosen_penalty(ids, y)
         if self.config.method != "head":
             self.curve = self.representation.fine_tune(ids, y, fresh, self._fitted(ids, y) if anew else None)
@@ -164,6 +163,12 @@ class TextClassifier:
     def predict(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
         """The answer about each document: (n,) most probable class indices, or (n, c) whether it has a label."""
         return self._decided(self.logits(X))
+
+    def predicted(self, X: NDArray[np.int64]) -> Prediction:
+        """Of row ids X (n, 1): the answers, how likely each is, all of it, and the class probabilities."""
+        likely = self.predict_proba(X)
+        decided = self.decide(likely)
+        return Prediction(decided, probability_of(decided, likely), likely)
 
     def decide(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """The answers to give, as for `predict`, of probabilities (n, c)."""

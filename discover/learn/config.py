@@ -30,8 +30,10 @@ class LearnConfig(Strict):
     propagate: bool = Field(True, description="learn from unanswered neighbours of answers, while that does no harm")
     unlabelled: int = Field(2000, ge=0, description="unanswered documents that are looked at for it, drawn uniformly")
     folds: int = Field(3, ge=0, description="of the cross-validation that calibrates the probabilities; 0: none")
-    learning_rate: float | None = Field(None, gt=0, description="of the encoder; none: 1e-4, for adapters 1e-3")
-    head_learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float | None = Field(
+        None, gt=0, description="of the encoder; none: 1e-4, with label.task spans 6e-4, for adapters 1e-3"
+    )
+    head_learning_rate: float | None = Field(None, gt=0, description="none: 1e-3, with label.task spans 5e-3")
     layer_decay: float = Field(0.9, gt=0, le=1, description="of the learning rate, from each layer to the one below")
     weight_decay: float = Field(0.01, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -55,3 +57,8 @@ class LearnConfig(Strict):
     def rate(self) -> float:
         """The encoder's learning rate."""
         return self.learning_rate or (1e-3 if self.method == "lora" else 1e-4)
+
+    @property
+    def head_rate(self) -> float:
+        """The head's learning rate."""
+        return self.head_learning_rate or 1e-3

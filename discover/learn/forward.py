@@ -15,6 +15,8 @@ from discover.embed.transformer import first_position
 from discover.embed.unpadded import ARCHITECTURES
 from discover.learn.dropout import Dropout
 
+TOKENS = "tokens"  # no pooling
+
 
 class Tokens(NamedTuple):
     """The tokens of b documents, one below the other.
@@ -78,9 +80,11 @@ def run(transformer: Any, tokens: Tokens) -> torch.Tensor:
 
 
 def pool(hidden: torch.Tensor, tokens: Tokens, how: str) -> torch.Tensor:
-    """Unit vectors, (b, d) float32: the mean of a document's tokens, or its first."""
+    """Unit vectors, (b, d) float32: the mean of a document's tokens, or its first; or, of each token, (t, d)."""
     hidden = hidden.float()
-    if how == "cls":
+    if how == TOKENS:
+        found = hidden
+    elif how == "cls":
         found = hidden[tokens.lengths.cumsum(0) - tokens.lengths]
     else:
         sums = hidden.new_zeros(len(tokens.lengths), hidden.shape[1]).index_add(0, tokens.documents, hidden)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from discover.learn.halves import halves_for
 from discover.learn.network import Network
 
 TAU = 0.3  # temperature of the contrast
+UNTOLD = -100  # in the place of a tag: a token that says nothing of its own
 COMPANY = 1.0  # documents of its class that one must meet in a batch for the contrast to help (runs/LOG.md)
 WORTH_HALVING = 600  # tokens of a batch from which two threads are faster on halves of it than together (runs/LOG.md)
 
@@ -26,12 +28,12 @@ class Examples:
 
     Attributes:
         inputs: token ids (t,) or hidden states (t, d) of each of the m documents.
-        classes: (m,) class indices; or (m, c) 0 and 1, of several labels.
+        classes: (m,) class indices; or (m, c) 0 and 1, of several labels; or (m,) tags of each one's tokens, (t,).
         fresh: (m,) whether the answer is new or was corrected; the rest is replayed.
     """
 
     inputs: Sequence[torch.Tensor]
-    classes: NDArray[np.int64]
+    classes: NDArray[Any]
     fresh: NDArray[np.bool_]
 
     @cached_property
@@ -39,16 +41,26 @@ class Examples:
         """(m,) tokens of each document."""
         return np.array([len(one) for one in self.inputs], np.int64)
 
+    @property
+    def tagged(self) -> bool:
+        """Whether each token has a tag."""
+        return self.classes.dtype == object
+
+    @property
+    def single(self) -> bool:
+        """Whether each document has one class."""
+        return self.classes.ndim == 1 and not self.tagged
+
     @cached_property
     def weights(self) -> NDArray[np.float64]:
-        """(m,) what each document counts for by its class, mean 1; all alike where they have several labels."""
-        if self.classes.ndim == 2:
+        """(m,) what each document counts for by its class, mean 1; all alike where it has several labels, or tags."""
+        if not self.single:
             return np.ones(len(self.classes))
         return head.class_weights(self.classes, self.classes.max() + 1)[self.classes]
 
     def company(self, batch: int) -> float:
-        """How many others of its class a document meets in a batch, on average; 0 where they have several labels."""
-        if self.classes.ndim == 2:
+        """How many others of its class a document meets in a batch, on average; 0 where it has several, or tags."""
+        if not self.single:
             return 0.0
         counts, m = np.bincount(self.classes), len(self.classes)
         return (batch - 1) * float((counts * (counts - 1)).sum()) / max(1, m * (m - 1))
@@ -128,9 +140,15 @@ class Gradient:
         """Mean cross-entropy, each document with its weight; and the contrast between classes.
 
         Of several labels it is the sum of their binary cross-entropies, without a contrast: documents share a label
-        and differ in another.
+        and differ in another. Of tags it is the mean over all words that have one.
         """
         logits = self._network.classify(vectors)
+        if self._examples.tagged:
+            tags = torch.from_numpy(np.concatenate(self._examples.classes[members])).to(vectors.device)
+            told = max(1, int((tags != UNTOLD).sum()))
+            loss = torch.nn.functional.cross_entropy(logits, tags, ignore_index=UNTOLD, reduction="sum") / told
+            self.loss = loss.detach()
+            return loss
         targets = torch.from_numpy(self._examples.classes[members]).to(vectors.device)
         weights = torch.from_numpy(self._weights[members]).float().to(vectors.device)
         if targets.ndim == 2:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
 from discover.learn.classifier import column
-from discover.pool.labels import hashable
+from discover.pool.labels import hashable, stacked
 
 
 class Chosen(Protocol):
@@ -35,7 +35,7 @@ class Estimator(Protocol):
     """What a learner needs of what it frames, over row ids: `TextClassifier`, or the user's own.
 
     Attributes:
-        taught: row id to answer, as last trained on: a class index, or a tuple of c times 0 or 1.
+        taught: row id to answer, as last trained on: a class index, or a tuple of c times 0 or 1, or of spans.
         unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
         looks_at: how many of these it wants.
         changed: share of predictions for `unlabelled` that the last `fit` changed; None where that is not known.
@@ -55,8 +55,8 @@ class Estimator(Protocol):
     def looks_at(self) -> int:
         """How many unanswered documents it wants to see in training."""
 
-    def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> Any:
-        """Learn m answers about (m, 1) row ids as they now stand: (m,) class indices, or (m, c) 0 and 1."""
+    def fit(self, X: NDArray[np.int64], y: NDArray[Any]) -> Any:
+        """Learn m answers about (m, 1) row ids as they now stand, as `discover.pool.labels` has them in arrays."""
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Class probabilities, (n, c), of row ids (n, 1)."""
@@ -109,9 +109,9 @@ class Learner(Generic[E]):
 
         Args:
             ids: (k,) row ids, none of them taught before: a corrected answer goes through `fit`.
-            y: (k,) class indices; or (k, c) 0 and 1, of several labels.
+            y: (k,) class indices; or (k, c) 0 and 1, of several labels; or (k,) tuples of spans.
         """
-        new, answers = column(ids), np.asarray(y, dtype=np.int64)
+        new, answers = column(ids), _array(y)
         if not len(new):
             return
         known = set(self.classifier.taught) & {int(row) for row in new.ravel()}
@@ -127,7 +127,7 @@ class Learner(Generic[E]):
             ids: (m,) row ids of everything that is answered.
             y: their m answers, as for `teach`.
         """
-        rows, answers = column(ids), np.asarray(y, dtype=np.int64)
+        rows, answers = column(ids), _array(y)
         if not len(rows):  # modAL refuses to fit nothing
             self.classifier.fit(rows, answers)
             self.active.X_training = self.active.y_training = None
@@ -142,7 +142,7 @@ class Learner(Generic[E]):
             ids: (m,) row ids of everything that is answered.
             y: their m answers, as for `teach`.
         """
-        rows, answers, taught = column(ids), np.asarray(y, dtype=np.int64), self.classifier.taught
+        rows, answers, taught = column(ids), _array(y), self.classifier.taught
         stands = dict(zip(rows.ravel().tolist(), hashable(answers), strict=True))
         if any(stands.get(row) != answer for row, answer in taught.items()):
             self.fit(rows, answers)
@@ -172,7 +172,12 @@ class Learner(Generic[E]):
         """Give modAL what the classifier already knows; its constructor would train on it again."""
         if self.classifier.taught:
             self.active.X_training = column(list(self.classifier.taught))
-            self.active.y_training = np.array(list(self.classifier.taught.values()), dtype=np.int64)
+            self.active.y_training = stacked(list(self.classifier.taught.values()))
+
+
+def _array(y: ArrayLike) -> NDArray[Any]:
+    answers = np.asarray(y)
+    return answers if answers.dtype == object else answers.astype(np.int64)
 
 
 def _no_strategy(*_: Any, **__: Any) -> Any:

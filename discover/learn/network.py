@@ -28,7 +28,7 @@ class Network(nn.Module):
     Args:
         transformer: what `Encoder.trainable` gives; it belongs to the network from now on.
         weights: (c, d) unit vectors that the head starts from.
-        pooling: ``mean`` or ``cls``.
+        pooling: ``mean`` or ``cls``; or ``tokens``, where the head sees each token by itself.
         dropout: share of what the blocks hand on that is dropped in training.
         adapter: what is trained instead of the transformer's own weights, and its rank; None trains those.
     """
@@ -58,7 +58,7 @@ class Network(nn.Module):
         return self.head.weight.device
 
     def embed(self, tokens: forward.Tokens) -> torch.Tensor:
-        """Unit vectors, (b, d) float32."""
+        """Unit vectors, (b, d) float32; of t tokens, (t, d), where they are not pooled."""
         return forward.pool(forward.run(self.transformer, tokens), tokens, self.pooling)
 
     def classify(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -118,4 +118,13 @@ class FrozenNetwork:
         found = np.empty((len(inputs), self._dimension), dtype=np.float32)
         for members, hidden, mask in self._transformer.run(inputs, "encode"):
             found[members] = nn.functional.normalize(pool(hidden, mask, self._pooling), dim=-1).cpu().numpy()
+        return found
+
+    def states(self, inputs: Sequence[torch.Tensor]) -> list[NDArray[np.float32]]:
+        """The unit vectors of each document's tokens, (t, d), likewise."""
+        found: list[NDArray[np.float32]] = [np.empty((0, self._dimension), np.float32)] * len(inputs)
+        for members, hidden, _ in self._transformer.run(inputs, "encode"):
+            units = nn.functional.normalize(hidden.float(), dim=-1).cpu().numpy()
+            for row, member in enumerate(members):
+                found[member] = units[row, : len(inputs[member])]
         return found

@@ -7,14 +7,16 @@ nothing is unpickled.
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from discover import run
 from discover.errors import DiscoverError
-from discover.learn.classifier import TextClassifier
+from discover.learn.estimators import OwnEstimator
+from discover.learn.tagger import Tagger
+from discover.pool.spans import OUTSIDE
 
 FORMAT = "discover-model-4"
 WEIGHTS = "model.safetensors"
@@ -22,8 +24,10 @@ CARD = "card.json"
 UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
 ADVICE = "`discover run` learns it anew from the answers"
 
+E = TypeVar("E", bound=OwnEstimator)
 
-def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
+
+def publish(folder: Path, version: str, classifier: OwnEstimator) -> str:
     """Publish a classifier as ``folder/version``; returns the checksum of its weights.
 
     Raises:
@@ -39,7 +43,7 @@ def publish(folder: Path, version: str, classifier: TextClassifier) -> str:
         ) from error
 
 
-def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
+def load(folder: Path, classifier: E) -> E:
     """Read a published version's folder into a classifier made with the same encoder, classes and method.
 
     Raises:
@@ -47,12 +51,13 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     """
     card = check(folder)
     for key, expected in _made_for(classifier).items():
-        if card.get(key, UNSAID.get(key)) != expected:
-            made = (
-                "for other classes, descriptions or another order"
-                if key == "classes"
-                else f"with {key} {card.get(key, UNSAID.get(key))!r}, here it is {expected!r}"
-            )
+        found = card.get(key, UNSAID.get(key))
+        if found != expected:
+            made = f"with {key} {found!r}, here it is {expected!r}"
+            if key == "classes":
+                made = "for other classes, descriptions or another order"
+            elif key == "tags" and OUTSIDE not in (found or []):
+                made = f"with tags {found!r}, which lack {OUTSIDE!r}, the one for what is in no span"
             raise DiscoverError(f"the model {folder} was made {made}: {ADVICE}")
     try:
         classifier.restore(load_file(folder / WEIGHTS), float(card["temperature"]))
@@ -61,7 +66,7 @@ def load(folder: Path, classifier: TextClassifier) -> TextClassifier:
     return classifier
 
 
-def _write(folder: Path, classifier: TextClassifier) -> str:
+def _write(folder: Path, classifier: OwnEstimator) -> str:
     """Write weights and card into a folder; returns the checksum of the weights."""
     folder.mkdir(parents=True)
     (folder / WEIGHTS).write_bytes(save(classifier.state()))  # safetensors' own would let nobody else read it
@@ -72,6 +77,7 @@ def _write(folder: Path, classifier: TextClassifier) -> str:
         "encoder_model": classifier.encoder.config.model,
         "taught": len(classifier.taught),
         "temperature": classifier.temperature,
+        **({"untold": classifier.untold} if isinstance(classifier, Tagger) else {}),
         "sha256": checksum,
     }
     (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
@@ -100,13 +106,14 @@ def check(folder: Path) -> dict[str, Any]:
     return card
 
 
-def _made_for(classifier: TextClassifier) -> dict[str, Any]:
+def _made_for(classifier: OwnEstimator) -> dict[str, Any]:
     return {
         "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position
         "task": classifier.task,
         "encoder": classifier.encoder.version,
         "method": classifier.config.method,
         "layer": classifier.representation.layer,
+        **({"tags": classifier.tags} if isinstance(classifier, Tagger) else {}),
     }
 
 

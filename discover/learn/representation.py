@@ -1,6 +1,6 @@
 """What the heads see of documents: unit vectors under the frozen encoder, or under one that was fine-tuned."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,10 @@ class Representation:
         texts: gives the texts of row ids, aligned with them.
         cache: of the frozen part's output.
         vectors: gives stored vectors (k, d) of row ids; without it documents are encoded when needed.
-        prior: (c, d) unit vectors of the classes' descriptions, which a network's head begins with.
+        prior: (c, d) weights that a network's head begins with: unit vectors of the classes' descriptions.
         config: what is trained of the encoder, and how.
         seed: of all draws.
+        pooling: of a network's tokens; none: the encoder's.
 
     Attributes:
         layer: the lowest one that is trained.
@@ -48,8 +49,10 @@ class Representation:
         prior: NDArray[np.float32],
         config: LearnConfig,
         seed: int,
+        pooling: str | None = None,
     ):
         self._encoder, self._prior, self._config, self._seed = encoder, prior, config, seed
+        self._pooling = pooling or encoder.pooling
         self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
         self.documents = Documents(encoder, texts, cache, self.layer, vectors)
         self._network: Network | None = None
@@ -63,19 +66,25 @@ class Representation:
         found = [self._frozen.vectors(self.documents.inputs(chunk)) for chunk in chunks]
         return np.concatenate(found) if found else np.empty((0, self._prior.shape[1]), np.float32)
 
+    def states(self, ids: list[int]) -> Iterator[NDArray[np.float32]]:
+        """(t, d) unit vectors of each document's tokens, under the fine-tuned encoder, which there must be."""
+        assert self._frozen is not None
+        for start in range(0, len(ids), CHUNK):  # bounds what is held at a time
+            yield from self._frozen.states(self.documents.inputs(ids[start : start + CHUNK]))
+
     @property
     def head(self) -> Head | None:
         """The head that was trained together with the encoder; None where that is as it was."""
         return self._network.trained_head() if self._network else None
 
     def fine_tune(
-        self, ids: list[int], y: NDArray[np.int64], fresh: NDArray[np.bool_], head: Head | None
+        self, ids: list[int], y: NDArray[Any], fresh: NDArray[np.bool_], head: Head | None
     ) -> list[tuple[float, float]]:
         """Train on answers: all anew with a head to begin with, or, without one, an increment.
 
         Args:
             ids: m row ids, in an order that is the documents' own.
-            y: their m answers.
+            y: their m answers, as `Examples.classes` has them.
             fresh: (m,) whether the answer is new or was corrected; the rest is replayed.
             head: that a new network begins with.
 
@@ -146,7 +155,7 @@ class Representation:
             made = Network(
                 self._encoder.trainable(self.layer),
                 torch.from_numpy(self._prior),
-                self._encoder.pooling,
+                self._pooling,
                 self._config.dropout,
                 adapter,
             )

@@ -102,7 +102,7 @@ def _groups(network: Network, config: LearnConfig) -> list[dict[str, Any]]:
         decay = config.weight_decay if parameter.dim() > 1 else 0.0
         rate = config.rate * config.layer_decay**below
         groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
-    groups.append({"params": list(network.head.parameters()), "lr": config.head_learning_rate, "weight_decay": 0.0})
+    groups.append({"params": list(network.head.parameters()), "lr": config.head_rate, "weight_decay": 0.0})
     return groups
 
 

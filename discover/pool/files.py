@@ -11,7 +11,7 @@ from typing import Any
 
 from discover.db import insert_new
 from discover.errors import DiscoverError
-from discover.pool import formats
+from discover.pool import formats, spans
 from discover.pool.adding import refusal
 from discover.pool.document import Document, clean
 from discover.pool.formats import OnBad
@@ -37,7 +37,7 @@ def read_documents(path: Path, on_bad: OnBad, labels: Labels = ANY_CLASS) -> Ite
         labels: what a document may be said to be.
 
     Raises:
-        DiscoverError: the file is missing, damaged, of an unknown kind, or has no column ``text``.
+        DiscoverError: the file is missing, damaged, of an unknown kind, or has no column ``text`` (or ``tokens``).
     """
     return (found for _, found in _numbered(path, on_bad, labels))
 
@@ -153,19 +153,30 @@ def _check(path: Path) -> str:
 
 def _document(row: Mapping[str, Any], place: str, labels: Labels) -> Document | str:
     """The document that a row holds, or why it holds none."""
-    text, split = row.get("text"), row.get("split")
-    if not isinstance(text, str) or not (text := clean(text)):
-        return "no text"
     try:
-        label = labels.read(row.get("label"))
+        raw, said = _said(row, labels)
+        if not isinstance(raw, str) or not (text := clean(raw)):
+            return "no text"
+        label = labels.read(said, raw)
     except DiscoverError as error:
         return str(error)
+    split = row.get("split")
     if split not in (None, "", "train", "test"):
         return f"split is not train or test: {split!r:.40}"
     url, title, language, date, given_id = (
         "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date", "id")
     )
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
+
+
+def _said(row: Mapping[str, Any], labels: Labels) -> tuple[Any, Any]:
+    """The text of a row, not cleaned, and what is said of it; from `tokens` and `tags` where it has no text."""
+    text, tokens = row.get("text"), row.get("tokens")
+    if text or tokens is None or tokens == "":
+        return text, row.get("label")
+    if labels.task != "spans":
+        raise DiscoverError("no text: tokens and tags are named entities, which need label.task: spans")
+    return spans.joined(tokens, row.get("tags"))
 
 
 def _with_text_id(row: Mapping[str, Any]) -> Mapping[str, Any]:

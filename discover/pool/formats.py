@@ -18,7 +18,7 @@ from discover.errors import DiscoverError
 
 LINE_BYTES = 1 << 26  # a longer line is skipped, so that memory stays bounded
 BATCH = 1000
-COLUMNS = ("text", "label", "id", "url", "split", "title", "language", "date")  # what is looked at
+COLUMNS = ("text", "label", "tokens", "tags", "id", "url", "split", "title", "language", "date")  # what is looked at
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _UNDECODED = re.compile("[\udc80-\udcff]")  # what Python makes of bytes that are not UTF-8
 
@@ -27,7 +27,7 @@ Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
 class NoText(Exception):
-    """A file whose columns do not include ``text``."""
+    """A file whose columns include neither ``text`` nor ``tokens``."""
 
 
 def kind_of(path: Path) -> str:
@@ -117,9 +117,9 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def check_columns(names: Iterable[str]) -> None:
-    """Raise NoText unless there is one column ``text``; a file without any column is merely empty."""
+    """Raise NoText unless there is one column ``text``, or ``tokens``; a file without any column is merely empty."""
     found = list(names)
-    if found and found.count("text") != 1:
+    if found and found.count("text") != 1 and (found.count("tokens"), found.count("text")) != (1, 0):
         raise NoText(f"one column 'text' is expected, found {', '.join(map(repr, found))}")
 
 
@@ -144,13 +144,16 @@ def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """Types come from the first thousand rows; what is empty in all of them is text."""
+    """Types come from the first thousand rows, or more while a list is empty in all; what is empty in them is text."""
     import pyarrow
     from pyarrow import parquet
 
     rows = iter(rows)
     first = list(islice(rows, BATCH))
     schema = pyarrow.Table.from_pylist(first).schema
+    while any(_of_nothing(f.type) for f in schema) and (more := list(islice(rows, len(first)))):
+        first += more
+        schema = pyarrow.Table.from_pylist(first).schema
     text = [pyarrow.field(f.name, _of_text(f.type)) for f in schema]
     with parquet.ParquetWriter(handle, pyarrow.schema(text)) as writer:
         batches = chain([first], iter(lambda: list(islice(rows, BATCH)), []))
@@ -167,6 +170,13 @@ def opened(path: Path, mode: str, packed: bool) -> Iterator[IO[bytes]]:
                 yield cast(IO[bytes], handle)
         else:
             yield cast(IO[bytes], raw)
+
+
+def _of_nothing(kind: Any) -> bool:
+    """Whether an Arrow type is of lists that nothing was in: texts may follow, or spans."""
+    import pyarrow
+
+    return bool(pyarrow.types.is_list(kind) and pyarrow.types.is_null(kind.value_type))
 
 
 def _of_text(kind: Any) -> Any:

@@ -1,12 +1,14 @@
 """What is said of a document: as a file writes it, as the database keeps it, and as an array.
 
 The database keeps text: the name of a class; where a document may have several labels, their names as a JSON list in
-alphabetical order, so that equal answers are equal texts. That none of the labels fits is an answer too, and said by
-name (`NONE`), in files as in the database: an empty list may be an accident.
+alphabetical order; of named entities a JSON list of their spans, by start: so that equal answers are equal texts. That
+none of several labels fits is an answer too, and said by name (`NONE`), in files as in the database: an empty list may
+be an accident. Of entities it is the answer that there is none, as every file of entities writes it.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -14,18 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import DiscoverError
+from discover.pool import spans
 from discover.pool.document import clean
 
 NONE = "none of these"
-Task = Literal["multiclass", "multilabel"]
+NO_ENTITY = "no entity"
+Task = Literal["multiclass", "multilabel", "spans"]
 
 
 class Labels(Protocol):
     """The labels of a campaign, and what an answer is.
 
     Attributes:
+        task: what kind of answer it is.
         classes: c names; empty where any name will do.
     """
+
+    @property
+    def task(self) -> Task:
+        """As a config names it."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -35,8 +44,12 @@ class Labels(Protocol):
     def nothing(self) -> Any:
         """What files write where nothing is said."""
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: Any, text: str) -> str | None:
         """What a file or a caller says, as it is kept; None where it says nothing. What is kept stays as it is.
+
+        Args:
+            value: what is said.
+            text: of which text; spans count in it. It need not be cleaned, what is kept counts in the cleaned one.
 
         Raises:
             DiscoverError: it says something that cannot be.
@@ -51,10 +64,13 @@ class Labels(Protocol):
     def value(self, kept: str) -> Any:
         """An answer as files write it; `read` takes it back."""
 
-    def array(self, kept: Sequence[str]) -> NDArray[np.int64]:
-        """(m,) class indices, or (m, c) 0 and 1, of m answers."""
+    def spoken(self, kept: str, text: str) -> list[str]:
+        """What an answer says of its (cleaned) text, in words."""
 
-    def kept(self, y: NDArray[np.int64]) -> list[str]:
+    def array(self, kept: Sequence[str]) -> NDArray[Any]:
+        """(m,) class indices; (m, c) 0 and 1; or (m,) tuples of (start, end, class index), of m answers."""
+
+    def kept(self, y: NDArray[Any]) -> list[str]:
         """The m answers of an array."""
 
 
@@ -63,12 +79,15 @@ class Multiclass:
     """One class a document."""
 
     classes: tuple[str, ...] = ()
+    task: ClassVar[Task] = "multiclass"
     nothing: ClassVar[str] = ""
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: Any, text: str) -> str | None:
         """A text or a number."""
         if isinstance(value, list):
-            raise DiscoverError("label is not text: list; several labels a document need label.task: multilabel")
+            raise DiscoverError(
+                "label is not text: list; several labels a document need label.task: multilabel, entities spans"
+            )
         name = _name(value, "label is not text")
         return None if not name else _known(name, self.classes)
 
@@ -83,6 +102,10 @@ class Multiclass:
     def value(self, kept: str) -> str:
         """Its name."""
         return kept
+
+    def spoken(self, kept: str, text: str) -> list[str]:
+        """Its name."""
+        return [kept]
 
     def array(self, kept: Sequence[str]) -> NDArray[np.int64]:
         """(m,) class indices."""
@@ -99,15 +122,13 @@ class Multilabel:
     """Any number of labels a document."""
 
     classes: tuple[str, ...] = ()
+    task: ClassVar[Task] = "multilabel"
     nothing: ClassVar[None] = None
 
-    def read(self, value: Any) -> str | None:
+    def read(self, value: Any, text: str) -> str | None:
         """A list of names, as a list or as JSON (a cell of a CSV file); a lone name is a list of one."""
         if isinstance(value, str) and value.lstrip().startswith("["):
-            try:
-                value = json.loads(value)
-            except ValueError as error:
-                raise DiscoverError(f"label is not a JSON list: {error}") from error
+            value = _parsed(value)
         if value is None or value == "":
             return None
         listed = value if isinstance(value, list | tuple) else [value]
@@ -133,6 +154,10 @@ class Multilabel:
         """A list of names."""
         return list(json.loads(kept))
 
+    def spoken(self, kept: str, text: str) -> list[str]:
+        """Each name, or that none fits."""
+        return self.value(kept)
+
     def array(self, kept: Sequence[str]) -> NDArray[np.int64]:
         """(m, c) 0 and 1."""
         index = {name: number for number, name in enumerate(self.classes)}
@@ -146,7 +171,57 @@ class Multilabel:
         return [_listed({self.classes[one] for one in np.flatnonzero(row)}) for row in y]
 
 
-KINDS: dict[Task, Callable[[tuple[str, ...]], Labels]] = {"multiclass": Multiclass, "multilabel": Multilabel}
+@dataclass(frozen=True)
+class Spans:
+    """Named entities: any number of spans of the text, each of one type, none overlapping another."""
+
+    classes: tuple[str, ...] = ()
+    task: ClassVar[Task] = "spans"
+    nothing: ClassVar[None] = None
+
+    def read(self, value: Any, text: str) -> str | None:
+        """A list of objects with `start`, `end` and `label`, or that as JSON; an empty one says: no entity."""
+        if isinstance(value, str) and value:
+            value = _parsed(value)
+        if value is None or value == "":
+            return None
+        found = [(start, end, _name(name, "span label is not text")) for start, end, name in spans.placed(value, text)]
+        return _spanned((start, end, _known(name, self.classes)) for start, end, name in found)
+
+    def knows(self, kept: str) -> bool:
+        """Whether all of its types are among the classes."""
+        return not self.classes or set(self.names(kept)) <= set(self.classes)
+
+    def names(self, kept: str) -> list[str]:
+        """The types, in the order of the text; as often as they come."""
+        return [one["label"] for one in self.value(kept)]
+
+    def value(self, kept: str) -> list[dict[str, Any]]:
+        """A list of `start`, `end` and `label`."""
+        return list(json.loads(kept))
+
+    def spoken(self, kept: str, text: str) -> list[str]:
+        """Each entity with its type, or that there is none."""
+        found = [f"{text[one['start'] : one['end']]} ({one['label']})" for one in self.value(kept)]
+        return found or [NO_ENTITY]
+
+    def array(self, kept: Sequence[str]) -> NDArray[np.object_]:
+        """(m,) tuples, each of (start, end, class index)."""
+        index = {name: number for number, name in enumerate(self.classes)}
+        return spans_array(
+            [tuple((span["start"], span["end"], index[span["label"]]) for span in self.value(one)) for one in kept]
+        )
+
+    def kept(self, y: NDArray[np.object_]) -> list[str]:
+        """Of (m,) tuples."""
+        return [_spanned((start, end, self.classes[label]) for start, end, label in one) for one in y]
+
+
+KINDS: dict[Task, Callable[[tuple[str, ...]], Labels]] = {
+    "multiclass": Multiclass,
+    "multilabel": Multilabel,
+    "spans": Spans,
+}
 
 
 def labels_of(task: Task, classes: Sequence[str] = ()) -> Labels:
@@ -154,13 +229,17 @@ def labels_of(task: Task, classes: Sequence[str] = ()) -> Labels:
     return KINDS[task](tuple(classes))
 
 
-def to_json(y: NDArray[np.int64]) -> list[Any]:
-    """Answers as plain values: class indices, or for each the indices of its labels in a list."""
+def to_json(y: NDArray[Any]) -> list[Any]:
+    """Answers as plain values: class indices; for each the indices of its labels in a list; or `spans`, each a list."""
+    if y.dtype == object:
+        return [{"spans": [list(span) for span in one]} for one in y]
     return y.tolist() if y.ndim == 1 else [np.flatnonzero(row).tolist() for row in y]
 
 
-def from_json(values: Sequence[Any], c: int) -> NDArray[np.int64]:
+def from_json(values: Sequence[Any], c: int) -> NDArray[Any]:
     """The m answers that `to_json` made plain, at least one, about c classes."""
+    if isinstance(values[0], dict):
+        return spans_array([tuple(map(tuple, one["spans"])) for one in values])
     if not isinstance(values[0], list):
         return np.asarray(values, np.int64)
     found = np.zeros((len(values), c), np.int64)
@@ -169,32 +248,70 @@ def from_json(values: Sequence[Any], c: int) -> NDArray[np.int64]:
     return found
 
 
-def agree(predicted: NDArray[np.int64], y: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """(n,) whether two answers are the same, with several labels in all of them."""
+def agree(predicted: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
+    """(n,) whether two answers are the same, with several labels or entities in all of them."""
     alike = predicted == y
     return alike if alike.ndim == 1 else alike.all(axis=1)
 
 
-def hashable(y: NDArray[np.int64]) -> list[Any]:
-    """Answers as values that compare: class indices, or tuples of 0 and 1."""
+def hashable(y: NDArray[Any]) -> list[Any]:
+    """Answers as values that compare: class indices, tuples of 0 and 1, or tuples of spans."""
     return [tuple(one) if isinstance(one, list) else one for one in y.tolist()]
 
 
-def strata(y: NDArray[np.int64]) -> NDArray[np.int64]:
+def stacked(answers: Sequence[Any]) -> NDArray[Any]:
+    """The array of m answers, at least one, that `hashable` made values of."""
+    if isinstance(answers[0], tuple) and not any(isinstance(part, int) for one in answers for part in one):
+        return spans_array(answers)
+    return np.array(answers, np.int64)
+
+
+def spans_array(answers: Sequence[tuple[tuple[int, int, int], ...]]) -> NDArray[np.object_]:
+    """(m,) of answers by entities; numpy would make more dimensions of tuples that are equally long."""
+    found = np.empty(len(answers), object)
+    for row, one in enumerate(answers):
+        found[row] = one
+    return found
+
+
+def present(y: NDArray[np.object_], c: int) -> NDArray[np.int64]:
+    """(m, c) 0 and 1: whether an answer by entities has any of each class."""
+    found = np.zeros((len(y), c), np.int64)
+    for row, one in enumerate(y):
+        found[row, [label for *_, label in one]] = 1
+    return found
+
+
+def strata(y: NDArray[Any]) -> NDArray[np.int64]:
     """(m,) what answers are spread by, over folds or among neighbours: their class, of several labels the rarest.
 
-    That of a document without any label is c. To begin with the rarest: Sechidis et al. 2011, "On the stratification
-    of multi-label data".
+    That of a document without any label is c, of one without entities -1. To begin with the rarest: Sechidis et al.
+    2011, "On the stratification of multi-label data".
     """
+    if y.dtype == object:
+        types = [{label for *_, label in one} for one in y]
+        often = Counter(label for one in types for label in one)
+        return np.array([min(one, key=lambda label: (often[label], label), default=-1) for one in types], np.int64)
     if y.ndim == 1:
         return y
-    often = np.append(y.sum(axis=0), len(y) + 1)
+    often_given = np.append(y.sum(axis=0), len(y) + 1)
     given = np.pad(y, [(0, 0), (0, 1)], constant_values=1) > 0
-    return np.asarray(np.where(given, often, len(y) + 2).argmin(axis=1), np.int64)
+    return np.asarray(np.where(given, often_given, len(y) + 2).argmin(axis=1), np.int64)
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise DiscoverError(f"label is not a JSON list: {error}") from error
 
 
 def _listed(names: set[str]) -> str:
     return json.dumps(sorted(names) or [NONE], ensure_ascii=False)
+
+
+def _spanned(found: Iterable[tuple[int, int, str]]) -> str:
+    return json.dumps([dict(zip(spans.KEYS, one, strict=True)) for one in found], ensure_ascii=False)
 
 
 def _name(value: Any, complaint: str) -> str:

@@ -11,7 +11,7 @@ A reward does not care for the order inside a batch, so the probability of the *
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,6 +52,20 @@ class Picks:
     floor: float = 0.0
     choosers: NDArray[np.str_] | None = None
     note: str = ""
+
+    def first(self, k: int) -> "Picks":
+        """The first k of the draw, at least one, as if no more had been drawn."""
+        if k >= len(self.indices):
+            return self
+        kept = slice(k)
+        return replace(
+            self,
+            indices=self.indices[kept],
+            utilities=self.utilities[kept],
+            log_propensities=self.log_propensities[kept],
+            set_log_propensity=None if self.logits is None else set_log_propensity(self.logits, self.indices[kept]),
+            choosers=None if self.choosers is None else self.choosers[kept],
+        )
 
 
 def gumbel_top_k(

@@ -31,8 +31,10 @@ class QueryConfig(Strict):
     batch: int = Field(50, ge=1, description="questions a round, audit included")
     temperature: float = Field(0.05, ge=0, description="of the softmax over rank-scaled utility; 0 is deterministic")
     floor: float = Field(0.1, ge=0, le=1, description="share of the probability that is uniform")
-    cost: Literal["answers", "seconds"] = Field(
-        "answers", description="seconds: utility is weighed by the seconds that an answer is expected to take"
+    cost: Literal["answers", "seconds", "tokens"] = Field(
+        "answers",
+        description="seconds: utility is weighed by the seconds that an answer is expected to take; tokens: by the "
+        "words of its text, which label.budget then counts",
     )
     options: dict[str, Any] = Field({}, description="the strategy's keyword-only parameters")
     reward: str = Field(

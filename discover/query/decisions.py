@@ -42,6 +42,10 @@ class Audit:
     ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     log_propensities: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
+    def first(self, k: int) -> "Audit":
+        """The first k of the draw, as if no more had been drawn."""
+        return Audit(self.ids[:k], self.log_propensities[:k])
+
 
 NO_AUDIT = Audit()
 

@@ -22,6 +22,7 @@ from discover.query.config import CandidateConfig
 from discover.query.view import View
 
 PACKAGE = "discover.query.strategies"
+BY_CLASS = ("badge", "committee", "rare_class")  # what cannot rank answers by spans
 CONTROL = "random"  # what every other strategy is measured against; it also draws the seed labels
 
 ModalStrategy = Callable[..., tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -90,6 +91,11 @@ def load_strategy(word: str, options: dict[str, Any] | None = None, task: Task =
     options = dict(options or {})
     if stock.is_stock(word):
         return Strategy(word, stock.load(word, options, task))
+    if task == "spans" and word in BY_CLASS:
+        raise DiscoverError(
+            f"query.strategy {word} goes by the probability of each class of a document, but with label.task spans it "
+            "has those of its two likeliest answers: take margin, or auto"
+        )
     function = plugins.load(PACKAGE, word)
     if not callable(function):
         raise DiscoverError(f"{word!r} must be a function (view, n, rng) -> Picks, found {type(function).__name__}")

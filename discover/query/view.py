@@ -81,16 +81,18 @@ class View:
         ids: (n,) int64 row ids.
         generator: (n,) str, what drew each candidate: uniform, neighbours …
         age: (n,) float64, rounds since each was found.
-        costs: (n,) float64, the price of an answer, in labels or in expected seconds.
+        costs: (n,) float64, the price of an answer, in labels, expected seconds, or words.
         temperature: of the softmax over rank-scaled utility; 0 is deterministic.
         floor: share of the probability that is uniform, in [0, 1].
         progress: where the run stands.
         multilabel: whether a document may have several labels: probabilities are then of each label by itself, and
             `labels` has a row of 0 and 1 for each document.
         make_vectors: gives (n, d) float32.
-        make_probabilities: gives (n, c) float64, the model's class probabilities.
+        make_probabilities: gives (n, c) float64, the model's class probabilities; of spans (n, 2), those of the best
+            and the second best answer, by length.
         make_labelled_vectors: gives (m, d) float32, of what is labelled.
-        make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors; of several (m, c).
+        make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors; of several (m, c); of
+            spans (m, c), 1 for each class that there is a span of.
         make_votes: gives (n, e, c) float64, class probabilities under each of e members of a committee.
     """
 
@@ -140,7 +142,9 @@ class View:
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """(c,) how many of what is labelled are of each class."""
+        """(c,) how many of what is labelled are of each class, or have spans of it."""
+        if self.labels.ndim == 2:
+            return np.asarray(self.labels.sum(axis=0), np.int64)
         c = self.probabilities.shape[1]
         return self.labels.reshape(-1, c).sum(axis=0) if self.multilabel else np.bincount(self.labels, minlength=c)[:c]
 

@@ -13,17 +13,19 @@ from discover.config import Config, LoopConfig
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label import effort
+from discover.learn.classifier import column
+from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
 from discover.policy.learned import LEARNED, load_strategy
-from discover.pool.labels import strata
+from discover.pool.document import words
+from discover.pool.labels import present, strata
 from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy
-from discover.query.uncertainty import probability_of
 from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.steps import Finished
 
 
-def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
+def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Draw candidates, let the strategy choose among them, and draw the audit sample.
 
     The commit writes the decision log and the questions; until then an annotator sees nothing of them.
@@ -39,7 +41,10 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finis
     if n == 0 or len(view) == 0:
         return Finished({"asked": 0, "audited": 0, "suggestions": {}})
     seed = _seed(campaign, round_, arm if round_ else "")
-    picks = learner.query(view.ids, strategy(view, n - len(audited.ids), np.random.default_rng(seed)))
+    picks = strategy(view, n - len(audited.ids), np.random.default_rng(seed))
+    within = _within(campaign, arm, np.concatenate([view.ids[picks.indices], audited.ids]))
+    audited, picks = audited.first(max(0, within - len(picks.indices))), picks.first(within)
+    picks = learner.query(view.ids, picks)
     row = {
         "id": query_id(arm, round_),
         "arm": arm,
@@ -84,8 +89,19 @@ def affordable(campaign: Campaign, arm: str, round_: int) -> int:
     if reason_to_stop(campaign, arm, round_):
         return 0
     wanted = campaign.config.query.batch if round_ else campaign.config.label.seed
-    left = campaign.config.label.budget - campaign.queue.spent(arm) - campaign.queue.waiting(arm)
-    return max(0, min(wanted, int(left)))
+    return max(0, min(wanted, int(_left(campaign, arm))))
+
+
+def _left(campaign: Campaign, arm: str) -> float:
+    return campaign.config.label.budget - campaign.queue.spent(arm) - campaign.queue.owed(arm)
+
+
+def _within(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> int:
+    """How many questions about (k,) documents, in this order, the budget has; the last one may go over it."""
+    if campaign.config.query.cost != "tokens":
+        return len(ids)
+    prices = np.cumsum([words(text) for text in campaign.pool.texts(ids.tolist())])
+    return min(len(ids), 1 + int(np.searchsorted(prices, _left(campaign, arm))))
 
 
 def reason_to_stop(campaign: Campaign, arm: str, round_: int) -> str:
@@ -115,7 +131,9 @@ def _audits_due(campaign: Campaign, arm: str, round_: int, n: int) -> int:
     return max(0, min(due, campaign.unasked(arm, n + 1) - 1))  # a last document is the strategy's
 
 
-def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy: Strategy, excluded: set[int]) -> View:
+def _view(
+    campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator], strategy: Strategy, excluded: set[int]
+) -> View:
     settings = campaign.config.query
     standing = [row for row in campaign.queue.labels(arm) if row.kind != "audit"]
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
@@ -144,15 +162,28 @@ def _view(campaign: Campaign, arm: str, round_: int, learner: Learner, strategy:
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
-        make_labels=lambda: campaign.labels.array([row.label for row in standing]),
+        make_labels=lambda: _seen(campaign, [row.label for row in standing]),
     )
 
 
+def _seen(campaign: Campaign, kept: list[str]) -> NDArray[np.int64]:
+    """Answers as a view has them: of spans, whether a document has any of each class, (m, c)."""
+    answers = campaign.labels.array(kept)
+    return present(answers, len(campaign.classes)) if campaign.config.label.task == "spans" else answers
+
+
 def _costs(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n,) the price of an answer: one label, or the seconds that it will take."""
-    if campaign.config.query.cost == "answers":
+    """(n,) the price of an answer: one label, the seconds that it will take, or the words of its text.
+
+    Of spans the last is left out: what strategies know of them is by word already (`discover.learn.tagger`).
+    """
+    settings = campaign.config
+    if settings.query.cost == "answers" or (settings.query.cost == "tokens" and settings.label.task == "spans"):
         return np.ones(len(ids))
-    lengths = [len(text) for text in campaign.pool.texts(ids.tolist())]
+    texts = campaign.pool.texts(ids.tolist())
+    if settings.query.cost == "tokens":
+        return np.array([words(text) for text in texts], np.float64)
+    lengths = [len(text) for text in texts]
     return effort.expected_seconds(lengths, *effort.taken(campaign.database, arm))
 
 
@@ -194,11 +225,12 @@ def _slots(campaign: Campaign, asking: NDArray[np.int64], picked: int, seed: int
     ]
 
 
-def _suggestions(campaign: Campaign, asking: NDArray[np.int64], learner: Learner) -> dict[str, list[object]]:
+def _suggestions(
+    campaign: Campaign, asking: NDArray[np.int64], learner: Learner[OwnEstimator]
+) -> dict[str, list[object]]:
     """What the model thinks of each question now, for the queue to show after the answer."""
-    likely = learner.predict_proba(asking)
-    decided = learner.classifier.decide(likely)
-    said = zip(asking.tolist(), campaign.labels.kept(decided), probability_of(decided, likely).tolist(), strict=True)
+    found = learner.classifier.predicted(column(asking))
+    said = zip(asking.tolist(), campaign.labels.kept(found.answers), found.chances.tolist(), strict=True)
     return {str(row_id): [label, round(probability, 3)] for row_id, label, probability in said}
 
 

@@ -6,6 +6,7 @@ It is computed here, when people have their questions already, so that a page ne
 import sys
 
 import numpy as np
+from numpy.typing import NDArray
 
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
@@ -13,9 +14,9 @@ from discover.evaluate import audit
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.explain import Explainer
 from discover.learn.learner import Learner
+from discover.learn.prediction import Prediction
 from discover.pool.labels import agree
 from discover.predictor import told
-from discover.query.uncertainty import probability_of
 from discover.steps import Finished
 
 WRONG, RIGHT = 4, 2  # predictions that a report explains
@@ -39,32 +40,38 @@ def examples(campaign: Campaign) -> list[dict[str, object]]:
     """Predictions of the first arm's newest model, explained: of audit answers, which it never learned.
 
     They are those of which it is surest, wrong ones first, each with its `text`, what was
-    `predicted` (with several labels all that were given: the explanation is of the likeliest), how `likely` that is,
-    its `answer`, and whether both are the same (`right`). Without a model that can be read, or an answer to hold
-    against it, there are none.
+    `predicted` (with several labels all that were given: the explanation is of the likeliest; entities have none), how
+    `likely` that is, its `answer`, and whether both are the same (`right`). Without a model that can be read, or an
+    answer to hold against it, there are none.
     """
+    spans = campaign.config.label.task == "spans"
     rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
         return []
     texts = campaign.pool.texts([row.document_id for row in rows])
     try:
-        likely = campaign.predict(texts)
-        decided = campaign.decide(likely)
-        right = agree(decided, campaign.labels.array([row.label for row in rows]))
-        chances, predicted = probability_of(decided, likely), campaign.labels.kept(decided)
-        surest = np.argsort(-chances, kind="stable")
-        shown = [*surest[~right[surest]][:WRONG].tolist(), *surest[right[surest]][:RIGHT].tolist()]
-        explained = campaign.explain([texts[at] for at in shown])
+        found = campaign.predicted(texts)
+        right = agree(found.answers, campaign.labels.array([row.label for row in rows]))
+        shown = _surest(found, right)
+        explained = [{} for _ in shown] if spans else campaign.explain([texts[at] for at in shown])
     except DiscoverError:
         return []
+    predicted = campaign.labels.kept(found.answers)
     return [
         {
             **one,
             "text": texts[at],
             "predicted": campaign.labels.value(predicted[at]),
-            "likely": float(chances[at]),
+            "likely": float(found.chances[at]),
             "answer": campaign.labels.value(rows[at].label),
             "right": bool(right[at]),
         }
         for one, at in zip(explained, shown, strict=True)
     ]
+
+
+def _surest(found: Prediction, right: NDArray[np.bool_]) -> list[int]:
+    """Places of the surest predictions: wrong ones, then right ones, which, of entities, are to have any."""
+    surest = np.argsort(-found.chances, kind="stable")
+    telling = right if found.answers.dtype != object else right & np.array([len(one) > 0 for one in found.answers])
+    return [*surest[~right[surest]][:WRONG].tolist(), *surest[telling[surest]][:RIGHT].tolist()]

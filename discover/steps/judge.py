@@ -9,25 +9,26 @@ from sqlalchemy import Connection, select
 
 from discover import tables
 from discover.campaign import Campaign
-from discover.evaluate import audit, metrics
+from discover.evaluate import audit, entities, metrics
+from discover.learn.classifier import column
+from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.prediction import Prediction
 from discover.pool.labels import agree, to_json
 from discover.query import decisions
-from discover.query.uncertainty import probability_of
 from discover.steps import Finished, simulation
 from discover.steps.choose import query_id
 from discover.steps.reward import reward
 
 
-def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finished:
+def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
     started = time.perf_counter()
     labelled = campaign.queue.labels(arm)
     audited = [row for row in labelled if row.kind == "audit"]
-    audit_probabilities = learner.predict_proba(np.array([row.document_id for row in audited], np.int64))
+    seen = learner.classifier.predicted(column([row.document_id for row in audited]))
     audit_truth = campaign.labels.array([row.label for row in audited])
-    audit_predicted = learner.classifier.decide(audit_probabilities)
-    audit_right = agree(audit_predicted, audit_truth)
+    audit_right = agree(seen.answers, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
     tested, held_out = _test_set(campaign)
     row: dict[str, Any] = {
@@ -35,6 +36,7 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
         "arm": arm,
         "strategy": campaign.strategies[arm],
         "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
+        **({"words": int(campaign.queue.spent(arm))} if campaign.queue.by_words else {}),
         "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimated(audit_right[reported]) if reported.any() else None,
@@ -42,14 +44,13 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner) -> Finish
     }
     output: dict[str, Any] = {}
     if len(tested[0]):
-        probabilities, truth = learner.predict_proba(tested[0]), tested[1]
-        predicted = learner.classifier.decide(probabilities)
-        output = {"predictions": to_json(predicted), "truth": to_json(truth)}
-        output["confidence"] = np.round(probability_of(predicted, probabilities), 6).tolist()
-        row |= {"source": "test", **_scores(probabilities, predicted, truth, campaign.classes)}
+        found, truth = learner.classifier.predicted(column(tested[0])), tested[1]
+        output = {"predictions": to_json(found.answers), "truth": to_json(truth)}
+        output["confidence"] = np.round(found.chances, 6).tolist()
+        row |= {"source": "test", **_scores(found, truth, campaign)}
     else:
-        seen, predicted, truth = (one[reported] for one in (audit_probabilities, audit_predicted, audit_truth))
-        row |= {"source": "audit", **_scores(seen, predicted, truth, campaign.classes)}
+        seen = Prediction(*(one[reported] for one in seen))
+        row |= {"source": "audit", **_scores(seen, audit_truth[reported], campaign)}
     row["model"] = campaign.latest_model(arm)
     row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
     decided = _estimated(audit_right[~reported])
@@ -76,22 +77,23 @@ def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.i
     return (ids, campaign.labels.array([truth for _, truth in pairs])), len(documents)
 
 
-def _scores(
-    probabilities: NDArray[np.float64], predicted: NDArray[np.int64], truth: NDArray[np.int64], classes: list[str]
-) -> dict[str, Any]:
-    multilabel = truth.ndim == 2
+def _scores(found: Prediction, truth: NDArray[Any], campaign: Campaign) -> dict[str, Any]:
+    task = campaign.config.label.task
     if not len(truth):
-        names = ("accuracy", *(("micro_f1",) if multilabel else ()), "macro_f1", "ece", "low", "high", "per_class")
-        return dict.fromkeys(names)
-    low, high = metrics.wilson(int(agree(predicted, truth).sum()), len(truth))
+        own = {"multiclass": (), "multilabel": ("micro_f1",), "spans": entities.SCORES}[task]
+        return dict.fromkeys(("accuracy", *own, "macro_f1", "ece", "low", "high", "per_class"))
+    right = agree(found.answers, truth)
+    low, high = metrics.wilson(int(right.sum()), len(truth))
+    of_all = {"accuracy": float(right.mean()), "low": low, "high": high}
+    if task == "spans":
+        error = metrics.confidence_error(found.chances, right)
+        return of_all | entities.scores(found.answers, truth, campaign.classes) | {"ece": error}
     return {
-        "accuracy": metrics.accuracy(predicted, truth),
-        **({"micro_f1": metrics.micro_f1(predicted, truth)} if multilabel else {}),
-        "macro_f1": metrics.macro_f1(predicted, truth),
-        "ece": metrics.calibration_error(probabilities, truth),
-        "low": low,
-        "high": high,
-        "per_class": metrics.per_class(predicted, truth, classes),
+        **of_all,
+        **({"micro_f1": metrics.micro_f1(found.answers, truth)} if task == "multilabel" else {}),
+        "macro_f1": metrics.macro_f1(found.answers, truth),
+        "ece": metrics.calibration_error(found.probabilities, truth),
+        "per_class": metrics.per_class(found.answers, truth, campaign.classes),
     }
 
 

@@ -55,8 +55,12 @@ def rule_of(settings: QueryConfig) -> Rule | None:
 
 
 def reward(campaign: Campaign, arm: str) -> Rewarded:
-    """Of every pick of an arm's models whose answer is known and whose reward is not."""
-    found, rule = Rewarded(), rule_of(campaign.config.query)
+    """Of every pick of an arm's models whose answer is known and whose reward is not.
+
+    None of spans: the log keeps how likely the two best answers were, not what was likely of any other.
+    """
+    found = Rewarded()
+    rule = None if campaign.config.label.task == "spans" else rule_of(campaign.config.query)
     for rows in _queries(campaign, arm) if rule else ():
         answered = _answered(campaign, arm, rows)
         if rule is None or answered is None:

@@ -16,10 +16,10 @@ def check(config: Config) -> None:
         DiscoverError: a setting does not fit, or the oracle is unknown.
     """
     if oracle_of(config.label) is not None:
-        if config.label.task == "multilabel" and config.label.options.get("noise"):
+        if config.label.task != "multiclass" and config.label.options.get("noise"):
             raise DiscoverError(
-                "label.options.noise puts another class in the place of the right one, but with label.task multilabel "
-                "a document has any number of labels: take it out"
+                "label.options.noise puts another class in the place of the right one, but with label.task "
+                f"{config.label.task} a document has any number of labels: take it out"
             )
         return
     if config.loop.test:

@@ -11,24 +11,26 @@ from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label.queue import Labelled
-from discover.learn import registry
-from discover.learn.classifier import TextClassifier, column
+from discover.learn import estimators, registry
+from discover.learn.classifier import column
+from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.tagger import Tagger
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
 from discover.steps import Finished
 
 
-def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
+def open_learner(campaign: Campaign, arm: str) -> Learner[OwnEstimator]:
     """The arm's learner as its newest model left it; without one, it knows the label descriptions alone.
 
     The answers are in the database, so a model that is damaged, no longer fits the config, or was taught a document
     that was removed since, costs a training and nothing else.
     """
 
-    def untaught() -> TextClassifier:
+    def untaught() -> OwnEstimator:
         settings, retriever = campaign.config, campaign.retriever
-        return TextClassifier(
+        return estimators.untaught(
             campaign.encoder,
             campaign.pool.texts,
             settings.label.classes,
@@ -57,13 +59,13 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[TextClassifier]:
     return learner
 
 
-def knows_removed(campaign: Campaign, learner: Learner[TextClassifier]) -> bool:
+def knows_removed(campaign: Campaign, learner: Learner[OwnEstimator]) -> bool:
     """Whether it was taught a document that the last intake took out of the index."""
     store, taught = campaign.retriever.store, list(learner.classifier.taught)
     return bool((store.positions(taught) < 0).any() or np.isin(taught, store.removed).any())
 
 
-def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassifier]) -> Finished:
+def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
     output: dict[str, Any] = {"labels": len(labelled)}
@@ -72,6 +74,8 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
         return Finished(output)
     _learn(campaign, arm, labelled, learner)
     output |= {name: getattr(learner.classifier, name) for name in OF_TRAINING}
+    if isinstance(learner.classifier, Tagger) and learner.classifier.untold:
+        print(f"{arm}: {_untold(learner.classifier)}", flush=True)
     if curve := learner.classifier.curve:
         tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     version = f"{arm}-{round_:04d}"
@@ -84,7 +88,14 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassi
     return Finished(output, commit)
 
 
-def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[TextClassifier]) -> None:
+def _untold(tagger: Tagger) -> str:
+    return (
+        f"{tagger.untold} spans of the answers lie beyond the {tagger.encoder.limit} tokens that the encoder reads, or "
+        "share a word with another, and are not learned: raise encoder.max_tokens in a new run, or split the texts"
+    )
+
+
+def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator]) -> None:
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
     classifier = learner.classifier
     classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)

@@ -90,7 +90,7 @@ def _by_script(request: Request) -> bool:
 
 def _choices(desk: Desk) -> dict[str, Any]:
     """What both pages need to know of an answer."""
-    return {"multilabel": desk.multilabel, "none_fits": NONE}
+    return {"multilabel": desk.multilabel, "none_fits": NONE, "spans": desk.spans}
 
 
 def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
@@ -113,7 +113,7 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
 
     @app.post("/answer")
     def answer(request: Request, annotator: Annotator, slot: Slot, token: Token, key: Key, label: Given) -> Response:
-        outcome = desk.queue.answer(slot, token, annotator, desk.read(label), key)
+        outcome = desk.queue.answer(slot, token, annotator, desk.read(slot, label), key)
         return now(request, annotator, outcome.overruled)
 
     @app.post("/skip")
@@ -132,7 +132,7 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
     def correct(annotator: Annotator, slot: Slot, label: Given) -> Response:
         if slot not in {past.slot for past in desk.queue.history(annotator, desk.arm)}:
             raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
-        desk.queue.correct(slot, annotator, desk.read(label))
+        desk.queue.correct(slot, annotator, desk.read(slot, label))
         return RedirectResponse(f"/answers#slot-{slot}", 303)
 
 
@@ -145,6 +145,13 @@ def _look_back(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
         classes = list(desk.config.classes)
         context = {"history": history, "classes": classes, "annotator": annotator, "snippet": SNIPPET}
         return pages.TemplateResponse(request, "answers.html", {**context, **_choices(desk)})
+
+    @app.get("/answers/{slot}")
+    def marked(request: Request, annotator: Annotator, slot: int) -> Response:
+        if not desk.spans:  # other answers are corrected where they are listed
+            return RedirectResponse(f"/answers#slot-{slot}", 303)
+        context = {"past": desk.earlier(annotator, slot), "labels": desk.labels(), "annotator": annotator}
+        return pages.TemplateResponse(request, "correct.html", context)
 
     @app.post("/name")
     def name(request: Request, name: Annotated[str, Form()]) -> Response:

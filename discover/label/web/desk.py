@@ -8,9 +8,12 @@ from typing import Any
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
 from discover.label.queue import Past, Question, Queue, Tally
-from discover.pool.labels import NONE
+from discover.label.slots import SNIPPET
+from discover.pool.labels import NO_ENTITY, NONE
+from discover.pool.spans import pieces
 
 SHOWN_CHARACTERS = 4000
+SPOKEN = 8  # entities that a sentence names
 AHEAD = 2  # the question on the screen, and the one after it
 OVERRULED = "Someone else had answered that question when your answer came: yours is kept, theirs counts."
 RESERVED = "su"  # skip, undo; 0 is that none fits
@@ -48,12 +51,19 @@ class Desk:
         """Whether a document may have several labels."""
         return self.config.task == "multilabel"
 
-    def read(self, given: Sequence[str]) -> str:
-        """What a form says, as it is kept.
+    @property
+    def spans(self) -> bool:
+        """Whether entities are marked in the text."""
+        return self.config.task == "spans"
+
+    def read(self, slot: int, given: Sequence[str]) -> str:
+        """What a form says of a question, as it is kept.
 
         Raises:
             DiscoverError: it says nothing, too much, or what is none of the labels.
         """
+        if self.spans:
+            return self._marked(slot, given)
         if not self.multilabel and len(given) != 1:
             raise DiscoverError(f"one label is expected, found {len(given)}: reload the page and choose one")
         if not given:
@@ -63,9 +73,16 @@ class Desk:
             raise DiscoverError(f"“{foreign:.80}” is none of the labels of this run: reload the page and choose one")
         if self.multilabel and NONE in given and len(set(given)) > 1:
             raise DiscoverError(f"“{NONE}” goes with no other label: untick them, or save without it")
-        kept = self.queue.accepted.read(list(given) if self.multilabel else given[0])
+        kept = self.queue.accepted.read(list(given) if self.multilabel else given[0], "")
         if kept is None:
             raise DiscoverError("an answer needs a label, found an empty one: reload the page and choose one")
+        return kept
+
+    def _marked(self, slot: int, given: Sequence[str]) -> str:
+        """Entities as the page sends them: a list of spans, as JSON."""
+        kept = self.queue.accepted.read(given[0], self.queue.text(slot)) if len(given) == 1 else None
+        if kept is None:
+            raise DiscoverError(f"a list of entities is expected, found none: mark them, or say “{NO_ENTITY}”")
         return kept
 
     def _is_none(self, given: str) -> bool:
@@ -83,7 +100,7 @@ class Desk:
             annotator: who looks.
             overruled: the answer just given is kept, but someone else's stands.
         """
-        questions = [_shown(question) for question in self.queue.claim(self.arm, annotator, AHEAD)]
+        questions = [_shown(question, self.spans) for question in self.queue.claim(self.arm, annotator, AHEAD)]
         known, tallies = self.progress(), self.queue.tallies(self.arm)
         spent = self.queue.spent(self.arm)
         return {
@@ -96,7 +113,7 @@ class Desk:
         }
 
     def _sentences(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> list[str]:
-        lines = [f"{spent:g} of {self.config.budget} labels"]
+        lines = [f"{spent:g} of {self.config.budget} {self.queue.unit}"]
         for tally in tallies:
             if tally.open:
                 skipped = f", {tally.skipped} skipped" if tally.skipped else ""
@@ -116,18 +133,41 @@ class Desk:
         return "The next batch is being chosen."
 
     def history(self, annotator: str) -> list[dict[str, Any]]:
-        """The annotator's latest answers and skips, newest first: `slot`, `title`, `text`, `skipped`, `names`."""
+        """The annotator's latest answers and skips, newest first: `slot`, `title`, `text`, `skipped`, `names`.
+
+        With entities also `pieces`: the beginning of the text, each piece with its type or nothing.
+        """
         return [
             {
-                **{name: getattr(past, name) for name in ("slot", "title", "text")},
+                **{name: getattr(past, name) for name in ("slot", "title")},
+                "text": past.text[:SNIPPET],
                 "skipped": past.label is None,
                 "names": [] if past.label is None else self.queue.accepted.names(past.label),
+                **(self._pieces(past) if self.spans else {}),
             }
-            for past in self.queue.history(annotator, self.arm)
+            for past in self._past(annotator)
         ]
 
+    def earlier(self, annotator: str, slot: int) -> dict[str, Any]:
+        """One of the annotator's latest answers, to be marked anew: `slot`, `title`, `text`, and `spans` as JSON.
+
+        Raises:
+            DiscoverError: it is not among them.
+        """
+        past = next((past for past in self._past(annotator) if past.slot == slot), None)
+        if past is None:
+            raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
+        return {"slot": slot, "title": past.title, "text": past.text, "spans": past.label or "[]"}
+
+    def _past(self, annotator: str, n: int = 100) -> list[Past]:
+        return self.queue.history(annotator, self.arm, n, whole=self.spans)
+
+    def _pieces(self, past: Past) -> dict[str, Any]:
+        said = [] if past.label is None else self.queue.accepted.value(past.label)
+        return {"pieces": pieces(past.text, said, SNIPPET)}
+
     def _last(self, annotator: str) -> dict[str, Any] | None:
-        latest = self.queue.history(annotator, self.arm, 1)
+        latest = self._past(annotator, 1)
         if not latest:
             return None
         answered = latest[0].label is not None
@@ -137,19 +177,21 @@ class Desk:
     def _recall(self, past: Past) -> str:
         if past.label is None:
             return "You skipped the last question."
-        said = f"You said {self._spoken(past.label)}."
+        said = f"You said {self._spoken(past.label, past.text)}."
         if self.suggest is None:
             return said
         guess = self.suggest(past.document_id)
-        return f"{said} The model’s guess: {self._spoken(guess[0])} ({guess[1]:.0%})." if guess else said
+        return f"{said} The model’s guess: {self._spoken(guess[0], past.text)} ({guess[1]:.0%})." if guess else said
 
-    def _spoken(self, kept: str) -> str:
-        return ", ".join(f"“{name}”" for name in self.queue.accepted.names(kept)) or f"“{NONE}”"
+    def _spoken(self, kept: str, text: str) -> str:
+        said = self.queue.accepted.spoken(kept, text)
+        others = f" and {len(said) - SPOKEN} more" if self.spans and len(said) > SPOKEN else ""
+        return ", ".join(f"“{one}”" for one in (said[:SPOKEN] if others else said)) + others
 
 
-def _shown(question: Question) -> dict[str, Any]:
+def _shown(question: Question, whole: bool) -> dict[str, Any]:
     document = question.document
-    shown, rest = _cut(document.text)
+    shown, rest = (document.text, "") if whole else _cut(document.text)  # who marks entities has to read all of it
     return {
         "slot": question.slot,
         "token": question.token,

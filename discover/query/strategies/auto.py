@@ -22,8 +22,8 @@ LOST = 0.25  # share of errors that a model expects which does not know its clas
 
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick by the strategy that the evidence calls for; utilities are its own."""
-    few = view.counts.sum() < view.probabilities.shape[1]
-    if np.count_nonzero(view.counts) < 2 or (few and uncertainty.doubt(view).mean() > LOST):
+    few = view.counts.sum() < len(view.counts)
+    if np.count_nonzero(view.counts) < min(2, len(view.counts)) or (few and uncertainty.doubt(view).mean() > LOST):
         return typiclust(view, n, rng)
     if _knows_nothing(view):
         return random(view, n, rng)

@@ -5,8 +5,10 @@
   const BOX = "discover-outbox";
   const $ = (id) => document.getElementById(id);
   const form = $("answer");
-  const labels = [...form.querySelectorAll(".labels [name=label]")]; // buttons; or boxes to tick, where several labels may fit
-  const several = $("save") !== null;
+  const labels = [...form.querySelectorAll(".labels :is([name=label], [data-type])")]; // buttons; or boxes to tick, where several labels may fit
+  const several = form.querySelector(".choice") !== null;
+  const marks = typeof entities === "undefined" ? null : entities; // where entities are marked: spans.js, which has its own keys
+  const marked = new Map(); // by slot: what was sent, to go on from when the question comes back
   const done = new Set(); // tokens of what was answered here; an undone question comes back with a new one
   let questions = [];
   let current = null;
@@ -28,6 +30,7 @@
     if (!question) return;
     for (const name of ["slot", "token", "key"]) form.elements[name].value = question[name];
     for (const name of ["title", "source", "text", "rest", "more"]) $(name).textContent = question[name];
+    if (marks) marks.open(question.text, marked.get(question.slot));
     $("title").hidden = !question.title;
     $("all").hidden = !question.rest;
     $("all").open = false;
@@ -151,9 +154,10 @@
     const button = event.submitter;
     if (!current || !button) return;
     const { slot, token, key } = current;
-    const label = button.id === "save" ? labels.filter((box) => box.checked).map((box) => box.value) : button.value;
+    const label = several && button.id === "save" ? labels.filter((box) => box.checked).map((box) => box.value) : button.value;
     const entry = button.id === "skip" ? { path: "/skip", slot, token, key } : { path: "/answer", slot, token, key, label };
     done.add(token);
+    if (marks && button.id !== "skip") marked.set(slot, label);
     notice("");
     write([...read(), entry]);
     button.classList.add("taken");
@@ -185,7 +189,7 @@
 
   const filter = $("filter");
   const matching = () => labels.filter((one) => !one.closest("label, button").hidden);
-  const choose = (one) => (several ? one.click() : form.requestSubmit(one));
+  const choose = (one) => (several || marks ? one.click() : form.requestSubmit(one));
   function narrow() {
     const words = filter.value.toLowerCase().split(/\s+/);
     for (const one of labels) {
@@ -226,7 +230,7 @@
       event.preventDefault(); // in a box it would submit the form once more
       if (!$("save").disabled) form.requestSubmit($("save"));
     }
-    else if (button) choose(button);
+    else if (button && !marks) choose(button);
   });
   form.addEventListener("change", tick);
 
