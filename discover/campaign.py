@@ -189,12 +189,12 @@ class Campaign:
             return connection.execute(select(step.c.round).limit(1)).first() is not None
 
     def off_limits(self, arm: str) -> set[int]:
-        """Row ids that an arm may not ask about any more: those it has asked about, and the test documents."""
-        return self.queue.asked(arm).union(self.pool.ids(split="test")[0].tolist())
+        """Row ids that an arm may not ask about: what it has asked about, test documents, and what was removed."""
+        return self.queue.asked(arm).union(self.pool.ids(split="test")[0].tolist(), self.pool.removed())
 
     def unasked(self, arm: str, most: int) -> int:
         """How many of the pool's documents an arm could still ask about; counting stops at ``most``."""
-        asked = len(self.queue.asked(arm))
+        asked = len(self.queue.asked(arm) - self.pool.removed())
         return self.pool.count("pool", asked + most, split="train") - asked
 
     def metrics(self) -> list[dict[str, Any]]:

@@ -96,9 +96,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _crawl(options: argparse.Namespace) -> None:
-    from discover.commands.crawl import crawl
+    from discover.commands.crawl import check, crawl
+    from discover.config import load_config
+    from discover.start import start_run
 
-    crawl(_start(options))
+    config = load_config(options.config, options.set)
+    check(config)
+    crawl(start_run(config, options.run))
 
 
 def _extract(options: argparse.Namespace) -> None:
@@ -136,11 +140,14 @@ def _tell_first(n: int) -> Callable[[str], None]:
 def _serve(options: argparse.Namespace) -> None:
     from discover.commands.serve import serve
     from discover.config import load_config
+    from discover.start import tell_kept
 
     config = load_config(options.config, options.set)
     root = options.run or Path("runs") / config.name
     begun = (root / "config.yaml").is_file() and not options.set  # then as `discover run` was last told
-    serve(_open(root) if begun else _start(options), options.host, options.port)
+    campaign = _open(root) if begun else _start(options)
+    tell_kept(campaign.config, config, campaign.folder)
+    serve(campaign, options.host, options.port)
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -174,12 +181,19 @@ def _status(options: argparse.Namespace) -> None:
             print(f"{arm}: {last['note']}")
 
 
+def _remove(options: argparse.Namespace) -> None:
+    from discover.commands.remove import remove
+
+    remove(_open(options.run), options.documents)
+
+
 def _report(options: argparse.Namespace) -> None:
     from discover.evaluate import report
+    from discover.run import RunFolder
     from discover.steps.explain import examples
 
-    campaign = _open(options.run)
-    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign)))
+    campaign, to = _open(options.run), RunFolder(options.to or options.run)
+    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign), to))
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -312,7 +326,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--to", type=Path, required=True, metavar="FILE")
     command = add("status", _status, "where a run stands", run=True)
     command.add_argument("--json", action="store_true")
-    add("report", _report, "write report.html and the learning curve", run=True)
+    command = add("remove", _remove, "take documents out of a run for good", run=True)
+    command.add_argument("documents", nargs="+", metavar="ID_OR_ADDRESS", help="of the pool; or where they were found")
+    command = add("report", _report, "write report.html and the learning curve", run=True)
+    command.add_argument("--to", type=arguments.folder, metavar="DIR", help="the folder for them; default the run's")
     command = add("predict", _predict, "label a file with the newest model", run=True)
     command.add_argument("--input", type=Path, required=True, metavar="FILE")
     command.add_argument("--output", type=Path, required=True, metavar="FILE")
@@ -329,7 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("search", _search, "settings of the learner, by cross-validation on a run's answers", config=True)
     command.add_argument("--trials", type=arguments.natural, default=30, metavar="N", help="in all; default 30")
     command.add_argument("--folds", type=arguments.several, default=3, metavar="N", help="default 3")
-    command.add_argument("--minutes", type=float, metavar="M", help="begin no trial after so long")
+    command.add_argument("--minutes", type=arguments.duration, metavar="M", help="begin no trial after so long")
     text = "masked-language-model pretraining on the pool, continued or from scratch"
     add("pretrain", _pretrain, text, config=True)
     arguments.add_bench(

@@ -6,6 +6,7 @@ lock, and SQLite never checkpoints by itself.
 """
 
 import fcntl
+import os
 import re
 import sqlite3
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Table, create_engine, delete, event, func, inspect, select
 from sqlalchemy.engine import make_url
@@ -30,6 +32,8 @@ ADVISORY_LOCK = 0x646973636F766572  # "discover"
 
 class Database:
     """An opened database; safe to share between threads, one instance a process.
+
+    An SQLite file that cannot be written to, as on a read-only medium, is opened for reading.
 
     Args:
         address: an SQLite file, or an SQLAlchemy URL, ``sqlite:///path`` or ``postgresql+psycopg://…``.
@@ -48,16 +52,18 @@ class Database:
                 raise ArgumentError("several processes share it, so it must be a file")
             if not self.sqlite and parsed.get_backend_name() != "postgresql":
                 raise ArgumentError("SQLite and PostgreSQL are what Discover runs on")
-            self.engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS} if self.sqlite else {})
+            self.path = Path(parsed.database or "") if self.sqlite else None
+            self.read_only = self.path is not None and self.path.is_file() and not _writable(self.path)
+            opened = _read_only(self.path) if self.path and self.read_only else parsed
+            self.engine = create_engine(opened, connect_args={"timeout": BUSY_SECONDS} if self.sqlite else {})
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DiscoverError(
                 f"pool.url must be like sqlite:///runs/x/discover.db or postgresql+psycopg://user@host/name, "
                 f"got {self.name!r}: {_reason(error)}"
             ) from error
-        self.path = Path(parsed.database or "") if self.sqlite else None
         self._writing = threading.local()
         if self.sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "connect", _prepare_sqlite if not self.read_only else _prepare_reading)
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         self._snapshots = self.engine if self.sqlite else self.engine.execution_options(isolation_level=SNAPSHOT)
         try:
@@ -88,6 +94,8 @@ class Database:
         """
         if getattr(self._writing, "now", False):
             raise RuntimeError("write() within write() would wait for itself: pass the connection on")
+        if self.read_only:
+            raise DiscoverError(self._complaint("it, or its folder, is read-only here"))
         self._writing.now = True
         try:
             with self._translated(), self._exclusive(), self.engine.begin() as connection:
@@ -110,6 +118,9 @@ class Database:
 
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
+        if self.read_only:
+            self.engine.dispose()
+            return
         with suppress(DiscoverError), self._exclusive(limit=0):
             pass
         self.engine.dispose()
@@ -167,9 +178,9 @@ class Database:
             raise DiscoverError(self._complaint(f"no folder {self.path.parent}"))
         if self.path and self.path.is_dir():
             raise DiscoverError(self._complaint("a folder, where a file is expected"))
-        with self.write() as connection:
+        with self.read() if self.read_only else self.write() as connection:
             present = set(inspect(connection).get_table_names())
-            if not present & set(metadata.tables):
+            if not present & set(metadata.tables) and not self.read_only:
                 metadata.create_all(connection)
                 connection.execute(meta.insert().values(key="schema", value=SCHEMA))
                 return
@@ -213,6 +224,25 @@ def _prepare_sqlite(raw: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _prepare_reading(raw: Any, _record: Any) -> None:
+    raw.isolation_level = None
+
+
+def _writable(file: Path) -> bool:
+    """Whether SQLite could write: its logs lie beside the file."""
+    return all(os.access(path, os.W_OK, effective_ids=True) for path in (file, file.parent))
+
+
+def _read_only(file: Path) -> URL:
+    """Where a process has the file open, or died over it, its log is read too; else SQLite must not look for one.
+
+    https://www.sqlite.org/wal.html#readonly
+    """
+    log = file.with_name(file.name + "-wal")
+    query = {"uri": "true", "mode": "ro"} | ({} if log.exists() else {"immutable": "1"})
+    return URL.create("sqlite", database=f"file:{quote(str(file.resolve()))}", query=query)
 
 
 def _redact(address: str) -> str:

@@ -36,10 +36,10 @@ from discover.steps import Finished, simulation
 from discover.steps.choose import affordable, choose, reason_to_stop, stopping_rule, strategy_of
 from discover.steps.collect import answers_of, collect
 from discover.steps.explain import examples, explain
-from discover.steps.intake import intake, restore
+from discover.steps.intake import check_encoder, drop_removed, intake, restore
 from discover.steps.judge import judge
 from discover.steps.reward import rule_of
-from discover.steps.teach import open_learner, teach
+from discover.steps.teach import knows_removed, open_learner, teach
 from discover.tables import step
 
 
@@ -52,6 +52,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
     check(campaign.config)
     with campaign.folder.lock():
         campaign.folder.sweep()
+        check_encoder(campaign)
         restore(campaign)
         learners: dict[str, Learner] = {}
         begin = _rounds_done(campaign)
@@ -60,10 +61,12 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
                 break
             _play(campaign, round_, learners, crawling)
             _write_files(campaign)
-        # What a crawl has brought since the last round, for an export; and models that were damaged are learned anew.
+        # What a crawl has brought since the last round, for an export; and models that were damaged, or know what was
+        # removed, are learned anew.
         campaign.pool.intake(simulation.unanswerable(campaign))
+        drop_removed(campaign)
         for arm in campaign.arms:
-            if arm not in learners and campaign.latest_model(arm):
+            if campaign.latest_model(arm) and (arm not in learners or knows_removed(campaign, learners[arm])):
                 open_learner(campaign, arm)
         _write_files(campaign)
         report.write(campaign.folder, campaign.database, campaign.config, examples(campaign))
@@ -113,7 +116,7 @@ def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawlin
     if campaign.retriever is not retriever:
         learners.clear()  # they are opened again, with the vectors of the one that has taken over
     for arm in campaign.arms:
-        if arm not in learners:
+        if arm not in learners or knows_removed(campaign, learners[arm]):
             learners[arm] = open_learner(campaign, arm)
         _play_arm(campaign, arm, round_, learners[arm])
 

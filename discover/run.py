@@ -6,6 +6,7 @@ start; a folder that was about to be replaced ends in ``.PID.old.partial`` and i
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -42,7 +43,7 @@ class RunFolder:
         self.pretraining = self.root / "pretraining"  # on the way to it
         self.reembedding_log = self.root / "reembedding.log"
         self.search = self.root / "search"  # what `discover search` tried, and found
-        self.cells = self.root / "cells"  # this and the rest: of a bench
+        self.cells = self.root / "cells"  # this and the rest: of a bench, or of policies that are judged
         self.curves = self.root / "curves"
         self.results = self.root / "results.jsonl"
         self.summary = self.root / "summary.json"
@@ -63,6 +64,18 @@ class RunFolder:
             raise DiscoverError(
                 f"the run folder {self.root} must be writable, but {error.strerror or error}: choose another folder"
             ) from error
+
+    def cell(self, name: str, depends: dict[str, Any]) -> Path:
+        """The file of a finished piece of work; anything that it depends on (plain values) makes another."""
+        digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+        name = re.sub(r"[^\w.=+-]+", "_", name)[-120:]
+        return self.cells / f"{name}-{digest}.json"
+
+    def discard(self) -> None:
+        """Remove the folders that `create` makes, where nothing has been put into them yet."""
+        for folder in (self.decision_arrays, self.models, self.vectors, self.root):
+            with suppress(OSError):
+                folder.rmdir()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -131,6 +144,15 @@ def publish(path: Path) -> Iterator[Path]:
         raise
     _sync(path.parent)
     _remove(old)
+
+
+def read_cell(path: Path, part: str) -> dict[str, Any] | None:
+    """What a cell holds, if it has this part; None where it is not there, or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get(part) else None
 
 
 def keep_settings(path: Path, settings: dict[str, Any]) -> None:

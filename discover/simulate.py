@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from discover.embed.embedding import Encodes, embed_new
 from discover.embed.index import Index
-from discover.embed.vectors import Encodes, VectorStore, embed_new
+from discover.embed.vectors import VectorStore
 from discover.evaluate import metrics
 from discover.label.effort import expected_seconds
 from discover.learn.learner import Learner

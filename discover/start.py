@@ -1,5 +1,6 @@
 """Opening a run for a config: it is made where there is none, and a changed config is checked against what was done."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,36 @@ def start_run(config: Config, root: Path | str | None = None, keep: bool = False
             while the loop runs.
     """
     folder = RunFolder(root or Path("runs") / config.name)
+    new = not folder.root.exists()
     folder.create()
+    try:
+        return _started(folder, config, keep)
+    except BaseException:
+        if new:
+            folder.discard()
+        raise
+
+
+def tell_kept(old: Config, config: Config, folder: RunFolder) -> None:
+    """Say which settings of a config a command leaves aside, since the run goes on with those that it has."""
+    before, after = (_flat(one.model_dump(mode="json")) for one in (old, config))
+    if differing := [key for key in after | before if after.get(key) != before.get(key)]:
+        print(
+            f"{folder.root} keeps the settings that it has, in {folder.config}, which differ in "
+            f"{', '.join(differing)}; `discover run` takes new ones",
+            file=sys.stderr,
+        )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by their whole names, like query.batch."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
+
+
+def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
     old = _saved(folder)
     if old and old.pool.url != config.pool.url:
         raise DiscoverError(
@@ -56,7 +86,8 @@ def start_run(config: Config, root: Path | str | None = None, keep: bool = False
                 )
             if keep and config != old:
                 campaign.close()
-                return start_run(old, root)
+                tell_kept(old, config, folder)
+                return _started(folder, old, keep)
             check_change(old, config, folder)
         elif old:
             _check_imported(campaign, old, config)

@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 
 SCHEMA = 4  # a run of another is refused
+REMOVED = "removed"  # the state of a document that has left for good, and of the questions about it
 
 metadata = MetaData()
 # SQLite gives out row ids by itself only for a column of the exact type INTEGER.
@@ -40,7 +41,7 @@ document = Table(
     Column("date", String(32), nullable=False, default=""),
     Column("label", Text),  # as an imported file gave it; a crawl gives none
     Column("split", String(8), nullable=False, default="train"),  # train | test
-    Column("state", String(12), nullable=False, default="found"),  # found | pool | duplicate | aside
+    Column("state", String(12), nullable=False, default="found"),  # found | pool | duplicate | aside | removed
     Column("reason", Text, nullable=False, default=""),
     Column("duplicate_of", BigInteger),
     Column("found", Float, nullable=False),
@@ -130,7 +131,7 @@ slot = Table(  # one answer wanted of one arm about one document, and its presen
     Column("document_id", ForeignKey("document.id"), nullable=False),
     Column("kind", String(8), nullable=False),  # policy | audit | import
     Column("part", String(8), nullable=False, default=""),  # of an audit slot: decide | report
-    Column("state", String(8), nullable=False, default="open"),  # open | answered | skipped
+    Column("state", String(8), nullable=False, default="open"),  # open | answered | skipped | removed
     Column("owner", String(64), nullable=False, default=""),
     Column("lease_until", Float, nullable=False, default=0.0),
     Column("token", String(32), nullable=False, default=""),

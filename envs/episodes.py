@@ -21,6 +21,7 @@ from discover.errors import DiscoverError
 from discover.policy import features, ridge
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
+from discover.query.config import CandidateConfig
 from envs.head import RidgeHeads, Rows
 from envs.lookahead import LookAhead
 from envs.scores import Scorer
@@ -29,7 +30,7 @@ Floats = NDArray[np.float64]
 
 SCAN = 4  # times the candidates: how far a round looks for the uncertain and the near
 ANCHORS = 4  # labelled documents whose neighbours are looked for, the newest
-SHARES = {"uniform": 0.4, "neighbours": 0.3, "uncertain": 0.2, "newest": 0.1}  # a loop's default: 0.6, 0.1, 0.2, 0.1
+SHARES = {name: getattr(CandidateConfig(), name) for name in features.GENERATORS}  # as a loop draws by default
 LEFT = features.STATE.index("left")
 CALIBRATE = 1.5  # times as many labels since the last calibration
 

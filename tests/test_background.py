@@ -1,12 +1,10 @@
 """A crawl beside the loop: `crawl.background`."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 from discover.campaign import open_run
+from tests.commands import command
 from tests.crawl_site import SPIDER, TREE, Site
 
 
@@ -41,16 +39,10 @@ def config(folder: Path, site: Site, spider: str = SPIDER, **label: object) -> P
     return file
 
 
-def discover_run(file: Path, folder: Path, name: str = "run") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "discover.cli", name, str(file), "--run", str(folder)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=120)
-
-
 def test_the_loop_learns_while_the_crawl_goes_on(tmp_path: Path):
     with Site(delay=0.1) as site:
         file = config(tmp_path, site)
-        done = discover_run(file, tmp_path / "run")
+        done = command("run", file, "--run", tmp_path / "run")
         assert done.returncode == 0, done.stderr
         campaign = open_run(tmp_path / "run")
         rows = campaign.metrics()
@@ -64,11 +56,11 @@ def test_the_loop_learns_while_the_crawl_goes_on(tmp_path: Path):
 def test_a_finished_crawl_is_not_repeated(tmp_path: Path):
     with Site() as site:
         file = config(tmp_path, site, budget=80)
-        assert discover_run(file, tmp_path / "run").returncode == 0
+        assert command("run", file, "--run", tmp_path / "run").returncode == 0
         asked = len(site.asked)
         assert asked >= TREE
-        assert discover_run(file, tmp_path / "run").returncode == 0
-        again = discover_run(file, tmp_path / "run", "crawl")
+        assert command("run", file, "--run", tmp_path / "run").returncode == 0
+        again = command("crawl", file, "--run", tmp_path / "run")
         assert again.returncode == 0 and "finished before" in again.stdout
         assert len(site.asked) == asked
 
@@ -79,7 +71,7 @@ def test_a_crawl_that_fails_is_told_after_what_it_found_is_learned(tmp_path: Pat
     )
     with Site() as site:
         # More than it finds, so that the loop is not over before the crawl fails.
-        done = discover_run(config(tmp_path, site, dying, budget=80), tmp_path / "run")
+        done = command("run", config(tmp_path, site, dying, budget=80), "--run", tmp_path / "run")
     assert done.returncode == 1, done.stdout
     assert done.stderr.strip().splitlines()[-1].startswith("discover: the crawl failed: it ended with status 3")
     campaign = open_run(tmp_path / "run")
@@ -91,7 +83,7 @@ def test_a_crawl_that_fails_is_told_after_what_it_found_is_learned(tmp_path: Pat
 def test_a_crawl_that_cannot_begin_is_told_and_not_the_empty_pool(tmp_path: Path):
     broken = SPIDER.replace("def parse_page(self, response):", "def parse(self, response):")
     with Site() as site:
-        done = discover_run(config(tmp_path, site, broken), tmp_path / "run")
+        done = command("run", config(tmp_path, site, broken), "--run", tmp_path / "run")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("discover: the crawl failed: crawl.spider:") and "needs a method parse_page" in line
@@ -102,7 +94,7 @@ def test_the_first_round_waits_for_the_seed_labels_and_the_test_set(tmp_path: Pa
         file = config(tmp_path, site, seed=25, budget=30)
         content = json.loads(file.read_text())
         file.write_text(json.dumps(content | {"loop": {"test": 30}}))
-        done = discover_run(file, tmp_path / "run")
+        done = command("run", file, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     campaign = open_run(tmp_path / "run")
     first = campaign.metrics()[0]

@@ -224,3 +224,16 @@ def test_the_audit_draw_is_uniform_and_knows_its_chances(index):
         [draw_uniformly(index.store, range(7, 301), 1, seed)[0][0] for seed in range(3000)], minlength=7
     )
     assert np.abs(first[1:] / 3000 - 1 / 6).max() < 4.5 * math.sqrt(5 / 36 / 3000)
+
+
+def test_what_is_removed_is_not_drawn(tmp_path):
+    index = index_of(tmp_path, range(300))
+    gone, labelled = list(range(1, 300, 12)), [2, 50]
+    given = {"labelled": labelled, "uncertain": [*gone, 100], "config": config(290), "seed": 3}
+    barred = draw(index, excluded=gone, **given)
+    index.remove(gone)
+    left = draw(index, excluded=(), **given)
+    assert len(left) == 275 and not np.isin(left.ids, gone).any() and np.array_equal(left.ids, barred.ids)
+    ids, log_propensities = draw_uniformly(index.store, {2}, 400, seed=1)
+    assert sorted(ids) == [row for row in range(1, 301) if row not in {2, *gone}]
+    assert log_propensities[0] == -np.log(len(ids))

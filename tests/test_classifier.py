@@ -44,13 +44,23 @@ def cache() -> ActivationCache:
     return ActivationCache(100)
 
 
-@pytest.fixture
-def make(encoder, cache):
+def maker(encoder, cache):
     def made(method: str = "top", texts=TEXTS, shared=cache, **settings) -> TextClassifier:
         config = LearnConfig(**{"method": method, "epochs": 2, "steps": 8, **settings})
         return TextClassifier(encoder, lambda ids: [texts[i] for i in ids], CLASSES, config, 7, shared)
 
     return made
+
+
+@pytest.fixture
+def make(encoder, cache):
+    return maker(encoder, cache)
+
+
+@pytest.fixture(scope="module")
+def make_small(small_encoder):
+    """Of an encoder that knows nothing."""
+    return maker(Encoder(EncoderConfig(model=str(small_encoder), max_tokens=32)), ActivationCache(100))
 
 
 def test_descriptions_suffice_to_start(make):
@@ -70,9 +80,9 @@ def test_answers_are_learned_and_kept(make, method):
     assert classifier.taught == dict(zip(ODD.tolist(), TRUTH[ODD].tolist(), strict=True))
 
 
-def test_answers_that_have_doubled_are_learned_from_scratch(make):
+def test_answers_that_have_doubled_are_learned_from_scratch(make_small):
     def weights(*counts):
-        classifier = make()
+        classifier = make_small()
         for count in counts:
             classifier.fit(column(ODD[:count]), TRUTH[ODD[:count]])
         return {name: one for name, one in classifier.state().items() if name.startswith("network.")}
@@ -83,8 +93,8 @@ def test_answers_that_have_doubled_are_learned_from_scratch(make):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_probabilities_never_depend_on_who_else_is_asked(make, method):
-    classifier = make(method)
+def test_probabilities_never_depend_on_who_else_is_asked(make_small, method):
+    classifier = make_small(method)
     classifier.fit(column(ODD), TRUTH[ODD])
     together = classifier.predict_proba(column(range(len(TEXTS))))
     order = np.random.default_rng(0).permutation(len(TEXTS))
@@ -94,28 +104,28 @@ def test_probabilities_never_depend_on_who_else_is_asked(make, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_neither_row_ids_nor_arrival_matter(make, encoder, method):
-    classifier = make(method)
+def test_neither_row_ids_nor_arrival_matter(make_small, method):
+    classifier = make_small(method)
     classifier.fit(column(ODD), TRUTH[ODD])
     classifier.fit(column(range(len(TEXTS))), TRUTH)
     order = np.random.default_rng(3).permutation(len(TEXTS))
     place = np.argsort(order)  # document i has row id place[i] in the other pool
-    other = make(method, [TEXTS[i] for i in order], ActivationCache(100))
+    other = make_small(method, [TEXTS[i] for i in order], ActivationCache(100))
     other.fit(column(place[ODD][::-1]), TRUTH[ODD][::-1])
     other.fit(column(place), TRUTH)
     assert np.array_equal(other.predict_proba(column(place)), classifier.predict_proba(column(range(len(TEXTS)))))
 
 
 @pytest.mark.parametrize("method", [*METHODS, "lora"])
-def test_saved_and_loaded_is_the_same(make, tmp_path, method, monkeypatch):
+def test_saved_and_loaded_is_the_same(make_small, tmp_path, method, monkeypatch):
     monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 10)
     some = np.arange(0, len(TEXTS), 5)
-    classifier = make(method, folds=2, steps=2)
+    classifier = make_small(method, folds=2, steps=2)
     classifier.unlabelled = ODD
     classifier.fit(column(some), TRUTH[some])
-    assert classifier.cross_validated > 0.5 and classifier.temperature != 1
+    assert classifier.cross_validated is not None and classifier.temperature != 1
     registry.publish(tmp_path, "margin-0001", classifier)
-    again = registry.load(tmp_path / "margin-0001", make(method, folds=2, steps=2))
+    again = registry.load(tmp_path / "margin-0001", make_small(method, folds=2, steps=2))
     again.unlabelled = ODD
     assert again.taught == classifier.taught and again.temperature == classifier.temperature
     assert again.cross_validated == classifier.cross_validated
@@ -131,8 +141,8 @@ def test_saved_and_loaded_is_the_same(make, tmp_path, method, monkeypatch):
     assert all(torch.equal(tensor, again.state()[name]) for name, tensor in classifier.state().items())
 
 
-def test_unchanged_answers_change_nothing(make):
-    classifier = make()
+def test_unchanged_answers_change_nothing(make_small):
+    classifier = make_small()
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
     before = classifier.predict_proba(column(EVEN))
     classifier.fit(column(ODD[:9][::-1]), TRUTH[ODD[:9]][::-1])
@@ -153,8 +163,8 @@ def test_corrected_answers_win(make):
 
 
 @pytest.mark.parametrize("method", [*METHODS, "lora"])
-def test_an_answer_that_is_gone_leaves_no_trace(make, method):
-    classifier, never = make(method), make(method)
+def test_an_answer_that_is_gone_leaves_no_trace(make_small, method):
+    classifier, never = make_small(method), make_small(method)
     classifier.fit(column(ODD[:12]), TRUTH[ODD[:12]])
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
     never.fit(column(ODD[:9]), TRUTH[ODD[:9]])
@@ -175,11 +185,11 @@ def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypa
     assert np.array_equal(classifier._heads.right, evidence)
 
 
-def test_a_class_index_out_of_range_is_refused(make):
+def test_a_class_index_out_of_range_is_refused(make_small):
     with pytest.raises(ValueError, match="under 3"):
-        make().fit(column([0, 1]), np.array([0, 3]))
+        make_small().fit(column([0, 1]), np.array([0, 3]))
     with pytest.raises(ValueError, match="once"):
-        make().fit(column([1, 1]), np.array([0, 1]))
+        make_small().fit(column([1, 1]), np.array([0, 1]))
 
 
 def test_the_cache_keeps_to_its_limit():
@@ -198,17 +208,17 @@ def test_the_cache_keeps_to_its_limit():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_not_to_be_kept_is_asked_for_again(make, method):
+def test_what_is_not_to_be_kept_is_asked_for_again(make_small, method):
     texts = ["the goalkeeper saved a penalty"]
-    classifier = make(method, texts, ActivationCache(0))
+    classifier = make_small(method, texts, ActivationCache(0))
     first = classifier.predict_proba(column([0]))
     texts[0] = "stir the soup with salt"
     assert not np.array_equal(classifier.predict_proba(column([0])), first)
 
 
-def test_an_empty_cache_is_shared_too(make):
+def test_an_empty_cache_is_shared_too(make_small):
     shared = ActivationCache(100)
-    make("top", TEXTS, shared).fit(column(ODD[:6]), TRUTH[ODD[:6]])
+    make_small("top", TEXTS, shared).fit(column(ODD[:6]), TRUTH[ODD[:6]])
     assert len(shared)
 
 

@@ -145,3 +145,50 @@ def test_recall_on_real_vectors(tmp_path, monkeypatch):
     assert lists._lists.ntotal == module.BLOCK and flat._lists is None and lists.recall >= module.RECALL
     exact = flat.search(queries, 10)[1]
     assert (lists.search(queries, 10)[1][:, :, None] == exact[:, None, :]).any(1).mean() >= 0.95
+
+
+@pytest.mark.parametrize("lists_from", [10_000, 1000])
+def test_what_is_removed_is_never_found(tmp_path, lists_from):
+    store = filled(tmp_path, 3000)
+    index = Index(store, tmp_path, lists_from)
+    queries, gone = store.rows(0, 60), store.ids[:60].copy()  # in the lists; each would be its query's nearest
+    before = index.search(queries, 5)[1]
+    late = store.ids[-1]  # in the block that is searched exactly
+    assert index.remove([*gone, late, 10**9]) == 61 and index.remove(gone) == 0
+    for opened in (index, Index(VectorStore(tmp_path, "v1", 32), tmp_path, lists_from)):
+        found = opened.search(queries, 5)[1]
+        assert len(opened) == 2939 and not np.isin(found, [*gone, late]).any() and (found >= 0).all()
+        assert all(
+            row[0] == next(one for one in old if one not in gone) for row, old in zip(found, before, strict=True)
+        )
+        everything = opened.search(store.rows(2999, 3000), 9999)[1][0]
+        assert len(everything) == 2939 and late not in everything
+    extend(store, 2500, seed=1)
+    index.update()
+    assert len(index) == 5439 and not np.isin(index.search(queries, 5)[1], gone).any()
+
+
+def test_much_that_is_removed_is_written_anew(tmp_path, monkeypatch, caplog):
+    store = filled(tmp_path, 3000)
+    index = Index(store, tmp_path, lists_from=1000)
+    queries = store.rows(2000, 2020)
+    index.remove(store.ids[: int(module.COMPACT_FROM * 3000)].copy())
+    index.compact()
+    assert len(store) == 3000, "not yet more than the share"
+    with monkeypatch.context() as patch:
+
+        def full() -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(store, "compact", full)
+        index.remove([store.ids[1999]])
+        index.compact()
+        assert "could not be written anew" in caplog.text and len(store) == 3000 and len(index) == 2699
+    index.remove([store.ids[1998]])
+    assert len(store) == 3000, "only when asked to"
+    index.compact()
+    assert len(store) == store.alive == len(index) == 2698
+    opened = Index(VectorStore(tmp_path, "v1", 32), tmp_path, lists_from=1000)
+    assert np.array_equal(index.search(queries, 5)[1], opened.search(queries, 5)[1])
+    assert (index.search(queries, 5)[1] == truth(store, queries, 5)).mean() > 0.9
+    assert "built again" not in caplog.text

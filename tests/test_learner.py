@@ -10,9 +10,9 @@ from discover.learn import registry
 from discover.learn.classifier import TextClassifier, column
 from discover.learn.committee import MEMBERS
 from discover.learn.learner import Learner
-from tests.test_classifier import EVEN, ODD, TEXTS, TRUTH, cache, encoder, make
+from tests.test_classifier import EVEN, ODD, TEXTS, TRUTH, cache, encoder, make, make_small
 
-__all__ = ["cache", "encoder", "make"]
+__all__ = ["cache", "encoder", "make", "make_small"]
 
 
 @dataclass(frozen=True)
@@ -62,23 +62,23 @@ def test_learn_teaches_what_grew_and_fits_what_changed(make):
 
 
 @pytest.mark.parametrize("method", ["head", "top"])
-def test_without_any_answer_left_it_is_untaught_again(make, tmp_path, method):
-    learner, untaught = Learner(make(method)), Learner(make(method))
+def test_without_any_answer_left_it_is_untaught_again(make_small, tmp_path, method):
+    learner, untaught = Learner(make_small(method)), Learner(make_small(method))
     learner.learn(ODD[:6], TRUTH[ODD[:6]])
     learner.classifier.temperature = 1.3
     learner.learn([], [])
     assert learner.classifier.taught == {}
     assert np.array_equal(learner.predict_proba(EVEN), untaught.predict_proba(EVEN))
     registry.publish(tmp_path, "margin-0002", learner.classifier)
-    again = Learner(registry.load(tmp_path / "margin-0002", make(method)))
+    again = Learner(registry.load(tmp_path / "margin-0002", make_small(method)))
     for each in (learner, untaught, again):
         each.learn(ODD[:9], TRUTH[ODD[:9]])
     assert np.array_equal(learner.predict_proba(EVEN), untaught.predict_proba(EVEN))
     assert np.array_equal(again.predict_proba(EVEN), untaught.predict_proba(EVEN))
 
 
-def test_teaching_in_steps_is_what_fitting_would_be(make):
-    stepwise, whole = Learner(make()), make()
+def test_teaching_in_steps_is_what_fitting_would_be(make_small):
+    stepwise, whole = Learner(make_small()), make_small()
     stepwise.teach(ODD[:12], TRUTH[ODD[:12]])
     stepwise.teach(ODD[12:], TRUTH[ODD[12:]])
     whole.fit(column(ODD[:12]), TRUTH[ODD[:12]])
@@ -86,11 +86,11 @@ def test_teaching_in_steps_is_what_fitting_would_be(make):
     assert np.array_equal(stepwise.predict_proba(EVEN), whole.predict_proba(column(EVEN)))
 
 
-def test_a_restart_does_not_train_again(make, tmp_path, monkeypatch):
-    learner = Learner(make())
+def test_a_restart_does_not_train_again(make_small, tmp_path, monkeypatch):
+    learner = Learner(make_small())
     learner.teach(ODD, TRUTH[ODD])
     registry.publish(tmp_path, "margin-0001", learner.classifier)
-    again = registry.load(tmp_path / "margin-0001", make())
+    again = registry.load(tmp_path / "margin-0001", make_small())
     monkeypatch.setattr(TextClassifier, "fit", lambda *_: pytest.fail("trained again"))
     restarted = Learner(again)
     monkeypatch.undo()

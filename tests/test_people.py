@@ -16,6 +16,7 @@ from sqlalchemy import select
 import discover
 from discover.campaign import Campaign
 from discover.tables import slot, step
+from tests.commands import command
 from tests.kills import WORDS, write_inputs
 
 BATCH = 6
@@ -51,13 +52,11 @@ def running(tmp_path: Path):
         for third in WORDS[n][5:6]
     ]
     unlabelled.write_text("\n".join(rows))
-    command = [sys.executable, "-m", "discover.cli"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     run = tmp_path / "run"
-    subprocess.run(
-        [*command, "import", config, unlabelled, "--run", run], check=True, env=environment, stdout=subprocess.DEVNULL
-    )
-    loop = subprocess.Popen([*command, "run", config, "--run", run], env=environment, stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, "-m", "discover.cli", "run", config, "--run", run]
+    assert command("import", config, unlabelled, "--run", run).returncode == 0
+    loop = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True)
     campaign = discover.open(run)
     yield loop, campaign
     if loop.poll() is None:
@@ -124,17 +123,17 @@ def test_a_finished_run_goes_on_when_there_is_more_to_do(running: tuple[subproce
     answer(campaign, 24)
     assert loop.wait(60) == 0
     rounds = len(campaign.metrics())
-    command = [sys.executable, "-m", "discover.cli", "run", campaign.folder.config, "--run", campaign.folder.root]
-    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    more = ["run", campaign.folder.config, "--run", campaign.folder.root]
+    assert command(*more).returncode == 0
     assert len(campaign.metrics()) == rounds  # nothing new: nothing done
     with campaign.database.read() as connection:
         trained = connection.execute(select(slot).where(slot.c.state == "answered", slot.c.kind == "policy")).first()
     campaign.queue.correct(trained.id, "ada", next(name for name in campaign.classes if name != trained.label))
-    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    assert command(*more).returncode == 0
     assert len(campaign.metrics()) == rounds + 1  # the correction was learned
-    more = subprocess.Popen([*command, "--set", "label.budget=27"])
+    loop = subprocess.Popen([sys.executable, "-m", "discover.cli", *more, "--set", "label.budget=27"])
     answer(campaign, 3)
-    assert more.wait(60) == 0
+    assert loop.wait(60) == 0
     assert campaign.queue.spent("margin") == 27
 
 

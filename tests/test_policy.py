@@ -11,6 +11,7 @@ from sb3_contrib import MaskablePPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from discover.cli import main
+from discover.commands import policy as commands_policy
 from discover.commands.policy import evaluate_policy
 from discover.config import validate
 from discover.errors import DiscoverError
@@ -262,7 +263,7 @@ def test_reinforcement_starts_from_the_imitated_scorer(tmp_path):
         assert weights == pytest.approx(before[name], abs=1e-6)
 
 
-def test_train_and_evaluate_by_command(tmp_path, capsys):
+def test_train_and_evaluate_by_command(tmp_path, capsys, monkeypatch):
     train, test = write_pair(tmp_path, 220, 60)
     config = tmp_path / "mine.yaml"
     small = "episode: {budget: 40, pool: 120, state: 20, reward: 60}\n"
@@ -280,6 +281,20 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     judge = ["policy", "evaluate", str(tmp_path / "run" / "policy"), *files, "--seeds", "2"]
     assert main([*judge, "--output", str(tmp_path / "judged")]) == 0
     shown = capsys.readouterr().out
+    results = (tmp_path / "judged" / "results.jsonl").read_bytes()
+    cells = sorted((tmp_path / "judged" / "cells").iterdir())
+    cells[2].unlink()  # as if killed before it was played
+    cells[5].write_text("{")
+    played = []
+
+    def judged(corpus, policies, *rules):
+        played.extend(policies)
+        return trials.judged(corpus, policies, *rules)
+
+    monkeypatch.setattr(commands_policy, "judged", judged)
+    assert main([*judge, "--output", str(tmp_path / "judged")]) == 0
+    assert (len(cells), len(played)) == (9, 2) and capsys.readouterr().out == shown
+    assert (tmp_path / "judged" / "results.jsonl").read_bytes() == results
     assert "words: the policy was trained on a corpus of this name" in shown
     assert "learned: macro_f1" in shown
     imitated = [*judge[:2], str(tmp_path / "run" / "imitated"), *files, "--output", str(tmp_path / "other")]

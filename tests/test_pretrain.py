@@ -1,7 +1,4 @@
 import copy
-import json
-import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +6,9 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from sqlalchemy import select
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from discover.cli import main
-from discover.commands import pretrain
-from discover.config import load_config
-from discover.db import Database
 from discover.embed.config import EncoderConfig
-from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn import halves
 from discover.learn.pretrain import pretraining, training
@@ -29,9 +20,6 @@ from discover.learn.pretrain.publishing import publish_encoder
 from discover.learn.pretrain.tokenizer import train_tokenizer
 from discover.learn.pretrain.words import word_vectors
 from discover.run import RunFolder
-from discover.start import start_run
-from discover.tables import document, slot
-from tests.kills import Server
 
 TOPICS = [
     "gate horse stable saddle rider bridle".split(),
@@ -231,87 +219,6 @@ def test_weights_without_bound_get_one_line(make, corpus, tmp_path):
         trained(make, corpus, tmp_path, config=SMALL.model_copy(update={"learning_rate": 1e30}))
 
 
-def write_config(folder: Path, **pretrain: object) -> Path:
-    settings = {"start": "scratch", "width": 64, "layers": 1, "vocabulary": 200, "batch_tokens": 256, "passes": 1}
-    config = {
-        "name": "small",
-        "pool": {"min_characters": 1},
-        "encoder": {"max_tokens": 32},
-        "label": {"classes": {"a": "", "b": ""}, "oracle": "file_labels"},
-        "loop": {"test": 20},
-        "pretrain": {**settings, "checkpoint": 0, **pretrain},
-    }
-    path = folder / "small.yaml"
-    path.write_text(json.dumps(config), encoding="utf-8")
-    return path
-
-
-def a_pool(folder: Path, config: Path, n: int = 300) -> list[str]:
-    """Import labelled texts; returns the arguments of a pretraining on them."""
-    rows = [{"text": text, "label": "ab"[at % 2]} for at, text in enumerate(dict.fromkeys(some_texts(n)))]
-    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    run = ["--run", str(folder / "run")]
-    assert main(["import", str(config), str(folder / "texts.jsonl"), *run]) == 0
-    return ["pretrain", str(config), *run]
-
-
-def test_killed_at_any_step_the_command_ends_with_the_same_encoder(tmp_path, capsys):
-    arguments, folder = a_pool(tmp_path, write_config(tmp_path)), RunFolder(tmp_path / "run")
-    with Server() as server:
-        assert server.run(arguments)["status"] == 0
-        whole = {path.name: path.read_bytes() for path in folder.encoder.iterdir()}
-        assert not folder.pretraining.exists()
-        shutil.rmtree(folder.encoder)
-        for step in (1, 5):
-            assert server.run(arguments, crash_at=f"pretrain_{step}")["status"] == -9
-        assert not folder.encoder.is_dir()
-        assert server.run(arguments)["status"] == 0
-    assert whole == {path.name: path.read_bytes() for path in folder.encoder.iterdir()}
-    assert main(arguments) == 0 and "is there already" in capsys.readouterr().out
-    card = json.loads(whole["card.json"])["trained"]
-    database = Database(f"sqlite:///{folder.database}")
-    with database.read() as connection:
-        splits = Counter(connection.execute(select(document.c.split).where(document.c.state == "pool")).scalars())
-    database.close()
-    assert splits["test"] == 20 and card["documents"] == splits["train"], "what measures is held out first"
-
-
-def test_what_measures_is_not_read(tmp_path):
-    config = write_config(tmp_path)
-    a_pool(tmp_path, config)
-    campaign = start_run(load_config(config), tmp_path / "run")
-    pretrain._take_in(campaign)
-    ids, _ = campaign.pool.ids()
-    rows = [{"arm": "auto", "round": 1, "position": at, "document_id": int(ids[at])} for at in range(4)]
-    with campaign.database.write() as connection:
-        connection.execute(
-            slot.insert(), [row | {"kind": kind} for row, kind in zip(rows, ["audit", "policy"] * 2, strict=True)]
-        )
-    read = list(pretrain._texts(campaign))
-    assert len(read) == len(ids) - 2 and not set(read) & set(campaign.pool.texts(ids[[0, 2]].tolist()))
-    assert not set(read) & {found.text for found in campaign.pool.documents(split="test")}
-    campaign.close()
-
-
-def test_continued_from_an_encoder_of_ones_own(tmp_path):
-    config = write_config(tmp_path)
-    arguments, folder = a_pool(tmp_path, config), RunFolder(tmp_path / "run")
-    assert main(arguments) == 0
-    folder.encoder.rename(tmp_path / "first")
-    assert main([*arguments, "--set", f"pretrain.start={tmp_path / 'first'}"]) == 0
-    first, second = (Encoder(EncoderConfig(model=str(path))) for path in (tmp_path / "first", folder.encoder))
-    texts = some_texts(8, seed=3)
-    assert first.version != second.version and first.limit == second.limit == 32
-    assert (first.encode(texts) * second.encode(texts)).sum(1).min() > 0.5, "it goes on from there"
-    assert json.loads((folder.encoder / "card.json").read_text())["trained"]["start"] == str(tmp_path / "first")
-    for name in ("model.safetensors", "tokenizer.json"):
-        whole = (folder.encoder / name).read_bytes()
-        (folder.encoder / name).write_bytes(whole.replace(b"t", b"u"))
-        with pytest.raises(DiscoverError, match=rf"is damaged: {name} is not the one"):
-            Encoder(EncoderConfig(model=str(folder.encoder)))
-        (folder.encoder / name).write_bytes(whole)
-
-
 @pytest.mark.parametrize("lacking", ["mask_token", "wide"])
 def test_an_encoder_that_cannot_guess_is_refused(tmp_path, tokenizer, lacking):
     small = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "hidden_size": 64}
@@ -330,36 +237,3 @@ def test_an_encoder_that_cannot_guess_is_refused(tmp_path, tokenizer, lacking):
         DiscoverError, match=r"must have a fast tokenizer with a mask token, and word embeddings as wide"
     ):
         pretraining.pretrain(lambda: some_texts(300), EncoderConfig(), start, 0, RunFolder(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("settings", "line"),
-    [
-        ({"width": 100}, "'pretrain.width': it must be a multiple of 64"),
-        ({"starts": "scratch"}, "unknown key 'pretrain.starts': did you mean 'start'?"),
-        ({"start": "nowhere"}, "an encoder must be"),
-        ({"batch_tokens": 4096}, "the pool is too small to pretrain on: 10 steps of pretrain.batch_tokens=4096 take"),
-    ],
-)
-def test_bad_input_gets_one_line_and_costs_nothing(tmp_path, capsys, settings, line):
-    a_pool(tmp_path, write_config(tmp_path))
-    capsys.readouterr()
-    config = write_config(tmp_path, **settings)
-    assert main(["pretrain", str(config), "--run", str(tmp_path / "run")]) == 1
-    told = capsys.readouterr().err
-    assert line in told and told.count("\n") == 1
-    assert not (tmp_path / "run" / "encoder").exists() and not (tmp_path / "run" / "pretraining").exists()
-
-
-def test_other_settings_are_refused_while_it_is_under_way(tmp_path, capsys, monkeypatch):
-    arguments = a_pool(tmp_path, write_config(tmp_path))
-
-    def stop(name: str) -> None:
-        raise KeyboardInterrupt(name)
-
-    monkeypatch.setattr(training, "crashpoint", stop)
-    assert main(arguments) in (130, 143)
-    assert main([*arguments, "--set", "pretrain.passes=3"]) == 1
-    assert "was begun with another pretrain.passes" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert main(arguments) == 0 and (tmp_path / "run" / "encoder" / "card.json").is_file()

@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 import discover
 from discover import loop
@@ -24,7 +23,8 @@ from discover.errors import DiscoverError
 from discover.pool.document import Document
 from discover.start import start_run
 from discover.steps import Finished
-from tests.kills import Server, decisions_of, metrics_without_times, write_inputs
+from tests.commands import attempt, command
+from tests.kills import decisions_of, metrics_without_times, write_inputs
 from tests.test_people import answer, until
 
 DIMENSION = 32
@@ -32,29 +32,13 @@ ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformer of its own dimension, with random weights and the default's tokenizer."""
-    folder = tmp_path_factory.mktemp("small")
-    config = BertConfig(hidden_size=DIMENSION, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
-    BertModel(config).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(find(PACKAGED)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def played(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A config, and beside it a run of two rounds."""
     folder = tmp_path_factory.mktemp("played")
     config = write_inputs(folder)
     run = ["--run", str(folder / "run")]
-    assert server.run(["import", str(config), str(folder / "documents.jsonl.gz"), *run])["status"] == 0
-    assert server.run(["run", str(config), *run, "--rounds", "2"])["status"] == 0
+    assert attempt(["import", str(config), str(folder / "documents.jsonl.gz"), *run])["status"] == 0
+    assert attempt(["run", str(config), *run, "--rounds", "2"])["status"] == 0
     return config
 
 
@@ -90,9 +74,9 @@ def said_beside(campaign: Campaign, capfd: pytest.CaptureFixture[str]) -> str:
     return said
 
 
-def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, server: Server, small: Path) -> None:
+def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, small_encoder: Path) -> None:
     run = begun.parent / "run"
-    setting = f"encoder.retrieval={small}"
+    setting = f"encoder.retrieval={small_encoder}"
     start_run(load_config(begun, [setting]), run).close()
     orphan = in_background(run, parent=1)
     assert orphan.returncode == -signal.SIGTERM, "it must end with the loop that started it"
@@ -103,9 +87,9 @@ def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, s
     command = ["run", str(begun), "--set", setting, "--run", str(run)]
     killed = begun.parent / "killed"
     shutil.copytree(run, killed)
-    assert server.run(command)["status"] == 0
+    assert attempt(command)["status"] == 0
     used = retrievers(run)
-    assert used[:2] == [PACKAGED] * 2 and set(used[2:]) == {str(small)} and len(used) > 3, used
+    assert used[:2] == [PACKAGED] * 2 and set(used[2:]) == {str(small_encoder)} and len(used) > 3, used
     campaign = discover.open(run)
     assert campaign.retriever.index.store.dimension == DIMENSION and len(campaign.retriever.index) == 260
     assert campaign.predict(["rain and wind"]).shape == (1, 4)  # with the encoder that the learner has had all along
@@ -113,37 +97,45 @@ def test_another_encoder_takes_over_once_it_has_embedded_the_pool(begun: Path, s
 
     command[-1] = str(killed)
     for point in ("within_intake", "during_query"):
-        assert server.run(command, crash_at=point)["status"] == -signal.SIGKILL, point
+        assert attempt(command, crash_at=point)["status"] == -signal.SIGKILL, point
     shutil.rmtree(killed / "vectors")  # a cache: what has taken over is embedded anew
-    assert server.run(command)["status"] == 0
+    assert attempt(command)["status"] == 0
     assert retrievers(killed) == used
     assert decisions_of(killed) == decisions_of(run)
     assert metrics_without_times(killed) == metrics_without_times(run)
 
 
-def test_a_loop_that_waits_for_people_has_the_pool_embedded(begun: Path, small: Path) -> None:
+def test_a_loop_that_waits_for_people_has_the_pool_embedded(begun: Path, small_encoder: Path) -> None:
     run = begun.parent / "asked"
     settings = json.loads(begun.read_text())
     settings["label"] |= {"oracle": "people", "seed": 0, "budget": 30}
     settings["loop"] = {}
     begun.write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "discover.cli"]
     unlabelled = begun.parent / "unlabelled.jsonl"
     with gzip.open(begun.parent / "documents.jsonl.gz", "rt") as lines:
         unlabelled.write_text("\n".join(json.dumps({"text": json.loads(line)["text"]}) for line in lines))
-    subprocess.run(
-        [*command, "import", begun, unlabelled, "--run", run], check=True, env=ENVIRONMENT, capture_output=True
-    )
-    subprocess.run([*command, "run", begun, "--run", run, "--rounds", "1"], check=True, env=ENVIRONMENT)
+    assert command("import", begun, unlabelled, "--run", run).returncode == 0
+    assert command("run", begun, "--run", run, "--rounds", "1").returncode == 0
     loop = subprocess.Popen(
-        [*command, "run", begun, "--run", run, "--set", f"encoder.retrieval={small}"], env=ENVIRONMENT
+        [
+            sys.executable,
+            "-m",
+            "discover.cli",
+            "run",
+            begun,
+            "--run",
+            run,
+            "--set",
+            f"encoder.retrieval={small_encoder}",
+        ],
+        env=ENVIRONMENT,
     )
     campaign = discover.open(run)
     try:
         until(lambda: campaign.queue.waiting("margin"))
-        until(lambda: campaign.embedded_by() == str(small))
+        until(lambda: campaign.embedded_by() == str(small_encoder))
         answer(campaign, 24)  # its next round finds the vectors ready
-        until(lambda: str(small) in retrievers(run))
+        until(lambda: str(small_encoder) in retrievers(run))
         assert loop.poll() is None
     finally:
         campaign.close()
@@ -152,10 +144,7 @@ def test_a_loop_that_waits_for_people_has_the_pool_embedded(begun: Path, small: 
 
 
 def test_a_model_that_is_not_there_is_told_at_once(begun: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "discover.cli", "run", begun, "--run", tmp_path / "run"]
-    refused = subprocess.run(
-        [*command, "--set", "encoder.retrieval=./nowhere"], env=ENVIRONMENT, capture_output=True, text=True
-    )
+    refused = command("run", begun, "--run", tmp_path / "run", "--set", "encoder.retrieval=./nowhere")
     assert refused.returncode == 1
     assert "./nowhere" in refused.stderr and refused.stderr.count("\n") == 1
 
@@ -185,10 +174,10 @@ def test_the_same_encoder_under_another_name_takes_over_in_mid_run(
 
 
 def test_where_the_encoder_has_gone_the_next_one_embeds_the_pool_first(
-    begun: Path, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    begun: Path, small_encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run, moved = begun.parent / "run", tmp_path / "moved"
-    shutil.copytree(small, moved)
+    shutil.copytree(small_encoder, moved)
     first = start_run(load_config(begun, [f"encoder.retrieval={moved}"]), run)
     reembed.reembed(first)
     loop.run_rounds(first, 1)
@@ -206,19 +195,19 @@ def test_where_the_encoder_has_gone_the_next_one_embeds_the_pool_first(
 
 
 def test_a_process_that_was_killed_is_told(
-    begun: Path, small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    begun: Path, small_encoder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    campaign = start_run(load_config(begun, [f"encoder.retrieval={small}"]), begun.parent / "run")
+    campaign = start_run(load_config(begun, [f"encoder.retrieval={small_encoder}"]), begun.parent / "run")
     monkeypatch.setenv("DISCOVER_CRASH_AT", "append:written")  # by the system, say, for want of memory
     said = said_beside(campaign, capfd)
-    assert f"the vectors of {small} could not be made" in said
+    assert f"the vectors of {small_encoder} could not be made" in said
 
 
 def test_a_damaged_model_leaves_the_index_as_it_is(
-    begun: Path, small: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    begun: Path, small_encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run, damaged = tmp_path / "run", tmp_path / "damaged"
-    shutil.copytree(small, damaged)
+    shutil.copytree(small_encoder, damaged)
     os.truncate(damaged / "model.safetensors", 1000)
     campaign = start_run(load_config(begun, [f"encoder.retrieval={damaged}"]), run)
     said = said_beside(campaign, capfd)

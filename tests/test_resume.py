@@ -4,12 +4,12 @@ import random
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.kills import Server, curves_of, decisions_of, metrics_without_times, write_inputs
+from tests.commands import attempt
+from tests.kills import curves_of, decisions_of, metrics_without_times, write_inputs
 
 STEPS = ("intake", "query", "collect", "teach", "evaluate")
 # The first two are met in round 0, the others in round 1, which begins with a model that is read from its folder.
@@ -18,28 +18,22 @@ POINTS = ["embed", *(f"{moment}_{step}" for step in STEPS for moment in ("before
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with Server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def begun(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def begun(tmp_path_factory: pytest.TempPathFactory, small_encoder: Path) -> Path:
     """A folder with a config and a run into which the documents are imported, and an unkilled run beside it."""
     folder = tmp_path_factory.mktemp("resume")
-    config = write_inputs(folder)
+    config = write_inputs(folder, encoder=small_encoder)
     run = folder / "unkilled"
-    assert server.run(["import", str(config), str(folder / "documents.jsonl.gz"), "--run", str(run)])["status"] == 0
+    assert attempt(["import", str(config), str(folder / "documents.jsonl.gz"), "--run", str(run)])["status"] == 0
     shutil.copytree(run, folder / "imported")
-    assert server.run(["run", str(config), "--run", str(run)])["status"] == 0
+    assert attempt(["run", str(config), "--run", str(run)])["status"] == 0
     return folder
 
 
 @pytest.fixture(scope="module")
-def seconds(begun: Path, server: Server) -> float:
+def seconds(begun: Path) -> float:
     """What an unkilled run takes here and now."""
     shutil.copytree(begun / "imported", begun / "timed")
-    return server.run(["run", str(begun / "kills.yaml"), "--run", str(begun / "timed")])["seconds"]
+    return attempt(["run", str(begun / "kills.yaml"), "--run", str(begun / "timed")])["seconds"]
 
 
 def compare(begun: Path, run: Path) -> None:
@@ -55,13 +49,13 @@ def compare(begun: Path, run: Path) -> None:
     database.close()
 
 
-def test_killed_at_every_named_step(begun: Path, server: Server) -> None:
+def test_killed_at_every_named_step(begun: Path) -> None:
     run = begun / "named"
     shutil.copytree(begun / "imported", run)
     for point in POINTS:
-        attempt = server.run(["run", str(begun / "kills.yaml"), "--run", str(run)], crash_at=point)
-        assert attempt["status"] == -signal.SIGKILL, f"{point} was not reached"
-    assert server.run(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
+        ended = attempt(["run", str(begun / "kills.yaml"), "--run", str(run)], crash_at=point)
+        assert ended["status"] == -signal.SIGKILL, f"{point} was not reached"
+    assert attempt(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)
 
 
@@ -73,52 +67,52 @@ def test_killed_at_every_named_step(begun: Path, server: Server) -> None:
     ],
 )
 def test_killed_while_layers_are_trained(
-    method: str, documents: int, settings: list[str], server: Server, tmp_path: Path
+    method: str, documents: int, settings: list[str], small_encoder: Path, tmp_path: Path
 ) -> None:
-    config = write_inputs(tmp_path, documents=documents, method=method)
+    config = write_inputs(tmp_path, documents, method, small_encoder)
     settings = [*settings, "loop.arms=[margin]", "learn.epochs=1"]
     smaller = [word for setting in settings for word in ("--set", setting)]
     imported = ["import", str(config), str(tmp_path / "documents.jsonl.gz"), "--run", str(tmp_path / "imported")]
-    assert server.run([*imported, *smaller])["status"] == 0
+    assert attempt([*imported, *smaller])["status"] == 0
     for name in ("unkilled", "run"):
         shutil.copytree(tmp_path / "imported", tmp_path / name)
-    assert server.run(["run", str(config), "--run", str(tmp_path / "unkilled"), *smaller])["status"] == 0
+    assert attempt(["run", str(config), "--run", str(tmp_path / "unkilled"), *smaller])["status"] == 0
     command = ["run", str(config), "--run", str(tmp_path / "run"), *smaller]
     for point in LEARNING_POINTS:
-        assert server.run(command, crash_at=point)["status"] == -signal.SIGKILL, f"{point} was not reached"
-    assert server.run(command)["status"] == 0
+        assert attempt(command, crash_at=point)["status"] == -signal.SIGKILL, f"{point} was not reached"
+    assert attempt(command)["status"] == 0
     compare(tmp_path, tmp_path / "run")
 
 
-def test_killed_at_five_random_moments(begun: Path, server: Server, seconds: float) -> None:
+def test_killed_at_five_random_moments(begun: Path, seconds: float) -> None:
     rng = random.Random(11)
     run = begun / "random"
     shutil.copytree(begun / "imported", run)
     command = ["run", str(begun / "kills.yaml"), "--run", str(run)]
     # What is finished is not done again, so the moments must not add up to a whole run.
-    ends = [server.run(command, kill_after=rng.uniform(0.05, 0.25) * seconds)["status"] for _ in range(5)]
+    ends = [attempt(command, kill_after=rng.uniform(0.05, 0.25) * seconds)["status"] for _ in range(5)]
     assert ends.count(-signal.SIGKILL) >= 3 and set(ends) <= {-signal.SIGKILL, 0}, ends
-    assert server.run(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
+    assert attempt(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stop_is_clean_and_quick(begun: Path, server: Server, seconds: float, number: int, status: int) -> None:
+def test_a_stop_is_clean_and_quick(begun: Path, seconds: float, number: int, status: int) -> None:
     run = begun / f"stopped-{number}"
     shutil.copytree(begun / "imported", run)
     moment = 0.3 * seconds
-    stopped = server.run(["run", str(begun / "kills.yaml"), "--run", str(run)], kill_after=moment, signal_=number)
+    stopped = attempt(["run", str(begun / "kills.yaml"), "--run", str(run)], kill_after=moment, signal_=number)
     assert stopped["status"] == status
     assert stopped["seconds"] < moment + 10
-    assert server.run(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
+    assert attempt(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)
 
 
-def test_lost_vectors_are_embedded_again_as_they_were(begun: Path, server: Server) -> None:
+def test_lost_vectors_are_embedded_again_as_they_were(begun: Path) -> None:
     run = begun / "lost"
     shutil.copytree(begun / "imported", run)
-    attempt = server.run(["run", str(begun / "kills.yaml"), "--run", str(run)], crash_at="after_intake")
-    assert attempt["status"] == -signal.SIGKILL
+    ended = attempt(["run", str(begun / "kills.yaml"), "--run", str(run)], crash_at="after_intake")
+    assert ended["status"] == -signal.SIGKILL
     shutil.rmtree(run / "vectors")
-    assert server.run(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
+    assert attempt(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)

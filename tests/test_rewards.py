@@ -12,7 +12,8 @@ from discover.errors import DiscoverError
 from discover.policy.corpus import DIMENSION, Reduction
 from discover.policy.reward import PACKAGE, Answered, load_reward
 from discover.query.decisions import read_arrays
-from tests.kills import Server, decisions_of, write_inputs
+from tests.commands import attempt
+from tests.kills import decisions_of, write_inputs
 
 
 def answered(k=6, m=9, c=3, d=5, seed=0, **changes):
@@ -147,11 +148,10 @@ def test_another_policy_is_judged_by_the_picks_of_a_live_run(finished, capsys):
 @pytest.mark.slow
 def test_a_killed_run_that_goes_on_gives_the_same_rewards(finished, tmp_path):
     config = campaign(tmp_path / "killed")
-    with Server() as server:
-        arguments = ["run", str(config), "--run", str(tmp_path / "killed" / "run")]
-        assert server.run([*arguments, "--rounds", "3"])["status"] == 0
-        assert server.run(arguments, crash_at="within_evaluate")["status"] == -9
-        assert server.run(arguments)["status"] == 0
+    arguments = ["run", str(config), "--run", str(tmp_path / "killed" / "run")]
+    assert attempt([*arguments, "--rounds", "3"])["status"] == 0
+    assert attempt(arguments, crash_at="within_evaluate")["status"] == -9
+    assert attempt(arguments)["status"] == 0
     assert decisions_of(tmp_path / "killed" / "run") == decisions_of(finished / "run")
 
 

@@ -25,7 +25,8 @@ from discover.query.view import PastRound, Progress
 from discover.simulate import SimulationConfig, play
 from tests.benchmarks import _batches
 from tests.benchmarks.safety import shares
-from tests.kills import Server, decisions_of, write_inputs
+from tests.commands import attempt
+from tests.kills import decisions_of, write_inputs
 from tests.labelled_files import LEARNER, arena_of, write_pair
 from tests.views import view_of
 
@@ -175,11 +176,10 @@ def test_the_loop_gives_a_sabotaged_policy_up_killed_or_not_and_the_log_says_why
     assert main(["status", "--run", str(run)]) == 0
     assert "learned: auto asks alone" in capfd.readouterr().out
     assert "auto asks alone" in (run / "report.html").read_text()
-    with Server() as server:
-        arguments = ["run", str(config), "--run", str(tmp_path / "killed")]
-        assert server.run([*arguments, "--rounds", str(given_up[0] - 1)])["status"] == 0
-        assert server.run(arguments, crash_at="during_query")["status"] == -9
-        assert server.run(arguments)["status"] == 0
+    arguments = ["run", str(config), "--run", str(tmp_path / "killed")]
+    assert attempt([*arguments, "--rounds", str(given_up[0] - 1)])["status"] == 0
+    assert attempt(arguments, crash_at="during_query")["status"] == -9
+    assert attempt(arguments)["status"] == 0
     assert decisions_of(tmp_path / "killed")[1:] == decisions_of(run)[1:]
 
 

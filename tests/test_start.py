@@ -75,3 +75,25 @@ def test_a_run_without_any_settings_is_refused(begun: Path) -> None:
     (begun / "config.yaml").unlink()
     with pytest.raises(DiscoverError, match=r"config\.yaml is missing"):
         start_run(config(), begun)
+
+
+def test_a_start_that_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    refused = config().model_copy(update={"pool": config().pool.model_copy(update={"url": "sqlite:////nowhere/x.db"})})
+    with pytest.raises(DiscoverError, match="cannot be used"):
+        start_run(refused, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("kept")
+    with pytest.raises(DiscoverError, match="cannot be used"):
+        start_run(refused, tmp_path / "mine")
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "kept"
+
+
+def test_settings_that_are_left_aside_are_named(begun: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    start_run(config(budget=60), begun, keep=True).close()
+    assert not capsys.readouterr().err
+    campaign = start_run(config(budget=90), begun, keep=True)
+    assert campaign.config.label.budget == 60
+    campaign.close()
+    said = capsys.readouterr().err
+    assert f"{begun} keeps the settings that it has" in said and "differ in label.budget; `discover run`" in said

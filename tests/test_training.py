@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -23,13 +25,19 @@ def inputs(encoder) -> list[torch.Tensor]:
     return encoder.tokenize(TEXTS)
 
 
+def network_of(encoder, layer: int = 0, dropout: float = 0.0, adapter=None) -> Network:
+    prior = torch.from_numpy(encoder.encode(["sport", "food", "money"]))
+    return Network(encoder.trainable(layer), prior, "mean", dropout, adapter)
+
+
 @pytest.fixture
 def make(encoder):
-    def made(layer: int = 0, dropout: float = 0.0, adapter=None) -> Network:
-        prior = torch.from_numpy(encoder.encode(["sport", "food", "money"]))
-        return Network(encoder.trainable(layer), prior, "mean", dropout, adapter)
+    return partial(network_of, encoder)
 
-    return made
+
+@pytest.fixture(scope="module")
+def small(small_encoder) -> Encoder:
+    return Encoder(EncoderConfig(model=str(small_encoder), max_tokens=32, dtype="float32"))
 
 
 def examples(inputs, fresh=None) -> gradient.Examples:
@@ -143,14 +151,14 @@ def test_contrast_is_the_formula_and_likes_classes_apart():
 
 
 @pytest.mark.parametrize("kind", adapters.CONFIGS)
-def test_adapters_learn_and_merge(inputs, make, encoder, kind):
-    network = make(adapter=(kind, 8))
+def test_adapters_learn_and_merge(inputs, small, kind):
+    network = network_of(small, adapter=(kind, 8))
     config = LearnConfig(method="lora", adapter=kind, epochs=1, steps=6)
     training.train(network, examples(inputs), config, np.random.default_rng(5))
     tokens = forward.gather(inputs, torch.device("cpu"))
     with torch.no_grad():
         vectors = network.embed(tokens).numpy()
-    assert (vectors * encoder.encode(TEXTS)).sum(1).min() < 0.9999, "nothing was learned"
+    assert (vectors * small.encode(TEXTS)).sum(1).min() < 0.9999, "nothing was learned"
     merged = FrozenNetwork(network, torch.float32, 32).vectors(inputs)
     assert (vectors * merged).sum(1).min() > 0.99999
     size = sum(tensor.numel() for tensor in network.trained().values())

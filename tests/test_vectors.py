@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -5,7 +6,8 @@ import signal
 import numpy as np
 import pytest
 
-from discover.embed.vectors import VectorStore, embed_new, key_of
+from discover.embed.embedding import embed_new
+from discover.embed.vectors import VectorStore, key_of
 from discover.errors import DiscoverError
 from tests.conftest import room_for
 
@@ -134,3 +136,58 @@ def test_embed_new_adds_what_is_missing_in_the_order_of_public_ids(tmp_path):
     keys = [key_of(public_ids[row - 1]) for row in store.ids]
     assert keys == store.keys.tolist() and keys[100:] == sorted(keys[100:]) and keys[:100] == sorted(keys[:100])
     assert np.array_equal(store.vectors(ids)[:, 0], ids % 100)
+
+
+def test_what_is_removed_is_noted_until_its_row_is_gone(tmp_path):
+    store = VectorStore(tmp_path, "v1", 8)
+    ids, keys, vectors = rows(30)
+    store.append(ids, keys, vectors)
+    assert store.remove([3, 99, 20]) == 2 and store.remove([20, 3]) == 0
+    for opened in (store, VectorStore(tmp_path, "v1", 8)):
+        assert opened.removed.tolist() == [3, 20] and opened.alive == 28 and len(opened) == 30
+    store.compact()
+    stays = ~np.isin(ids, [3, 20])
+    for opened in (store, VectorStore(tmp_path, "v1", 8)):
+        assert opened.ids.tolist() == ids[stays].tolist() and np.array_equal(opened.keys, keys[stays])
+        assert opened.alive == len(opened) == 28 and not len(opened.removed) and opened.positions([3])[0] == -1
+        assert np.array_equal(opened.vectors(ids[stays]), vectors[stays].astype(np.float16).astype(np.float32))
+    assert sum(file.stat().st_size for file in store.folder.glob("*.bin")) == 28 * (8 * 2 + 8 + 8)
+    store.append(*rows(2, start=100))
+    store.remove([1])
+    store.compact()
+    assert VectorStore(tmp_path, "v1", 8).ids.tolist() == [2, *ids[stays][2:], 100, 101]
+
+
+def remove_and_die(folder, point):
+    os.environ["DISCOVER_CRASH_AT"] = point
+    store = VectorStore(folder, "v1", 8)
+    store.remove([2, 4])
+    store.compact()
+
+
+@pytest.mark.parametrize("point", ["append:removed", "compact:written", "compact:published"])
+def test_a_kill_while_removing_loses_nothing(tmp_path, point):
+    VectorStore(tmp_path, "v1", 8).append(*rows(20))
+    child = multiprocessing.get_context("spawn").Process(target=remove_and_die, args=(tmp_path, point))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    store = VectorStore(tmp_path, "v1", 8)
+    removed = {"append:removed": 0, "compact:written": 2, "compact:published": 0}[point]
+    assert (len(store), len(store.removed)) == ({"compact:published": 18}.get(point, 20), removed)
+    assert len(list(store.folder.glob("*.bin"))) == 4
+    store.remove([2, 4])
+    assert store.alive == 18 and np.array_equal(
+        store.vectors([1, 20]), rows(20)[2][[0, 19]].astype(np.float16).astype(np.float32)
+    )
+
+
+def test_a_store_of_before_removal_is_read(tmp_path):
+    store = VectorStore(tmp_path, "v1", 8)
+    store.append(*rows(5))
+    manifest = json.loads((store.folder / "manifest.json").read_text())
+    del manifest["removed"], manifest["generation"], manifest["checksums"]["removed"]
+    (store.folder / "manifest.json").write_text(json.dumps(manifest))
+    (store.folder / "removed.bin").unlink()
+    again = VectorStore(tmp_path, "v1", 8)
+    assert len(again) == 5 and again.remove([1]) == 1 and VectorStore(tmp_path, "v1", 8).alive == 4

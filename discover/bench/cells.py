@@ -5,7 +5,6 @@ A finished cell is never computed again; whatever is set otherwise makes another
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from discover.policy.learned import LEARNED, load_strategy
 from discover.policy.saved import CARD
 from discover.pool.labelled import Dataset
 from discover.query.strategy import CONTROL, Strategy
-from discover.run import RunFolder, publish
+from discover.run import RunFolder, publish, read_cell
 from discover.simulate import Round, SimulationConfig
 
 FORMAT = 7  # raised when the same settings no longer give the same figures, or a cell has more of them
@@ -93,11 +92,7 @@ def write(cell: Cell, rounds: Sequence[Round], dataset: Dataset, threads: int) -
 
 def read(cell: Cell) -> dict[str, Any] | None:
     """A finished cell; None where it is not there, or damaged."""
-    try:
-        found = json.loads(cell.path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.get("rounds") else None
+    return read_cell(cell.path, "rounds")
 
 
 def check_start(cell: Cell, content: dict[str, Any], started: dict[tuple[Any, ...], Any]) -> None:
@@ -139,9 +134,8 @@ def _cell(config: BenchConfig, dataset: Dataset, arm: tuple[str, str, int], enco
         "learn": settings.model_dump() if settings else {},
         "rules": rules.model_dump(),
     }
-    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-    name = re.sub(r"[^\w.=+-]+", "_", f"{dataset.name}-{learner}-{strategy}-{seed}")[-120:]
-    return Cell(dataset.name, learner, strategy, seed, rules, RunFolder(config.output).cells / f"{name}-{digest}.json")
+    path = RunFolder(config.output).cell(f"{dataset.name}-{learner}-{strategy}-{seed}", depends)
+    return Cell(dataset.name, learner, strategy, seed, rules, path)
 
 
 def _code(word: str) -> str:

@@ -1,6 +1,7 @@
 """The arguments of the commands that have many, and the kinds of values that arguments have."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,6 +108,17 @@ def share(text: str) -> float:
         found = -1.0
     if not 0 <= found <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, got {text!r}")
+    return found
+
+
+def duration(text: str) -> float:
+    """A number greater than 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number greater than 0, got {text!r}")
     return found
 
 

@@ -9,7 +9,18 @@ from contextlib import contextmanager
 
 from discover.campaign import Campaign
 from discover.child import end
+from discover.config import Config
 from discover.errors import DiscoverError
+
+
+def check(config: Config) -> None:
+    """Refuse a config that says nothing of a crawl.
+
+    Raises:
+        DiscoverError: it does not.
+    """
+    if config.crawl is None:
+        raise DiscoverError("the config needs a section `crawl` with `start` addresses: see configs/site.yaml")
 
 
 def crawl(campaign: Campaign) -> None:
@@ -18,8 +29,7 @@ def crawl(campaign: Campaign) -> None:
     Raises:
         DiscoverError: the config has no crawl, or the crawl failed.
     """
-    if campaign.config.crawl is None:
-        raise DiscoverError("the config needs a section `crawl` with `start` addresses: see configs/site.yaml")
+    check(campaign.config)
     if _finished(campaign):
         print("crawl: finished before, with these settings: nothing is fetched again", flush=True)
         return

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+import discover
 from discover.config import read_settings, validate
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
-from discover.policy.config import CorpusFiles, PolicyConfig
+from discover.policy.config import CorpusFiles, EpisodeConfig, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
 from discover.policy.heuristics import HEURISTICS, ORACLE
 from discover.policy.learned import LEARNED
@@ -19,10 +20,11 @@ from discover.policy.scorer import Scorer
 from discover.policy.training import train
 from discover.policy.trials import Rows, judged, summary, table
 from discover.pool.labelled import read_dataset, shortened
-from discover.run import RunFolder, keep_settings, publish
+from discover.run import RunFolder, keep_settings, publish, read_cell
 from discover.simulate import Arena
 
 TESTED = 1500  # test documents of a corpus, at most
+FORMAT = 1  # of a cell: raised when the same settings no longer give the same figures
 FIRST_SEED = 5000  # reinforcement begins with the seed of the config, by default 0
 
 
@@ -49,6 +51,8 @@ def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> 
 def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root: Path, as_json: bool) -> None:
     """Play a trained policy and the baselines on corpora, with the same seeds each, and write the results.
 
+    What one of them has played on one corpus is kept, so that the same command goes on after a kill.
+
     Raises:
         DiscoverError: the policy cannot be used, a file does not fit, or two corpora have one name.
     """
@@ -61,7 +65,7 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
     config = validate(PolicyConfig, trained["config"], str(policy / CARD))
     known = {one["name"] for one in trained["corpora"]}
     folder = RunFolder(root)
-    folder.create(folder.vectors)
+    folder.create(folder.vectors, folder.cells)
     with folder.lock():
         folder.sweep()
         policies: dict[str, str | Scorer] = {name: name for name in (*HEURISTICS, ORACLE)} | {LEARNED: scorer}
@@ -75,13 +79,36 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
         for corpus in corpora:
             if corpus.name in known:
                 print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
-            rows += judged(corpus, policies, seeds, config.episode, FIRST_SEED)
+            for name, itself in policies.items():
+                rows += _kept(folder, corpus, (name, itself, card["sha256"]), seeds, config.episode)
         found = summary(rows, np.random.default_rng(0))
         with publish(folder.results) as scratch:
             scratch.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         with publish(folder.summary) as scratch:
             scratch.write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
     print(json.dumps(found) if as_json else "\n".join(table(found)))
+
+
+def _kept(
+    folder: RunFolder, corpus: Corpus, policy: tuple[str, str | Scorer, str], seeds: int, episode: EpisodeConfig
+) -> Rows:
+    """What a policy (its name, itself, a trained one's digest) did on a corpus: as it was kept, or played now."""
+    name, itself, digest = policy
+    depends = {
+        "format": FORMAT,
+        "discover": discover.__version__,
+        "corpus": [corpus.name, corpus.digest],
+        "policy": [name, digest if name == LEARNED else ""],
+        "seeds": [FIRST_SEED, seeds],
+        "episode": episode.model_dump(mode="json"),
+    }
+    path = folder.cell(f"{corpus.name}-{name}", depends)
+    if kept := read_cell(path, "rows"):
+        return list(kept["rows"])
+    rows = judged(corpus, {name: itself}, seeds, episode, FIRST_SEED)
+    with publish(path) as scratch:
+        scratch.write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    return rows
 
 
 def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder) -> list[Corpus]:

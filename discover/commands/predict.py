@@ -10,7 +10,7 @@ from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.pool.files import export_rows, read_documents
-from discover.pool.labels import agree, labels_of
+from discover.pool.labels import Spans, agree
 from discover.progress import progress
 
 if TYPE_CHECKING:
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
 CHUNK = 2048
 
 
+class _Unread(Spans):
+    """What a file says of its documents, whatever that is: only their texts, or tokens, matter."""
+
+    def read(self, value: Any, text: str) -> None:
+        """Nothing."""
+
+
 def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0, explain: bool = False) -> None:
-    """Label the documents of a file; bad lines are skipped and counted.
+    """Label the documents of a file; lines without a text are skipped and counted, labels are not looked at.
 
     Args:
         campaign: whose model predicts.
@@ -36,8 +43,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     if to.resolve() == source.resolve():
         raise DiscoverError(f"--output must not be --input, {source}, which would be lost: name another file")
     bad: list[str] = []
-    any_label = labels_of(campaign.config.label.task)  # a file may bring other labels than the model knows
-    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), any_label))
+    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), _Unread()))
     if not documents:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
     labelled, spans = 0, campaign.config.label.task == "spans"

@@ -38,6 +38,7 @@ class Encoder:
         config: which model, on which device, how precise.
 
     Attributes:
+        weights: SHA-256 of the model's files.
         version: 16 hexadecimal digits over weights, tokenizer, truncation, number format and pooling; vectors of two
             versions never meet in one index.
         dimension: of a vector.
@@ -55,7 +56,8 @@ class Encoder:
         self.device = choose_device(config.device)
         self.dtype = choose_dtype(config.dtype, self.device)
         self.pooling = transformer.pooling_of(self.folder)
-        weights = transformer.fingerprint(self.folder)
+        self._stamp = transformer.stamp(self.folder)
+        self.weights = transformer.fingerprint(self.folder)
         self._model = transformer.load(self.folder, self.dtype).to(self.device)
         self.tokenizer = transformer.load_tokenizer(self.folder)
         transformer.check_fit(self.folder, self.tokenizer, self._model)
@@ -63,8 +65,24 @@ class Encoder:
         self.dimension: int = self._model.config.hidden_size
         self.layers = transformer.layers_of(self._model)
         self.limit = min(config.max_tokens, transformer.positions(self._model.config))
-        described = f"{weights} {self.limit} {self.dtype} {self.pooling} {self._part(self.layers).layout}"
+        described = f"{self.weights} {self.limit} {self.dtype} {self.pooling} {self._part(self.layers).layout}"
         self.version = hashlib.sha256(described.encode()).hexdigest()[:16]
+
+    def check(self) -> None:
+        """See that the folder still holds the model that was loaded: by sizes and times, by digests where they differ.
+
+        Raises:
+            DiscoverError: it holds another, or none.
+        """
+        stamp = transformer.stamp(self.folder)
+        if stamp == self._stamp:
+            return
+        if transformer.fingerprint(self.folder) != self.weights:
+            raise DiscoverError(
+                f"the model in {self.folder} has changed since this process loaded it: put the one of before back and "
+                "give the same command again, or start a new run with --run"
+            )
+        self._stamp = stamp
 
     def tokenize(self, texts: Sequence[str]) -> list[torch.Tensor]:
         """Token ids (t,) int32 of each text, special tokens included, from 1 to ``limit`` each."""
@@ -134,6 +152,7 @@ class Encoder:
 
         The former is called with ``inputs_embeds`` (what `lower` gives), the latter with ``input_ids``.
         """
+        self.check()
         model = transformer.load(self.folder, torch.float32)
         return (transformer.upper_part(model, layer) if layer else model).to(self.device)
 

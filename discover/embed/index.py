@@ -9,23 +9,26 @@ or rebuilt.
 Jegou, Douze & Schmid, "Product quantization for nearest neighbor search", 2011, section IV. The vectors in the lists
 are float16, as in the store. Navigable graphs (HNSW) took twelve times as long to grow and twice the memory
 (runs/LOG.md).
-Left out: deletion, filtering inside the search.
+What is removed stays in lists and block as a tombstone that every search passes over, since positions in the lists are
+those in the store. When more than COMPACT_FROM of the store is such, `compact` writes it anew without them, and builds
+the index again.
 """
 
 import hashlib
 import json
 import logging
+import shutil
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from discover.embed import gpu
+from discover.embed.neighbours import ITERATIONS, nearest_in, one_thread
 from discover.embed.vectors import VectorStore
 from discover.progress import progress
 from discover.run import publish
@@ -35,8 +38,9 @@ LISTS_FROM = 50_000
 GROWTH = 4  # of the store, after which the centres are learned anew
 BLOCK = 2048
 CENTRES = 512  # at first; twice as many at each fourfold size
-TRAINED_ON, ITERATIONS = 40, 8  # vectors a centre
+TRAINED_ON = 40  # vectors a centre
 RECALL, AT, QUERIES = 0.97, 10, 100
+COMPACT_FROM = 0.1  # share of the store that is removed: so much longer is a search, so rare is a rebuild
 SAVE_FROM = 1.1  # times what is saved: the lists are written whole, and what is missing is soon added again
 _log = logging.getLogger(__name__)
 
@@ -62,12 +66,16 @@ class Index:
         self._lock = threading.Lock()
         self._flat: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(store.dimension))
         self._lists: Any = None
+        self._on_gpu: Any = None  # a copy of the lists
         self._count, self._level, self._saved, self._mapped, self.recall = 0, 0, 0, False, 1.0
+        self._tombstones: Any = None  # a FAISS selector of all that was not removed
         self._load()
+        self._pass_over()
         self.update()
 
     def __len__(self) -> int:
-        return self._count
+        """Documents that can be found."""
+        return self._count - (len(self.store) - self.store.alive)
 
     def search(self, vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The ``k`` nearest documents of each query.
@@ -80,15 +88,73 @@ class Index:
             Scores and row ids, (q, k) each, the best first; where the lists found too few, the id is -1.
         """
         queries = np.ascontiguousarray(vectors, dtype=np.float32)
-        with self._lock, _one_thread():
-            k = min(k, self._count)
+        with self._lock, one_thread():
+            k = min(k, len(self))
             if k == 0 or not len(queries):
                 return np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-            parts = [one.search(queries, min(k, one.ntotal)) for one in (self._lists, self._flat) if one and one.ntotal]
+            parts = [self._in(one, queries, k) for one in (self._lists, self._flat) if one and one.ntotal]
         scores = np.concatenate([found[0] for found in parts], axis=1)
         ids = np.concatenate([found[1] for found in parts], axis=1)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+
+    def _in(self, part: Any, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """A part's share of a search."""
+        k = min(k, part.ntotal)
+        settings: Any = None  # of these FAISS's type stubs know no argument
+        if self._tombstones is not None and part is self._lists:
+            settings = faiss.SearchParametersIVF(sel=self._tombstones, nprobe=part.nprobe)  # type: ignore[call-arg]
+        elif self._tombstones is not None:
+            settings = faiss.SearchParameters(sel=self._tombstones)  # type: ignore[call-arg]
+        elif part is self._lists and self._on_gpu is not None and k <= gpu.MOST:  # a GPU knows no tombstones
+            part = self._on_gpu
+        scores, ids = part.search(queries, k, params=settings)
+        return scores, ids
+
+    def remove(self, ids: ArrayLike) -> int:
+        """Never find these documents again; what the store has and the index lacks is added first.
+
+        Durable: it holds for whoever opens store and index afterwards. A removed document is not meant to come back:
+        until its row is gone the store refuses it.
+
+        Args:
+            ids: row ids; those that the store lacks, or has lost before, are passed over.
+
+        Returns:
+            How many could be found until now.
+
+        Raises:
+            DiscoverError: there is no room, or no right to write.
+        """
+        self.update()
+        with self._lock:
+            removed = self.store.remove(ids)
+            self._pass_over()
+        return removed
+
+    def _pass_over(self) -> None:
+        removed = self.store.removed
+        self._tombstones = faiss.IDSelectorNot(faiss.IDSelectorBatch(np.array(removed))) if len(removed) else None
+
+    def compact(self) -> None:
+        """Let go of what was removed, if that is more than COMPACT_FROM of the store: its vectors are then gone.
+
+        Store and lists are written anew, which takes as long as the first time. Where that fails it stays passed over.
+        """
+        if len(self.store) - self.store.alive <= COMPACT_FROM * len(self.store):
+            return
+        _log.info("%d of %d vectors are removed: the rest is written anew", len(self.store.removed), len(self.store))
+        with self._lock:
+            try:
+                self.store.compact()
+            except OSError as error:
+                _log.warning("the vectors in %s could not be written anew: %s", self.store.folder, error)
+                return
+            shutil.rmtree(self.folder / "files", ignore_errors=True)
+            again = Index(self.store, self.folder.parent, self._first_level)
+            self._flat, self._lists, self._on_gpu, self._count = again._flat, again._lists, again._on_gpu, again._count
+            self._level, self._saved, self._mapped = again._level, again._saved, again._mapped
+            self.recall, self._tombstones = again.recall, again._tombstones
 
     def update(self) -> int:
         """Add what the store has and the index lacks; returns how many that were. What grew by a tenth is saved."""
@@ -112,8 +178,9 @@ class Index:
             return
         if level != self._level:
             lists, begin = self._learned(level), 0
-        elif self._mapped:  # what is mapped is read-only
-            lists = self._read(mapped=False)
+        else:
+            self._on_gpu = None  # until it has what is added now
+            lists = self._read(mapped=False) if self._mapped else lists  # what is mapped is read-only
         starts = range(begin, until, BLOCK)
         for start in progress(starts, len(starts), f"index {until - begin} vectors"):
             self._add(lists, start, start + BLOCK)
@@ -121,10 +188,11 @@ class Index:
                 self._measure(lists, level)
         with self._lock:
             self._lists, self._level, self._mapped = lists, level, False
+            self._on_gpu = gpu.copied(lists)
             self._flat.reset()
 
     def _add(self, part: Any, start: int, stop: int) -> None:
-        with self._lock, _one_thread():
+        with self._lock, one_thread():
             part.add_with_ids(self.store.rows(start, stop), np.array(self.store.ids[start:stop]))
             if part is self._lists:
                 self._flat.reset()  # what it held is in this block
@@ -146,7 +214,7 @@ class Index:
             [self.store.rows(start, min(start + BLOCK, level))[::step] for start in range(0, level, BLOCK)]
         )
         _log.info("learning %d centres from %d vectors", centres, len(sample))
-        with _one_thread():
+        with one_thread():
             lists.train(sample)
         return lists
 
@@ -155,8 +223,8 @@ class Index:
         queries = np.concatenate(
             [self.store.rows(at, at + 1) for at in np.linspace(0, level - 1, QUERIES).astype(int).tolist()]
         )
-        with _one_thread():
-            exact = np.asarray(self.store.ids)[_exact(self.store, level, queries)]
+        with one_thread():
+            exact = np.asarray(self.store.ids)[nearest_in(self.store, level, queries, AT)]
             lists.nprobe = 2
             while True:
                 found = lists.search(queries, AT)[1]
@@ -198,6 +266,7 @@ class Index:
                 raise ValueError("stale")
             self._lists = self._read(mapped=True)
             self._level, self.recall, self._saved, self._mapped = level, recall, count, True
+            self._on_gpu = gpu.copied(self._lists)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             _log.warning("the index in %s is built again: %s", self.folder, error)
 
@@ -205,52 +274,6 @@ class Index:
         return faiss.read_index(str(self.folder / "files" / LISTS), faiss.IO_FLAG_MMAP if mapped else 0)
 
 
-def _exact(store: VectorStore, until: int, queries: NDArray[np.float32]) -> NDArray[np.int64]:
-    """(q, AT) positions of the nearest among the first vectors, without holding them."""
-    scores, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
-    for start in range(0, until, BLOCK):
-        found = queries @ store.rows(start, min(start + BLOCK, until)).T
-        scores = np.concatenate([scores, found], axis=1)
-        here = np.broadcast_to(np.arange(start, start + found.shape[1]), found.shape)
-        positions = np.concatenate([positions, here], axis=1)
-        best = np.argpartition(-scores, AT - 1, axis=1)[:, :AT]
-        scores, positions = np.take_along_axis(scores, best, 1), np.take_along_axis(positions, best, 1)
-    return positions
-
-
-def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k nearest of each of a few thousand vectors (n, d), itself included: scores and positions, (n, k) each."""
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    with _one_thread():
-        flat.add(vectors)
-        return flat.search(vectors, k)
-
-
-def clusters(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Spherical k-means over unit vectors (n, d): the cluster of each, (n,), and the centres, (count, d)."""
-    found = faiss.Kmeans(
-        vectors.shape[1],
-        count,
-        niter=ITERATIONS,
-        spherical=True,
-        min_points_per_centroid=1,
-        max_points_per_centroid=len(vectors),
-    )
-    with _one_thread():
-        found.train(vectors)
-        return found.index.search(vectors, 1)[1][:, 0], np.asarray(found.centroids)
-
-
 def _checksum(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

@@ -2,33 +2,28 @@
 
 Three plain arrays lie side by side (vectors, ids, keys) and a manifest says how many rows of them count. Rows are
 written and synced first, the manifest is published last; so what a killed process left is cut off at the next opening.
-The store is a cache: damage empties it, and `embed_new` fills it again. Left out: deletion and concurrent writers.
+A fourth array names the rows that were removed: they stay in their places until `compact` writes all files anew, under
+names of their own, which the manifest then points to.
+The store is a cache: damage empties it, and `discover.embed.embedding` fills it again. Left out: concurrent writers.
 """
 
 import json
 import logging
 import os
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
-from discover.progress import progress
 from discover.run import crashpoint, publish
 
-CHUNK = 2048
+CHUNK = 2048  # rows that are copied at once
+REMOVED = "removed"  # the one column that has no entry for each row
 _log = logging.getLogger(__name__)
-
-
-class Encodes(Protocol):
-    """What gives vectors: `Encoder`, whose import would load torch."""
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors, (n, d)."""
 
 
 class VectorStore:
@@ -51,15 +46,28 @@ class VectorStore:
         self.folder = Path(folder) / version
         self.folder.mkdir(parents=True, exist_ok=True)
         self._manifest = self.folder / "manifest.json"
-        self._columns = {"vectors": np.dtype((dtype, (dimension,))), "ids": np.dtype("<i8"), "keys": np.dtype("<u8")}
-        self._count = 0
+        self._rows = {"vectors": np.dtype((dtype, (dimension,))), "ids": np.dtype("<i8"), "keys": np.dtype("<u8")}
+        self._columns = {**self._rows, REMOVED: np.dtype("<i8")}
+        self._lengths = dict.fromkeys(self._columns, 0)
         self._checksums = dict.fromkeys(self._columns, 0)
+        self._generation = 0  # how often it was compacted
         self._maps: dict[str, NDArray[Any]] = {}
         self._order = np.empty(0, np.int64)
         self._open()
 
     def __len__(self) -> int:
-        return self._count
+        """Rows, those of removed documents included."""
+        return self._lengths["ids"]
+
+    @property
+    def alive(self) -> int:
+        """Documents that have not been removed."""
+        return len(self) - self._lengths[REMOVED]
+
+    @property
+    def removed(self) -> NDArray[np.int64]:
+        """Row ids, (r,), of the removed documents whose rows are still there."""
+        return self._map(REMOVED)
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -87,17 +95,17 @@ class VectorStore:
     def positions(self, ids: ArrayLike) -> NDArray[np.int64]:
         """Where documents are in the order of addition, (k,), in the order asked for; -1 for those not in the store."""
         wanted = np.asarray(ids, dtype=np.int64)
-        if not self._count:
+        if not len(self):
             return np.full(len(wanted), -1)
         self._sort()
         at = np.searchsorted(self.ids, wanted, sorter=self._order)
-        found = self._order[np.minimum(at, self._count - 1)]
+        found = self._order[np.minimum(at, len(self) - 1)]
         return np.where(self.ids[found] == wanted, found, -1)
 
     def _sort(self) -> None:
         """Bring the order of ids up to date; newer ones are mostly greater, so that only they need sorting."""
         known = len(self._order)
-        if known < self._count:
+        if known < len(self):
             added = known + np.argsort(self.ids[known:], kind="stable")
             if known and self.ids[added[0]] < self.ids[self._order[-1]]:
                 self._order = np.argsort(self.ids, kind="stable")
@@ -126,20 +134,63 @@ class VectorStore:
             raise ValueError(f"{added} ids need as many keys and vectors of {self.dimension}")
         if len(np.unique(arrays["ids"])) != added or (self.positions(arrays["ids"]) >= 0).any():
             raise ValueError("a document is in the store once: drop the ids that it has")
+        self._write(arrays, f"{added} vectors")
+
+    def remove(self, ids: ArrayLike) -> int:
+        """Note durably that documents were removed; those that the store lacks, or has lost before, are passed over.
+
+        Returns:
+            How many were there until now.
+
+        Raises:
+            DiscoverError: there is no room, or no right to write.
+        """
+        known = np.setdiff1d(np.asarray(ids, np.int64), self.removed)
+        found = known[self.positions(known) >= 0]
+        if len(found):
+            self._write({REMOVED: found}, f"the removal of {len(found)} documents")
+        return len(found)
+
+    def compact(self) -> None:
+        """Write all rows anew but those of removed documents, in their order; only then are these vectors gone.
+
+        It needs room for a second copy, and ends as if it had not begun where it is killed, or fails.
+
+        Raises:
+            OSError: there is no room, or no right to write.
+        """
+        stays, generation = ~np.isin(self.ids, self.removed), self._generation + 1
+        checksums = dict.fromkeys(self._columns, 0)
+        for name in self._columns:
+            with self._file(name, generation).open("wb") as handle:
+                for start in range(0, len(self) if name != REMOVED else 0, CHUNK):
+                    content = self._map(name)[start : start + CHUNK][stays[start : start + CHUNK]].tobytes()
+                    checksums[name] = zlib.crc32(content, checksums[name])
+                    handle.write(content)
+                handle.flush()
+                os.fsync(handle.fileno())
+        crashpoint("compact:written")
+        lengths = dict.fromkeys(self._rows, int(stays.sum())) | {REMOVED: 0}
+        self._write_manifest(lengths, checksums, generation)
+        self._order = np.empty(0, np.int64)
+        crashpoint("compact:published")
+        self._drop_others()
+
+    def _write(self, arrays: dict[str, NDArray[Any]], what: str) -> None:
         try:
-            self._write(arrays)
+            self._append(arrays)
         except OSError as error:
             raise DiscoverError(
-                f"{added} vectors must be stored in {self.folder}, but {error.strerror or error}: make room there, "
+                f"{what} must be stored in {self.folder}, but {error.strerror or error}: make room there, "
                 "then give the same command again"
             ) from error
 
-    def _write(self, arrays: dict[str, NDArray[Any]]) -> None:
-        checksums = {}
+    def _append(self, arrays: dict[str, NDArray[Any]]) -> None:
+        checksums, lengths = {}, {}
         for name, array in arrays.items():
             content = array.tobytes()
             with self._file(name).open("r+b") as handle:
-                handle.seek(self._count * self._columns[name].itemsize)
+                handle.seek(self._lengths[name] * self._columns[name].itemsize)
                 handle.write(content[: len(content) // 2])
                 handle.flush()
                 crashpoint(f"append:{name}")
@@ -147,31 +198,47 @@ class VectorStore:
                 handle.flush()
                 os.fsync(handle.fileno())
             checksums[name] = zlib.crc32(content, self._checksums[name])
+            lengths[name] = self._lengths[name] + len(array)
         crashpoint("append:written")
-        self._write_manifest(self._count + len(arrays["ids"]), checksums)
+        self._write_manifest(self._lengths | lengths, self._checksums | checksums, self._generation)
         crashpoint("append:published")
 
     def _open(self) -> None:
-        for name in self._columns:
-            self._file(name).touch()
         try:
             manifest = json.loads(self._manifest.read_text(encoding="utf-8"))
-            self._count, self._checksums = manifest["count"], manifest["checksums"]
+            # An older version's says nothing of removal.
+            self._generation = int(manifest.get("generation", 0))
+            self._lengths = dict.fromkeys(self._rows, manifest["count"]) | {REMOVED: manifest.get(REMOVED, 0)}
+            self._checksums = {REMOVED: 0} | manifest["checksums"]
+            self._touch()
             fits = manifest["columns"] == self._described() and all(map(self._intact, self._columns))
         except FileNotFoundError:
             fits = False
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             fits = False
             _log.warning("the vector store's manifest in %s is damaged", self.folder)
         if not fits:
             if self._manifest.exists():
                 _log.warning("the vectors in %s are damaged: they are computed again", self.folder)
-            self._write_manifest(0, dict.fromkeys(self._columns, 0))
+            self._write_manifest(dict.fromkeys(self._columns, 0), dict.fromkeys(self._columns, 0), 0)
+            self._touch()
         for name, kind in self._columns.items():
-            os.truncate(self._file(name), self._count * kind.itemsize)
+            os.truncate(self._file(name), self._lengths[name] * kind.itemsize)
+        self._drop_others()
+
+    def _touch(self) -> None:
+        for name in self._columns:
+            self._file(name).touch()
+
+    def _drop_others(self) -> None:
+        """Remove the files of another generation: from before a compaction, or of one that was killed."""
+        kept = {self._file(name) for name in self._columns}
+        for file in self.folder.glob("*.bin"):
+            if file not in kept:
+                file.unlink()
 
     def _intact(self, name: str) -> bool:
-        size = self._count * self._columns[name].itemsize
+        size = self._lengths[name] * self._columns[name].itemsize
         checksum = 0
         with self._file(name).open("rb") as handle:
             while size > 0 and (block := handle.read(min(size, 1 << 24))):
@@ -179,25 +246,32 @@ class VectorStore:
                 size -= len(block)
         return size == 0 and checksum == self._checksums[name]
 
-    def _write_manifest(self, count: int, checksums: dict[str, int]) -> None:
-        content = {"count": count, "checksums": checksums, "columns": self._described()}
+    def _write_manifest(self, lengths: dict[str, int], checksums: dict[str, int], generation: int) -> None:
+        content = {
+            "count": lengths["ids"],
+            REMOVED: lengths[REMOVED],
+            "generation": generation,
+            "checksums": checksums,
+            "columns": self._described(),
+        }
         with publish(self._manifest) as scratch:
             scratch.write_text(json.dumps(content), encoding="utf-8")
-        self._count, self._checksums = count, checksums
+        self._lengths, self._checksums, self._generation = lengths, checksums, generation
         self._maps.clear()
 
     def _described(self) -> dict[str, list[Any]]:
-        return {name: [kind.base.str, *kind.shape] for name, kind in self._columns.items()}
+        return {name: [kind.base.str, *kind.shape] for name, kind in self._rows.items()}
 
-    def _file(self, name: str) -> Path:
-        return self.folder / f"{name}.bin"
+    def _file(self, name: str, generation: int | None = None) -> Path:
+        number = self._generation if generation is None else generation
+        return self.folder / (f"{name}.{number}.bin" if number else f"{name}.bin")
 
     def _map(self, name: str) -> NDArray[Any]:
-        kind = self._columns[name]
-        if not self._count:
+        kind, length = self._columns[name], self._lengths[name]
+        if not length:
             return np.empty((0, *kind.shape), kind.base)
         if name not in self._maps:
-            shape = (self._count, *kind.shape)
+            shape = (length, *kind.shape)
             self._maps[name] = np.memmap(self._file(name), dtype=kind.base, mode="r", shape=shape)
         return self._maps[name]
 
@@ -205,34 +279,3 @@ class VectorStore:
 def key_of(public_id: str) -> int:
     """The first 64 bits of a public id: what draws and ties are ordered by."""
     return int(public_id[:16], 16)
-
-
-def embed_new(
-    encoder: Encodes,
-    store: VectorStore,
-    ids: NDArray[np.int64],
-    public_ids: Sequence[str],
-    texts: Callable[[Sequence[int]], list[str]],
-) -> int:
-    """Encode and store the documents that the store lacks, in the order of their public ids.
-
-    Args:
-        encoder: of the store's version.
-        store: where the vectors go.
-        ids: (n,) row ids.
-        public_ids: aligned with ``ids``.
-        texts: gives the texts of some row ids; asked for one chunk at a time, so memory does not grow with the pool.
-
-    Returns:
-        How many were added.
-    """
-    ids = np.asarray(ids, dtype=np.int64)
-    missing = np.flatnonzero(store.positions(ids) < 0)
-    missing = np.array(sorted(missing.tolist(), key=public_ids.__getitem__), dtype=np.int64)
-    keys = np.array([key_of(public_ids[position]) for position in missing.tolist()], dtype=np.uint64)
-    starts = range(0, len(missing), CHUNK)
-    for start in progress(starts, len(starts), f"embed {len(missing)} documents"):
-        chunk = ids[missing[start : start + CHUNK]]
-        vectors = encoder.encode(texts([int(row) for row in chunk]))
-        store.append(chunk, keys[start : start + CHUNK], vectors)
-    return len(missing)

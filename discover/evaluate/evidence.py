@@ -18,7 +18,7 @@ from discover.pool.labels import agree, from_json
 from discover.query.decisions import read_arrays
 from discover.query.strategy import CONTROL
 from discover.run import RunFolder
-from discover.tables import document, metric, pick, query, rejection, slot, source, step, url
+from discover.tables import REMOVED, document, metric, pick, query, rejection, slot, source, step, url
 
 # The bootstrap of one run's report: a fixed stream, so that the same database gives the same page.
 BOOTSTRAP_SEED = 20
@@ -184,7 +184,7 @@ def _picks(connection: Connection, row: Any, arrays: Path, each: tuple[int, int]
         select(pick, document.c.public_id, document.c.title, document.c.text, slot.c.label, slot.c.state)
         .join(document, document.c.id == pick.c.document_id)
         .outerjoin(slot, (slot.c.document_id == pick.c.document_id) & (slot.c.arm == row["arm"]))
-        .where(pick.c.query_id == row["id"])
+        .where(pick.c.query_id == row["id"], document.c.state != REMOVED)
         .order_by(pick.c.position)
     )
     shown: dict[str, list[dict[str, Any]]] = {}

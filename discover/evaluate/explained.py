@@ -42,6 +42,7 @@ def plain(
                     "text": answered[near.row].text[:BEGINNING],
                 }
                 for near in one.neighbours
+                if answered[near.row].text  # else it was removed, and the model does not know yet
             ],
         }
         for one in explanations

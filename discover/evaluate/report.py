@@ -35,33 +35,42 @@ STATES = {
 }
 
 
-def write(run: RunFolder, database: Database, config: Strict, examples: Sequence[dict[str, Any]] = ()) -> Path:
+def write(
+    run: RunFolder,
+    database: Database,
+    config: Strict,
+    examples: Sequence[dict[str, Any]] = (),
+    to: RunFolder | None = None,
+) -> Path:
     """Write ``report.html``, and ``learning_curve.png`` where a round has a score.
 
     Args:
-        run: where the files go, and where the decisions' arrays lie.
+        run: where the decisions' arrays lie.
         database: of the run; it is only read.
         config: the run's whole config.
         examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, what
             was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`). Those of
             entities have no explanation.
+        to: the folder for both files, in their names of a run folder; by default the run's own.
 
     Returns:
         The path of the page.
     """
+    to = to or run
+    to.root.mkdir(parents=True, exist_ok=True)
     settings = config.model_dump()
     arms = _arms(database, settings)
     accuracy = [_series(arm, "accuracy") for arm in arms]
     if any(one.labels for one in accuracy):
         score = "test accuracy" if any(len(arm.truth) for arm in arms) else "audited accuracy"
-        curves.draw(accuracy, run.learning_curve, settings["name"], score)
+        curves.draw(accuracy, to.learning_curve, settings["name"], score)
     content = _content(run, database, settings, arms) | {
         "examples": [_marked(one, settings["label"]["task"]) for one in examples]
     }
     page = _environment().get_template("report.html").render(content)
-    with publish(run.report) as scratch:
+    with publish(to.report) as scratch:
         scratch.write_text(page, encoding="utf-8")
-    return run.report
+    return to.report
 
 
 def _arms(database: Database, settings: dict[str, Any]) -> list[Arm]:

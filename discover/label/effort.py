@@ -44,7 +44,7 @@ def taken(database: Database, arm: str) -> tuple[list[float], list[int]]:
         select(answer.annotator, answer.created, func.length(document.text))
         .join(tables.slot, slot.id == answer.slot_id)
         .join(tables.document, document.id == slot.document_id)
-        .where(slot.arm == arm, answer.action == "answer", answer.annotator != SIMULATED)
+        .where(slot.arm == arm, slot.state != tables.REMOVED, answer.action == "answer", answer.annotator != SIMULATED)
         .order_by(answer.id.desc())
         .limit(LATEST)
     )

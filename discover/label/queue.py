@@ -17,6 +17,7 @@ from discover.label import slots
 from discover.pool.document import Document, words
 from discover.pool.intake import fetch
 from discover.pool.labels import Labels, Multiclass
+from discover.pool.removal import removed
 
 ANY_CLASS = Multiclass()
 
@@ -97,7 +98,7 @@ class Queue:
         return "words" if self.by_words else "labels"
 
     def put(self, connection: Connection, arm: str, round_: int, rows: Sequence[dict[str, Any]]) -> None:
-        """Open slots inside the caller's transaction; a document that the arm has asked about before is left alone.
+        """Open slots inside the caller's transaction; a document that was asked about, or removed, is left alone.
 
         Args:
             connection: of the transaction that also records the picks.
@@ -105,6 +106,8 @@ class Queue:
             round_: when.
             rows: `document_id`, `kind` (policy | audit), `part` (of an audit: decide | report), `position`.
         """
+        gone = removed(connection)  # since they were chosen
+        rows = [row for row in rows if row["document_id"] not in gone]
         opened = [{"part": "", **row, "arm": arm, "round": round_} for row in rows]
         db.insert_new(connection, tables.slot, opened)
 
@@ -184,11 +187,11 @@ class Queue:
             own = row.annotator == annotator
             if slots.already(connection, slot, key) or (own and row.state == "answered" and row.label == label):
                 return Outcome(row.document_id, row.kind, own, row.state == "answered" and not own)
-            counts = own or row.state != "answered"
+            counts = own or row.state not in ("answered", tables.REMOVED)
             slots.append(connection, row, annotator, label, key)
             if counts:
                 slots.settle(connection, row, annotator, label, self._price(connection, row.document_id))
-            return Outcome(row.document_id, row.kind, counts, not counts)
+            return Outcome(row.document_id, row.kind, counts, row.state == "answered" and not own)
 
     def skip(self, slot: int, token: str, annotator: str, key: str | None = None) -> Outcome:
         """Give a question back without an answer: it costs nothing, and the arm does not ask it again.
@@ -246,6 +249,8 @@ class Queue:
             row = slots.locked(connection, slot)
             if row.state == "open":
                 raise DiscoverError(f"question {slot} has no answer to correct yet: answer it in the queue")
+            if row.state == tables.REMOVED:
+                raise DiscoverError(f"question {slot} was withdrawn, since its document was removed: reload the page")
             if slots.already(connection, slot, key) or row.label == label:
                 return
             slots.append(connection, row, annotator, label, key)

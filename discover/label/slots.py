@@ -1,6 +1,7 @@
 """Rows of `slot` and `answer`: what the queue reads and writes inside one transaction."""
 
 import secrets
+from collections import Counter
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, select, update
@@ -102,6 +103,22 @@ def release(connection: Connection, annotator: str) -> None:
     """End the annotator's leases; the tokens stay, so that an answer on its way still fits."""
     held = and_(tables.slot.c.owner == annotator, tables.slot.c.state == "open")
     connection.execute(update(tables.slot).where(held).values(owner="", lease_until=0.0))
+
+
+def withdraw(connection: Connection) -> Counter[str]:
+    """Let go of everything that was asked about documents that were removed.
+
+    What their answers have cost stays spent, the events stay, and an answer that is on its way changes nothing.
+
+    Returns:
+        How many slots were "open", "answered", "skipped" before.
+    """
+    gone = select(tables.document.c.id).where(tables.document.c.state == tables.REMOVED)
+    about = (tables.slot.c.document_id.in_(gone), tables.slot.c.state != tables.REMOVED)
+    counts = Counter(connection.scalars(select(tables.slot.c.state).where(*about)))
+    nobody = {"label": None, "annotator": "", "owner": "", "lease_until": 0.0}
+    connection.execute(update(tables.slot).where(*about).values(state=tables.REMOVED, **nobody))
+    return counts
 
 
 def latest_of(annotator: str, arm: str, whole: bool = False) -> Any:

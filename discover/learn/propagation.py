@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, diags
 
-from discover.embed.index import nearest
+from discover.embed.neighbours import nearest
 
 NEIGHBOURS = 10
 SPREAD = 0.8  # a: share of a belief that comes from the neighbours

@@ -4,6 +4,7 @@ Vectors are centred and reduced to their principal components, so that a ridge h
 constant last component as its bias.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,12 @@ class Corpus:
     def classes(self) -> int:
         """How many classes there are, c."""
         return int(max(self.labels.max(), self.test_labels.max())) + 1
+
+    @property
+    def digest(self) -> str:
+        """Of all that campaigns on it depend on."""
+        parts = (self.vectors, self.labels, self.test_vectors, self.test_labels, self.density, self.cluster)
+        return hashlib.sha256(b"".join(np.ascontiguousarray(one).tobytes() for one in parts)).hexdigest()
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -11,7 +11,7 @@ from discover.db import insert_new, now
 from discover.pool import minhash
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
-from discover.tables import band, document, rejection, source
+from discover.tables import REMOVED, band, document, rejection, source
 
 PAGE = 500
 ADDRESS_BYTES = 2000  # PostgreSQL cannot index longer ones
@@ -52,6 +52,8 @@ class Copies:
                 "label": min(self.labels) if len(self.labels) == 1 else None,
                 "reason": CONFLICT if len(self.labels) > 1 else "",
             }
+        if known.state == REMOVED:
+            return {}  # it does not come back
         labels = self.labels | ({known.label} if known.label is not None else set())
         conflict = len(labels) > 1 or known.reason == CONFLICT
         return {

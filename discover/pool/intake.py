@@ -164,7 +164,8 @@ def judge(
 def _change(connection: Connection, rows: list[dict[str, int]], **values: Any) -> None:
     """Change documents that do not enter the pool, and drop their bands."""
     if rows:
-        connection.execute(update(document).where(document.c.id == bindparam("row_id")).values(**values), rows)
+        mine = (document.c.id == bindparam("row_id"), document.c.state == "found")  # still: it may have been removed
+        connection.execute(update(document).where(*mine).values(**values), rows)
         connection.execute(delete(band).where(band.c.document_id == bindparam("row_id")), rows)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from discover.db import Database, insert_new
-from discover.pool import adding, holdout, intake
+from discover.pool import adding, holdout, intake, removal
 from discover.pool.adding import PAGE
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
@@ -139,6 +139,11 @@ class Pool:
         with self.database.read() as connection:
             return connection.execute(select(func.count()).select_from(counted)).scalar_one()
 
+    def removed(self) -> set[int]:
+        """Row ids of the documents that were removed."""
+        with self.database.read() as connection:
+            return removal.removed(connection)
+
     def labelled(self) -> bool:
         """Whether any document came with a label."""
         wanted = select(document.c.id).where(document.c.label.is_not(None)).limit(1)
@@ -155,7 +160,7 @@ class Pool:
             refused = connection.execute(select(rejection.c.reason, total).group_by(rejection.c.reason)).all()
         counts: dict[str, Any] = dict.fromkeys(("pool", "test", "found", "duplicate", "aside"), 0)
         for state, split, number in states:
-            counts[state] += number
+            counts[state] = counts.get(state, 0) + number  # nothing is said of removal where there was none
             counts["test"] += number if (state, split) == ("pool", "test") else 0
         return counts | {"rejected": {reason: number for reason, number in sorted(refused)}}
 

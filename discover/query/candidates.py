@@ -59,7 +59,8 @@ def draw(
 
     Args:
         index: what is embedded.
-        excluded: row ids that must not be asked: asked before, held out, in this round's audit sample.
+        excluded: row ids that must not be asked: asked before, held out, in this round's audit sample; what the store
+            has lost never is.
         labelled: row ids, the newest first.
         uncertain: row ids, the most uncertain first; those no longer embedded or now excluded are passed over.
         config: how many, and the shares. What a share cannot fill goes to the uniform one.
@@ -70,7 +71,7 @@ def draw(
         As many as `config.count`, or all that is not excluded.
     """
     store = index.store
-    barred = _array(excluded)
+    barred = _barred(store, excluded)
     order = _uniform_order(store, barred, config.count, seed)
     alike = np.zeros(len(labelled), np.int64)
     sources = {
@@ -107,7 +108,7 @@ def draw_uniformly(
         (k,) row ids in the order of the draw, k being n or all there are; (k,) log-probabilities, each given the picks
         before it.
     """
-    barred = _array(excluded)
+    barred = _barred(store, excluded)
     positions = _uniform_order(store, barred, n, seed)[:n]
     eligible = len(store) - len(_positions(store, np.unique(barred)))
     return np.asarray(store.ids)[positions], -np.log(eligible - np.arange(len(positions), dtype=np.float64))
@@ -195,6 +196,11 @@ def _positions(store: VectorStore, ids: NDArray[np.int64]) -> Positions:
 
 def _allowed(store: VectorStore, positions: Positions, barred: NDArray[np.int64]) -> Positions:
     return positions[~np.isin(np.asarray(store.ids)[positions], barred)]
+
+
+def _barred(store: VectorStore, excluded: Ids) -> NDArray[np.int64]:
+    """Row ids that must not be drawn: the caller's, and those of removed documents whose rows are still there."""
+    return np.concatenate([_array(excluded), store.removed])
 
 
 def _array(ids: Ids) -> NDArray[np.int64]:

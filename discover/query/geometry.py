@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from discover.embed import index
+from discover.embed.neighbours import k_means, nearest
 
 NEIGHBOURS = 20  # as in TypiClust
 
@@ -19,7 +19,7 @@ def density(vectors: Vectors, neighbours: int = NEIGHBOURS) -> NDArray[np.float6
     """(n,) mean cosine of each of (n, d) unit vectors to its nearest others; O(n^2 d)."""
     if len(vectors) < 2:
         return np.zeros(len(vectors))
-    scores, _ = index.nearest(vectors, min(neighbours + 1, len(vectors)))
+    scores, _ = nearest(vectors, min(neighbours + 1, len(vectors)))
     return scores[:, 1:].mean(axis=1, dtype=np.float64).round(5)  # what is left is noise of float32
 
 
@@ -27,7 +27,7 @@ def clusters(vectors: Vectors, count: int) -> tuple[NDArray[np.int64], Vectors]:
     """k-means: the cluster of each of (n, d) unit vectors, (n,), and the centres, (k, d), k at most ``count``."""
     order = np.lexsort(vectors.T[:3])
     different = len(np.unique(vectors.round(5), axis=0))
-    found, centres = index.clusters(np.ascontiguousarray(vectors[order]), min(count, different))
+    found, centres = k_means(np.ascontiguousarray(vectors[order]), min(count, different))
     assigned = np.empty(len(vectors), np.int64)
     assigned[order] = found
     return assigned, centres

@@ -1,22 +1,24 @@
 """Step 1: what the crawl or an import has found since the last round is taken in, embedded and indexed."""
 
 import itertools
+import sys
 import time
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
 from discover.campaign import Campaign
-from discover.embed.vectors import embed_new
+from discover.embed.embedding import embed_new
 from discover.errors import DiscoverError
 from discover.run import crashpoint
 from discover.steps import Finished, simulation
 
 POLL_SECONDS = 0.5
+ENCODER = "encoder"  # the note in the database: which model the learner fine-tunes, by its files
 
 
 def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Finished:
-    """Decide on each new document, then embed those that stay; imported labels seed every arm.
+    """Decide on each new document, embed those that stay, drop removed ones; imported labels seed every arm.
 
     Another retrieval encoder takes over here, once it has embedded the pool. The output counts what came in, names the
     model and version of the vectors, and remembers each round's last row id, so that the next one looks only at what
@@ -25,6 +27,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     Raises:
         DiscoverError: there is still nothing in the pool, and nothing more is being crawled.
     """
+    check_encoder(campaign)
     lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
     unanswerable = simulation.unanswerable(campaign)
     counts = campaign.pool.intake(unanswerable)
@@ -36,11 +39,14 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
         counts += campaign.pool.intake(unanswerable)
     if round_ == 0 and campaign.config.loop.test:
         campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
+    # Before removing more: until the models are taught without a document they ask for its vector.
+    campaign.retriever.index.compact()
     _take_over(campaign, lasts)
     crashpoint("embed")
     last = _embed(campaign, max(lasts, default=0))
     campaign.retriever.index.update()
-    if not len(campaign.retriever.store):
+    drop_removed(campaign)
+    if not campaign.retriever.store.alive:
         raise DiscoverError(
             "the pool is empty, so there is nothing to learn from: `discover import` files, or check `crawl` "
             f"(`discover status --run {campaign.folder.root}` says what was rejected and why)"
@@ -51,17 +57,47 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
             for arm in campaign.arms:
                 campaign.queue.seed_imported(arm, connection)
 
-    output = {"counts": dict(counts), "stored": len(campaign.retriever.store), "lasts": [*lasts, last]}
-    output |= {"retrieval": campaign.retriever.encoder.config.model, "version": campaign.retriever.encoder.version}
+    output = {"counts": dict(counts), "stored": campaign.retriever.store.alive, "lasts": [*lasts, last]}
+    encoder = campaign.retriever.encoder
+    output |= {"retrieval": encoder.config.model, "version": encoder.version, "weights": encoder.weights}
     return Finished(output, commit)
+
+
+def drop_removed(campaign: Campaign) -> None:
+    """Take out of the index what was removed from the pool."""
+    campaign.retriever.index.remove(list(campaign.pool.removed()))
+
+
+def check_encoder(campaign: Campaign) -> None:
+    """See that the learner's encoder is the one that the run was begun with, whatever became of its folder.
+
+    Raises:
+        DiscoverError: it is another.
+    """
+    campaign.encoder.check()
+    begun, now = campaign.database.noted(ENCODER), campaign.encoder.weights
+    if begun != now and begun is not None and campaign.begun():
+        raise DiscoverError(
+            f"{campaign.folder.root} was begun with another model in {campaign.encoder.folder} ({begun[:12]}…, now "
+            f"{now[:12]}…): put that back, or start a new run with --run"
+        )
+    if begun != now:
+        campaign.database.note(ENCODER, now)
 
 
 def restore(campaign: Campaign) -> None:
     """Embed again what finished rounds had embedded, where the vectors were lost or are another encoder version's."""
     last = campaign.last_intake()
-    if last is not None and len(campaign.retriever.store) < last["stored"]:
+    if last is None:
+        return
+    retriever = campaign.retriever
+    weights = retriever.encoder.weights
+    if last.get("weights", weights) != weights:
+        name = campaign.retrieval_model
+        print(f"discover: the encoder {name} has been made anew, so it embeds the pool again", file=sys.stderr)
+    if retriever.store.alive < last["stored"]:
         embed_rounds(campaign, last["lasts"])
-        campaign.retriever.index.update()
+        retriever.index.update()
 
 
 def embed_rounds(campaign: Campaign, lasts: Sequence[int]) -> None:

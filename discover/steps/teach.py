@@ -24,8 +24,8 @@ from discover.steps import Finished
 def open_learner(campaign: Campaign, arm: str) -> Learner[OwnEstimator]:
     """The arm's learner as its newest model left it; without one, it knows the label descriptions alone.
 
-    The answers are in the database, so a model that is damaged, or that no longer fits the config, costs a training
-    and nothing else.
+    The answers are in the database, so a model that is damaged, no longer fits the config, or was taught a document
+    that was removed since, costs a training and nothing else.
     """
 
     def untaught() -> OwnEstimator:
@@ -45,7 +45,10 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[OwnEstimator]:
     if version is None:
         return Learner(untaught())
     try:
-        return Learner(registry.load(campaign.folder.models / version, untaught()))
+        learner = Learner(registry.load(campaign.folder.models / version, untaught()))
+        if not knows_removed(campaign, learner):
+            return learner
+        print(f"discover: the model {version} knows documents that were removed: it is learned anew", file=sys.stderr)
     except DiscoverError as error:
         print(f"discover: {error}, and does so now", file=sys.stderr)
     learner = Learner(untaught())
@@ -54,6 +57,12 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[OwnEstimator]:
     with campaign.database.write() as connection:
         connection.execute(update(tables.model).where(tables.model.c.version == version).values(checksum=checksum))
     return learner
+
+
+def knows_removed(campaign: Campaign, learner: Learner[OwnEstimator]) -> bool:
+    """Whether it was taught a document that the last intake took out of the index."""
+    store, taught = campaign.retriever.store, list(learner.classifier.taught)
+    return bool((store.positions(taught) < 0).any() or np.isin(taught, store.removed).any())
 
 
 def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:

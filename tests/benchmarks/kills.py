@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.kills import Server, decisions_of, metrics_without_times, write_inputs
+from tests.commands import attempt
+from tests.kills import decisions_of, metrics_without_times, write_inputs
 
 KILLS = 100
 
@@ -15,21 +16,21 @@ def measure() -> list[dict[str, Any]]:
     """One row: how many kills were survived, over runs that are killed ten times each."""
     rng = random.Random(1)
     survived = kills = 0
-    with tempfile.TemporaryDirectory() as name, Server() as server:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = str(write_inputs(folder))
-        server.run(["import", config, str(folder / "documents.jsonl.gz"), "--run", str(folder / "imported")])
+        attempt(["import", config, str(folder / "documents.jsonl.gz"), "--run", str(folder / "imported")])
         shutil.copytree(folder / "imported", folder / "unkilled")
-        seconds = server.run(["run", config, "--run", str(folder / "unkilled")])["seconds"]
+        seconds = attempt(["run", config, "--run", str(folder / "unkilled")])["seconds"]
         for number in range(KILLS // 10):
             run = folder / f"killed-{number}"
             shutil.copytree(folder / "imported", run)
             statuses = [
-                server.run(["run", config, "--run", str(run)], kill_after=rng.uniform(0.05, 0.4) * seconds)["status"]
+                attempt(["run", config, "--run", str(run)], kill_after=rng.uniform(0.05, 0.4) * seconds)["status"]
                 for _ in range(10)
             ]
             kills += sum(status == -9 for status in statuses)
-            server.run(["run", config, "--run", str(run)])
+            attempt(["run", config, "--run", str(run)])
             same = metrics_without_times(run) == metrics_without_times(folder / "unkilled")
             same = same and decisions_of(run) == decisions_of(folder / "unkilled")
             survived += sum(status == -9 for status in statuses) if same else 0

@@ -1,0 +1,54 @@
+"""Documents leave a run: its pool, its queue, and with the next round its index and what the models have learned."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from discover.campaign import Campaign
+from discover.label import slots
+from discover.pool import removal
+from discover.tables import step
+
+
+def remove(campaign: Campaign, words: Sequence[str]) -> None:
+    """Remove documents, in one transaction, while the loop runs or not.
+
+    Args:
+        campaign: of whose pool.
+        words: public ids or addresses; a document's near-duplicates leave with it.
+
+    Raises:
+        DiscoverError: a word names no document; then none is removed.
+    """
+    with campaign.database.write() as connection:
+        gone = removal.remove(connection, removal.named(connection, words))
+        withdrawn = slots.withdraw(connection)
+        _forget_explanations(connection, gone)
+    print(
+        f"{len(gone)} documents removed, {withdrawn['open']} open questions withdrawn, {withdrawn['answered']} answers "
+        "no longer learned"
+    )
+    if campaign.begun():
+        print(
+            "the next round, or the next `discover run`, takes them out of the index, and learns the newest models "
+            "anew where they knew them; exports, reports and models from before know them for as long as you keep these"
+        )
+
+
+def _forget_explanations(connection: Connection, gone: dict[int, str]) -> None:
+    """What the queue shows of a question cites the answers that are nearest to it, in their own words."""
+    for row in connection.execute(select(step).where(step.c.step == "explain")).all():
+        left = _without(row.output["explanations"], gone)
+        if left != row.output["explanations"]:
+            mine = (step.c.arm == row.arm, step.c.round == row.round, step.c.step == row.step)
+            connection.execute(update(step).where(*mine).values(output={**row.output, "explanations": left}))
+
+
+def _without(explanations: dict[str, Any], gone: dict[int, str]) -> dict[str, Any]:
+    cited = set(gone.values())
+    return {
+        question: {**one, "neighbours": [near for near in one["neighbours"] if near["id"] not in cited]}
+        for question, one in explanations.items()
+        if int(question) not in gone
+    }

@@ -1,0 +1,67 @@
+"""Documents leave the pool for good: of a takedown request, say.
+
+What a document says goes (text, title, language, date, label, MinHash bands); its row stays, with its public id and the
+addresses where it was found, so that the same text is not taken in again and nothing that refers to it breaks.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, delete, select, update
+
+from discover.errors import DiscoverError
+from discover.pool.adding import PAGE, clean_address
+from discover.tables import REMOVED, band, document, source
+
+GONE = {"text": "", "title": "", "language": "", "date": "", "label": None, "reason": "", "state": REMOVED}
+
+
+def named(connection: Connection, words: Sequence[str]) -> list[int]:
+    """Row ids of documents, and of those that were left out as near-duplicates of them.
+
+    Args:
+        connection: of a transaction.
+        words: public ids, or addresses at which documents were found.
+
+    Raises:
+        DiscoverError: a word is neither.
+    """
+    known: dict[str, list[int]] = {word: [] for word in words}
+    by_address = {clean_address(word): word for word in words}
+    for start in range(0, len(words), PAGE):
+        page = list(words[start : start + PAGE])
+        by_id = select(document.c.public_id, document.c.id).where(document.c.public_id.in_(page))
+        found = select(source.c.address, source.c.document_id).where(source.c.address.in_(map(clean_address, page)))
+        for public_id, row_id in connection.execute(by_id):
+            known[public_id].append(row_id)
+        for address, row_id in connection.execute(found):
+            known[by_address[address]].append(row_id)
+    if unknown := [word for word, rows in known.items() if not rows]:
+        raise DiscoverError(
+            f"documents are named by the id that `discover export pool` writes, or by an address where they were "
+            f"found, and {len(unknown)} of {len(words)} names are neither, like {unknown[0]!r:.200}: nothing is removed"
+        )
+    rows = {row for found in known.values() for row in found}
+    copies: set[int] = set()
+    for start in range(0, len(rows), PAGE):
+        twins = document.c.duplicate_of.in_(sorted(rows)[start : start + PAGE])
+        copies.update(connection.scalars(select(document.c.id).where(twins)))
+    return sorted(rows | copies)
+
+
+def remove(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """Take documents out; returns the public ids, by row id, of those that had not been removed before."""
+    gone: dict[int, str] = {}
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")  # else the texts would stay readable in the file
+    for start in range(0, len(ids), PAGE):
+        page = document.c.id.in_(list(ids[start : start + PAGE]))
+        rows = connection.execute(select(document.c.id, document.c.public_id).where(page, document.c.state != REMOVED))
+        gone.update((row.id, row.public_id) for row in rows)
+        connection.execute(update(document).where(page).values(GONE))
+        connection.execute(delete(band).where(band.c.document_id.in_(list(ids[start : start + PAGE]))))
+    return gone
+
+
+def removed(connection: Connection) -> set[int]:
+    """Row ids of all documents that were removed."""
+    return set(connection.scalars(select(document.c.id).where(document.c.state == REMOVED)))

@@ -1,0 +1,136 @@
+"""From a config word to a strategy, and to and from modAL."""
+
+import numpy as np
+import pytest
+from modAL.models import ActiveLearner
+from modAL.uncertainty import margin_sampling
+
+from discover.errors import DiscoverError
+from discover.query.acquire import Picks
+from discover.query.strategy import as_modal_strategy, load_strategy
+from tests.own_strategies import STOCK
+from tests.views import view_of
+
+
+@pytest.mark.parametrize(
+    ("word", "task", "message"),
+    [
+        (STOCK, "multilabel", "does not fit label.task multilabel: take modAL.multilabel:avg_confidence"),
+        ("modAL.multilabel:max_loss", "multilabel", "does not fit label.task multilabel"),
+        ("modAL.multilabel:avg_confidence", "multiclass", "does not fit label.task multiclass"),
+    ],
+)
+def test_a_stock_strategy_of_another_task_is_refused(word, task, message):
+    with pytest.raises(DiscoverError, match=message):
+        load_strategy(word, task=task)
+
+
+def test_a_stock_strategy_is_what_modal_does():
+    view = view_of(temperature=0.3)
+    picks = load_strategy(STOCK)(view, 4, np.random.default_rng(0))
+    indices, margins = margin_sampling(view, view.X, n_instances=4)
+    assert picks.indices.tolist() == indices.tolist()
+    assert picks.utilities.tolist() == margins.tolist()
+    assert picks.log_propensities.tolist() == [0.0] * 4
+    assert picks.logits is None
+    tied = load_strategy(STOCK, {"random_tie_break": True})
+    alike = view_of(make_probabilities=lambda: np.full((12, 2), 0.5))
+    drawn = [tied(alike, 4, np.random.default_rng(seed)).indices.tolist() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize(
+    ("word", "options", "message"),
+    [
+        ("modAL.uncertainty:margin", {}, r"offers entropy_sampling, margin_sampling, uncertainty_sampling"),
+        ("modAL.uncertainty", {}, r"offers entropy_sampling"),
+        ("modAL.uncertanty:margin_sampling", {}, r"did you mean modAL.uncertainty\?"),
+        ("modAL.expected_error:expected_error_reduction", {}, r"does not import with the versions installed here"),
+        (STOCK, {"tie": 1}, r"no option 'tie': known options: random_tie_break"),
+        ("margn", {}, r"did you mean 'margin'\?"),
+        ("margin", {"power": 2}, r"no option 'power'"),
+        ("{file}:rarest", {"powr": 2}, r"did you mean 'power'\?"),
+        ("{file}:number", {}, r"must be a function"),
+        ("{file}:nothing", {}, r"defines no 'nothing'"),
+    ],
+)
+def test_a_wrong_word_or_option_gets_one_clear_line(user_file, word, options, message):
+    with pytest.raises(DiscoverError, match=message) as caught:
+        load_strategy(word.format(file=user_file), options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("twice", "found one twice"),
+        ("outside", "must lie in 0 … 11"),
+        ("bare", "must return Picks, found ndarray"),
+        ("too_many", "3 integer indices expected"),
+        ("infinite", "log_propensities must be 3 finite numbers"),
+        ("broken", "failed: AttributeError"),
+    ],
+)
+def test_picks_that_break_the_contract_are_refused(user_file, name, message):
+    with pytest.raises(DiscoverError, match=message):
+        load_strategy(f"{user_file}:{name}")(view_of(), 3, np.random.default_rng(0))
+
+
+def test_a_stock_strategy_that_needs_more_than_a_view_says_so():
+    with pytest.raises(DiscoverError, match="uncertainty_batch_sampling' failed: AttributeError"):
+        load_strategy("modAL.batch:uncertainty_batch_sampling")(view_of(), 3, np.random.default_rng(0))
+
+
+def test_options_reach_the_strategy(user_file):
+    view = view_of(temperature=0.0)
+    plain = load_strategy(f"{user_file}:rarest")(view, 3, np.random.default_rng(0))
+    squared = load_strategy(f"{user_file}:rarest", {"power": 2.0})(view, 3, np.random.default_rng(0))
+    assert squared.utilities == pytest.approx(plain.utilities**2)
+
+
+class Fixed:
+    """An estimator that knows its answers."""
+
+    classes_ = np.arange(4)
+
+    def __init__(self, view):
+        self.view = view
+
+    def predict_proba(self, X):
+        return self.view.predict_proba(X)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_any_strategy_serves_a_modal_learner(drawing, count):
+    view = view_of()
+    calls: list[int] = []
+
+    def view_for(learner, X):
+        calls.append(len(X))
+        return view_of(ids=X[:, 0], make_probabilities=lambda: learner.predict_proba(X))
+
+    ours = as_modal_strategy(drawing, view_for, np.random.default_rng(4))
+    learner = ActiveLearner(Fixed(view), query_strategy=ours)
+    indices, rows, metrics = learner.query(view.X, n_instances=count, return_metrics=True)
+    expected = drawing(view, count, np.random.default_rng(4))
+    assert indices.tolist() == expected.indices.tolist()
+    assert rows[:, 0].tolist() == view.ids[expected.indices].tolist()
+    assert metrics.tolist() == expected.utilities.tolist()
+    assert calls == [12]
+
+
+def test_modal_does_not_run_a_failed_strategy_a_second_time():
+    calls: list[int] = []
+
+    def failing(view, n, rng) -> Picks:
+        calls.append(n)
+        raise KeyboardInterrupt if len(calls) == 1 else ValueError("later")
+
+    ours = as_modal_strategy(failing, lambda learner, X: view_of(), np.random.default_rng(0))
+    learner = ActiveLearner(Fixed(view_of()), query_strategy=ours)
+    with pytest.raises(KeyboardInterrupt):
+        learner.query(view_of().X)
+    assert len(calls) == 1
+    with pytest.raises(ValueError, match="later"):
+        learner.query(view_of().X)
+    assert len(calls) == 2

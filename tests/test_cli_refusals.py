@@ -1,0 +1,114 @@
+"""Commands that need no run: the one line where something cannot be done, wrong usage, a stop."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from discover.cli import main
+from tests.commands import assert_one_line
+from tests.commands import command as run
+from tests.conftest import mounted
+from tests.kills import write_inputs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "absent.yaml"], "cannot be read"),
+        (["status", "--run", "absent"], "is no run folder"),
+        (["run", "{config}", "--set", "label.budget=0"], "label.budget"),
+        (["run", "{config}", "--set", "query.strategy=margn"], "did you mean 'margin'?"),
+        (["run", "{config}", "--set", "loop.arms=[margin, rndom]"], "did you mean 'random'?"),
+        (["run", "{config}", "--set", "label.oracle=file_lables"], "did you mean 'file_labels'?"),
+        (["run", "{config}", "--set", "pool.url=mysql://x"], "pool.url must be like"),
+        (["run", "{config}", "--set", "pool.url=sqlite:////nowhere/at/all.db"], "cannot be used"),
+        (["run", "{config}", "--set", "encoder.model=no/such-model"], "no/such-model"),
+        (["run", "{config}", "--set", "name=../elsewhere"], "one name without a slash"),
+        (["run", "{config}", "--set", "learn.learning_rate=.inf"], "learn.learning_rate"),
+        (["run", "{config}"], "the pool is empty"),
+        (["crawl", "{config}"], "needs a section `crawl`"),
+        (["import", "{config}", "absent.jsonl"], "absent.jsonl"),
+        (["run", "{config}", "--set", "label.oracle=people"], "with people there is one arm"),
+    ],
+)
+def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], said: str) -> None:
+    config = write_inputs(tmp_path, documents=5)
+    filled = [argument.format(config=config) for argument in arguments]
+    run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
+    assert_one_line(run(*filled, *run_folder), said)
+    if any(part in said for part in ("did you mean", "people", "pool.url", "cannot be used", "crawl")):
+        assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
+
+
+def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> None:
+    config = write_inputs(tmp_path, documents=60, method="top")
+    run("import", config, tmp_path / "documents.jsonl.gz", "--run", tmp_path / "run")
+    wild = ["--set", "learn.learning_rate=1e20", "--set", "learn.head_learning_rate=1e30"]
+    assert_one_line(run("run", config, "--run", tmp_path / "run", *wild), "lower learn.learning_rate")
+    assert run("run", config, "--run", tmp_path / "run", "--rounds", 1).returncode == 0
+
+
+def test_a_read_only_folder(tmp_path: Path) -> None:
+    config = write_inputs(tmp_path, documents=5)
+    with mounted("size=1m,ro") as folder:
+        assert_one_line(run("run", config, "--run", folder / "run"), "must be writable, but Read-only file system")
+
+
+def test_a_run_folder_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    config = write_inputs(tmp_path, documents=5)
+    assert_one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable, but Not a directory")
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [("16k", "cannot be used (disk I/O error)"), ("2m", "free some space")], ids=["at once", "later"]
+)
+def test_a_full_disk(tmp_path: Path, size: str, said: str) -> None:
+    config = write_inputs(tmp_path, documents=2000)
+    with mounted(f"size={size}") as folder:
+        assert_one_line(run("import", config, tmp_path / "documents.jsonl.gz", "--run", folder / "run"), said)
+
+
+def test_wrong_usage_is_status_2() -> None:
+    assert run("run").returncode == 2
+    assert run("export", "everything").returncode == 2
+    assert run().returncode == 2
+    for minutes in ("-1", "nan", "0", "inf", "soon"):
+        with pytest.raises(SystemExit) as ended:
+            main(["search", "config.yaml", "--minutes", minutes])
+        assert ended.value.code == 2
+    assert run("--version").stdout.startswith("discover ")
+
+
+def test_doctor_says_what_there_is() -> None:
+    result = run("doctor")
+    assert "torch" in result.stdout and "faiss" in result.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stop_in_a_finaliser_is_not_lost(number: int, status: int) -> None:
+    program = f"""
+import os, sys, time
+from discover import cli
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        time.sleep(0.01)
+
+def command(options):
+    Finalised()
+    time.sleep(20)
+
+cli._doctor = command
+sys.exit(cli.main(["doctor"]))
+"""
+    started = time.monotonic()
+    stopped = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert (stopped.returncode, stopped.stderr.count("\n")) == (status, 1), stopped.stderr
+    assert time.monotonic() - started < 15
