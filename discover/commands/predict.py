@@ -10,7 +10,7 @@ from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.pool.files import export_rows, read_documents
-from discover.pool.labels import Multiclass, agree
+from discover.pool.labels import Spans, agree
 from discover.progress import progress
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 CHUNK = 2048
 
 
-class _Unread(Multiclass):
-    """What a file says of its documents, whatever that is: only their texts matter."""
+class _Unread(Spans):
+    """What a file says of its documents, whatever that is: only their texts, or tokens, matter."""
 
     def read(self, value: Any, text: str) -> None:
         """Nothing."""
