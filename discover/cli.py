@@ -157,28 +157,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
+    from discover.commands.status import render
+
     status = _open(options.run).status()
-    if options.json:
-        print(json.dumps(status))
-        return
-    pool = status["pool"]
-    counts = {
-        "test": "of these to test on",
-        "found": "found and not yet taken in",
-        "duplicate": "near-duplicates",
-        "aside": "set aside",
-    }
-    states = [f"{value} {counts.get(key, key)}" for key, value in pool.items() if isinstance(value, int)]
-    print(f"{status['run']}: {', '.join(states)}")
-    for arm, state in status["arms"].items():
-        last = state["last"]
-        score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
-        print(
-            f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} spent, "
-            f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"
-        )
-        if last and last.get("note"):
-            print(f"{arm}: {last['note']}")
+    print(json.dumps(status) if options.json else render(status))
 
 
 def _remove(options: argparse.Namespace) -> None:

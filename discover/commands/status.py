@@ -1,0 +1,26 @@
+"""Where a run stands, in lines for people."""
+
+from typing import Any
+
+COUNTS = {
+    "test": "of these to test on",
+    "found": "found and not yet taken in",
+    "duplicate": "near-duplicates",
+    "aside": "set aside",
+}
+
+
+def render(status: dict[str, Any]) -> str:
+    """The lines: the pool, then each arm, of what `Campaign.status` gives."""
+    states = [f"{value} {COUNTS.get(key, key)}" for key, value in status["pool"].items() if isinstance(value, int)]
+    lines = [f"{status['run']}: {', '.join(states)}"]
+    for arm, state in status["arms"].items():
+        last = state["last"]
+        score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
+        lines.append(
+            f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} spent, "
+            f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"
+        )
+        if last and last.get("note"):
+            lines.append(f"{arm}: {last['note']}")
+    return "\n".join(lines)
