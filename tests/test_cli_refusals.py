@@ -40,7 +40,7 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     filled = [argument.format(config=config) for argument in arguments]
     run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
     assert_one_line(run(*filled, *run_folder), said)
-    if any(part in said for part in ("did you mean", "people", "pool.url", "cannot be used", "crawl")):
+    if any(part in said for part in ("did you mean", "people", "pool.url", "cannot be used", "crawl", "absent.jsonl")):
         assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
 
 

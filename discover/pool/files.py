@@ -60,7 +60,7 @@ def import_files(
         DiscoverError: a file cannot be read, or there is nothing usable in any of them.
     """
     for path in paths:
-        _check(path)
+        check_readable(path)
     counts: Counter[str] = Counter()
     examples: list[str] = []
     for path in paths:
@@ -77,6 +77,20 @@ def import_files(
             "where it has one, that label.classes lists"
         )
     return counts
+
+
+def check_readable(path: Path) -> str:
+    """The kind of a file that can be read, as `formats.kind_of` has it.
+
+    Raises:
+        DiscoverError: the kind is unknown, or the file cannot be opened.
+    """
+    kind = formats.kind_of(path)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DiscoverError(f"{path} cannot be read ({error.strerror}): check its name and place") from error
+    return kind
 
 
 def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
@@ -125,7 +139,7 @@ def _usable(path: Path, labels: Labels, on_bad: _Skipped) -> Iterator[Document]:
 
 
 def _numbered(path: Path, on_bad: OnBad, labels: Labels) -> Iterator[tuple[int, Document]]:
-    read = READ[_check(path)]
+    read = READ[check_readable(path)]
     line = 0
     try:
         with formats.opened(path, "rb", path.suffix.lower() == ".gz") as handle:
@@ -140,15 +154,6 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels) -> Iterator[tuple[int, 
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DiscoverError(f"{path} is damaged after line {line} ({reason}): give a whole file") from error
-
-
-def _check(path: Path) -> str:
-    kind = formats.kind_of(path)
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise DiscoverError(f"{path} cannot be read ({error.strerror}): check its name and place") from error
-    return kind
 
 
 def _document(row: Mapping[str, Any], place: str, labels: Labels) -> Document | str:
