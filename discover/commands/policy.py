@@ -1,7 +1,7 @@
 """A policy trained on labelled corpora, and a trained one judged on others."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +79,7 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
         for corpus in corpora:
             if corpus.name in known:
                 print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
-            for name, itself in policies.items():
-                rows += _kept(folder, corpus, (name, itself, card["sha256"]), seeds, config.episode)
+            rows += played(folder, corpus, policies, card["sha256"], seeds, config.episode)
         found = summary(rows, np.random.default_rng(0))
         with publish(folder.results) as scratch:
             scratch.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -89,25 +88,41 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
     print(json.dumps(found) if as_json else "\n".join(table(found)))
 
 
-def _kept(
-    folder: RunFolder, corpus: Corpus, policy: tuple[str, str | Scorer, str], seeds: int, episode: EpisodeConfig
+def played(
+    folder: RunFolder,
+    corpus: Corpus,
+    policies: Mapping[str, str | Scorer],
+    digest: str,
+    seeds: int,
+    episode: EpisodeConfig,
 ) -> Rows:
-    """What a policy (its name, itself, a trained one's digest) did on a corpus: as it was kept, or played now."""
-    name, itself, digest = policy
-    depends = {
-        "format": FORMAT,
-        "discover": discover.__version__,
-        "corpus": [corpus.name, corpus.digest],
-        "policy": [name, digest if name == LEARNED else ""],
-        "seeds": [FIRST_SEED, seeds],
-        "episode": episode.model_dump(mode="json"),
-    }
-    path = folder.cell(f"{corpus.name}-{name}", depends)
-    if kept := read_cell(path, "rows"):
-        return list(kept["rows"])
-    rows = judged(corpus, {name: itself}, seeds, episode, FIRST_SEED)
-    with publish(path) as scratch:
-        scratch.write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    """What `judged` says of policies on a corpus, by each of them kept in the folder's cells, or played now.
+
+    Args:
+        folder: where the cells are.
+        corpus: that they play on.
+        policies: as for `judged`.
+        digest: of the trained one's weights.
+        seeds: campaigns of each.
+        episode: the rules.
+    """
+    rows: Rows = []
+    for name, itself in policies.items():
+        depends = {
+            "format": FORMAT,
+            "discover": discover.__version__,
+            "corpus": [corpus.name, corpus.digest],
+            "policy": [name, digest if isinstance(itself, Scorer) else ""],
+            "seeds": [FIRST_SEED, seeds],
+            "episode": episode.model_dump(mode="json"),
+        }
+        path = folder.cell(f"{corpus.name}-{name}", depends)
+        kept = read_cell(path, "rows")
+        if kept is None:
+            kept = {"rows": judged(corpus, {name: itself}, seeds, episode, FIRST_SEED)}
+            with publish(path) as scratch:
+                scratch.write_text(json.dumps(kept), encoding="utf-8")
+        rows += kept["rows"]
     return rows
 
 

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from discover.commands.policy import FIRST_SEED, read_corpora
+from discover.commands.policy import played, read_corpora
 from discover.policy.config import CorpusFiles, PolicyConfig
 from discover.policy.corpus import Corpus
 from discover.policy.heuristics import HEURISTICS, ORACLE
+from discover.policy.learned import LEARNED
+from discover.policy.saved import load_policy
 from discover.policy.training import train
-from discover.policy.trials import judged, summary, table
+from discover.policy.trials import summary, table
 from discover.run import RunFolder
 from tests.benchmarks._data import file_of
 from tests.benchmarks._row import row
@@ -37,23 +39,25 @@ def measure() -> list[dict[str, Any]]:
     """What the learned policy gains over margin, and over the best heuristic, with intervals over corpora."""
     wanted = os.environ.get("BENCH_SETS", "").split() or [name for names in FOLDS.values() for name in names]
     folder = RunFolder(FOLDER)
-    folder.create(folder.vectors)
+    folder.create(folder.vectors, folder.cells)
     corpora = {name: _corpus(name, folder) for names in FOLDS.values() for name in names}
     rows, rules = [], PolicyConfig().episode
     for fold, names in FOLDS.items():
         tested = [name for name in names if name in wanted]
         if tested:
             others = [corpus for name, corpus in corpora.items() if name not in names]
-            scorer = train(others, PolicyConfig(name=fold), folder.root / fold)
-            policies = {name: name for name in (*HEURISTICS, ORACLE)} | {"learned": scorer}
-            rows += [row for name in tested for row in judged(corpora[name], policies, SEEDS, rules, FIRST_SEED)]
+            train(others, PolicyConfig(name=fold), folder.root / fold)
+            scorer, card = load_policy(folder.root / fold / "policy")
+            policies = {name: name for name in (*HEURISTICS, ORACLE)} | {LEARNED: scorer}
+            for name in tested:
+                rows += played(folder, corpora[name], policies, card["sha256"], SEEDS, rules)
     found = summary(rows, np.random.default_rng(0))
     print("\n".join(table(found)), flush=True)
     gains = {(one["policy"], one["metric"]): one for one in found["gains"]}
-    mean = gains["learned", "macro_f1"]
+    mean = gains[LEARNED, "macro_f1"]
     over = mean["mean"] - gains["clustered_density_margin", "macro_f1"]["mean"]
     low = mean["interval"][0] if mean["interval"] else float("nan")
-    worst = min(gain for gain, _ in gains["learned", "accuracy"]["datasets"].values())
+    worst = min(gain for gain, _ in gains[LEARNED, "accuracy"]["datasets"].values())
     return [
         row("learned over margin, macro-F1", mean["mean"], "area", 0.025, mean["mean"] >= 0.025),
         row("learned over margin, lower end over corpora", low, "area", 0.010, low >= 0.010),
