@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from discover.ope.feedback import Feedback, Floats
 
-FOLDS = 5
+FOLDS = 10
 INTERACTIONS = 400
 CROSSED = 4.0
 
