@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from discover.query.geometry import clusters, density, occupied, places
+from discover.query.sharing import due
 from discover.query.strategy import load_strategy
 from discover.query.view import PastRound, Progress
 from tests.views import view_of
@@ -134,7 +135,9 @@ def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():
 
 def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_known():
     def picked(word, **changes):
-        return load_strategy(word)(view_of(40, c=3, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()
+        return load_strategy(word)(view_of(40, c=3, temperature=0.0, **changes), 4, RNG(0)).indices.tolist()[
+            :3
+        ]  # the last is drawn
 
     labels = np.array([0, 1] * 10)
     known = {"m": 20, "make_labels": lambda: labels}
@@ -144,6 +147,7 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     assert picked("auto", **few) == picked("spread_margin", **few)  # it knows them by their descriptions
     alike = {"m": 20, "make_labels": lambda: 0 * labels}
     assert picked("auto", **alike) == picked("typiclust", **alike)
+    known["make_probabilities"] = few["make_probabilities"]
     assert picked("auto", **known) == picked("spread_margin", **known)
     for rounds, word in (
         ([PastRound(0, cross_validated=0.9)], "spread_margin"),
@@ -153,6 +157,36 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     ):
         known["progress"] = Progress(20, 100, tuple(rounds))
         assert picked("auto", **known) == picked(word, **known)
+
+
+@pytest.mark.parametrize(("sure", "even"), [(0.95, 2), (0.79, 4), (0.5, 5)])
+def test_auto_draws_a_part_of_the_batch_evenly_the_more_the_less_the_model_knows(sure, even):
+    """Two classes of as many documents: the model's skill is 2 sure - 1."""
+    guessed = np.eye(2)[np.arange(60) % 2]
+    view = view_of(
+        60,
+        m=20,
+        make_probabilities=lambda: sure * guessed + (1 - sure) * (1 - guessed) + 1e-6 * RNG(0).normal(size=(60, 2)),
+        make_labels=lambda: np.arange(20) % 2,
+        generator=np.repeat(["uniform", "uncertain"], [40, 20]),
+        temperature=0.0,
+    )
+    by_margin = load_strategy("spread_margin")(view, 10 - even, RNG(0)).indices
+    drawn = np.zeros(60)
+    for seed in range(300):
+        picks = load_strategy("auto")(view, 10, RNG(seed))
+        assert picks.indices[:-even].tolist() == by_margin.tolist()
+        assert picks.log_propensities[-even] == pytest.approx(-np.log(np.setdiff1d(np.arange(40), by_margin).size))
+        drawn[picks.indices[-even:]] += 1
+    left = np.setdiff1d(np.arange(40), by_margin)
+    assert drawn.sum() == drawn[left].sum() == 300 * even  # the others are no sample of the pool
+    assert drawn[left].min() > 0.3 * drawn[left].mean()
+
+
+def test_a_share_holds_over_small_batches():
+    spent = np.arange(0, 40)
+    assert sum(due(0.2, float(one), 1) for one in spent) == 8
+    assert [due(0.5, 0.0, 3), due(0.5, 3.0, 3), due(0.0, 7.0, 5), due(1.0, 7.0, 5)] == [1, 2, 0, 5]
 
 
 def test_margin_and_entropy_want_what_the_model_cannot_tell():

@@ -1,33 +1,59 @@
-"""The default, safe to leave on: coverage while labels are few, then uncertainty with diversity.
+"""The default, safe to leave on: coverage while labels are few, then uncertainty with diversity, and some chance.
 
 While labels are of one class only, or there are fewer than classes and the model expects to be wrong about more than a
 quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
 say something are known before they have labels; covering the pool then costs more than it finds.) From then on
-`spread_margin`. Where the evidence says that the model knows no more than the commonest class (the accuracy of its last
-cross-validation, and the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks.
-Cost: that of the strategy in charge.
+`spread_margin`, and a part of each batch is drawn evenly from the pool, which corrects what the model believes of the
+shares of classes, as margins never do, and what it is surely wrong about. That part is what the model lacks in `skill`,
+at least a fifth and at most a half: the less it knows, the less its doubts are worth (runs/LOG.md). Where the evidence
+says that it knows no more than the commonest class (the accuracy of its last cross-validation, and the audit answers
+that are kept for decisions), its uncertainty is noise, and `random` asks. Cost: that of the strategy in charge.
 """
 
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from discover.query import uncertainty
-from discover.query.acquire import Picks
+from discover.query.acquire import Picks, gumbel_top_k
+from discover.query.sharing import due, then
 from discover.query.strategies.random import random
 from discover.query.strategies.spread_margin import spread_margin
 from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
 LOST = 0.25  # share of errors that a model expects which does not know its classes yet (runs/LOG.md)
+LEAST, MOST = 0.2, 0.5  # of a batch, drawn evenly
 
 
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
-    """Pick by the strategy that the evidence calls for; utilities are its own."""
+    """Pick by the strategy that the evidence calls for; utilities are its own, and 0 of what is drawn evenly."""
     few = view.counts.sum() < len(view.counts)
     if np.count_nonzero(view.counts) < min(2, len(view.counts)) or (few and uncertainty.doubt(view).mean() > LOST):
         return typiclust(view, n, rng)
     if _knows_nothing(view):
         return random(view, n, rng)
-    return spread_margin(view, n, rng)
+    even = due(_even_share(view), view.progress.spent, n)
+    return then(spread_margin(view, n - even, rng), view, even, _evenly, rng)
+
+
+def _even_share(view: View) -> float:
+    if view.labels.ndim == 2 and not view.multilabel:  # of spans the view has no probabilities of classes
+        return LEAST
+    return float(np.clip(1 - uncertainty.skill(view.probabilities[_sample(view)], view.multilabel), LEAST, MOST))
+
+
+def _evenly(view: View, n: int, rng: np.random.Generator) -> Picks:
+    sample = _sample(view, n)
+    picks = gumbel_top_k(np.zeros(len(sample)), n, rng, temperature=1.0, floor=1.0)
+    return replace(picks, indices=sample[picks.indices])
+
+
+def _sample(view: View, least: int = 1) -> NDArray[np.int64]:
+    """Positions of the candidates that are a uniform sample of the pool; of all, where there are too few of them."""
+    sample = np.flatnonzero(view.generator == "uniform")
+    return sample if len(sample) >= least else np.arange(len(view))
 
 
 def _knows_nothing(view: View) -> bool:
