@@ -14,10 +14,11 @@ from sqlalchemy import Connection, case, exists, func, insert, or_, select, upda
 from discover import db, tables
 from discover.errors import DiscoverError
 from discover.label import slots
-from discover.pool.document import Document, words
+from discover.pool.document import Document
 from discover.pool.intake import fetch
 from discover.pool.labels import Labels, Multiclass
 from discover.pool.removal import removed
+from discover.pool.words import count_words
 
 ANY_CLASS = Multiclass()
 
@@ -281,7 +282,7 @@ class Queue:
         slot, document = tables.slot.c, tables.document.c
         texts = select(document.text).join(tables.slot, slot.document_id == document.id)
         with self.database.read() as connection:
-            return float(sum(map(words, connection.scalars(texts.where(slot.arm == arm, slot.state == "open")))))
+            return float(sum(map(count_words, connection.scalars(texts.where(slot.arm == arm, slot.state == "open")))))
 
     def waiting(self, arm: str) -> int:
         """How many questions of the arm are still open, leased ones included."""
@@ -320,7 +321,7 @@ class Queue:
         if not self.by_words:
             return 1.0
         text = select(tables.document.c.text).where(tables.document.c.id == document_id)
-        return float(words(connection.execute(text).scalar_one()))
+        return float(count_words(connection.execute(text).scalar_one()))
 
     def _check_label(self, label: str) -> None:
         if not self.accepted.knows(label):

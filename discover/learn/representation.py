@@ -18,7 +18,8 @@ from discover.learn.gradient import Examples
 from discover.learn.likelihood import Head
 from discover.learn.network import FrozenNetwork, Network
 
-CHUNK = 4096
+CHUNK = 4096  # documents whose vectors are computed at a time
+TOKENS_OF = 256  # documents whose tokens' vectors are held at a time: of 512 tokens and 768 numbers each, 400 megabytes
 INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
 
 
@@ -62,15 +63,15 @@ class Representation:
         """(k, d) unit vectors: under the fine-tuned encoder, or as they are stored."""
         if not self._frozen:
             return self.documents.vectors(ids)
-        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]  # bounds what is held at a time
+        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
         found = [self._frozen.vectors(self.documents.inputs(chunk)) for chunk in chunks]
         return np.concatenate(found) if found else np.empty((0, self._prior.shape[1]), np.float32)
 
     def states(self, ids: list[int]) -> Iterator[NDArray[np.float32]]:
         """(t, d) unit vectors of each document's tokens, under the fine-tuned encoder, which there must be."""
         assert self._frozen is not None
-        for start in range(0, len(ids), CHUNK):  # bounds what is held at a time
-            yield from self._frozen.states(self.documents.inputs(ids[start : start + CHUNK]))
+        for start in range(0, len(ids), TOKENS_OF):
+            yield from self._frozen.states(self.documents.inputs(ids[start : start + TOKENS_OF]))
 
     @property
     def head(self) -> Head | None:

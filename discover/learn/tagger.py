@@ -60,7 +60,8 @@ class Tagger:
         representation: what the head sees of tokens.
         taught: row id to answer, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
-        untold: spans of the answers taught that lie, at least in part, where the encoder does not read.
+        untold: spans of the answers taught that its words cannot tell as they are: where the encoder does not read, or
+            with a bound inside of a word.
         unlabelled, looks_at: nothing that is unanswered is looked at in training,
         changed, unsure, cross_validated: so that this is not known of it.
         curve: loss and learning rate at each step of the last `fit`; empty where there was none.

@@ -91,7 +91,8 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
 def _untold(tagger: Tagger) -> str:
     return (
         f"{tagger.untold} spans of the answers lie beyond the {tagger.encoder.limit} tokens that the encoder reads, or "
-        "share a word with another, and are not learned: raise encoder.max_tokens in a new run, or split the texts"
+        "begin or end inside of a word, and are never found as they are: raise encoder.max_tokens in a new run, or "
+        "split the texts"
     )
 
 
