@@ -22,13 +22,13 @@ from discover.evaluate import report
 from discover.evaluate.entities import scores
 from discover.learn import registry
 from discover.learn.activations import ActivationCache
-from discover.learn.classifier import column
 from discover.learn.config import LearnConfig
 from discover.learn.decoding import decode, log_likelihoods
+from discover.learn.samples import column
 from discover.learn.tagger import Tagger, by_length
 from discover.learn.tags import may_follow, spans_of, tag_names, tags_of
 from discover.loop import check
-from discover.pool.labels import spans_array
+from discover.pool.answers import spans_array
 
 CLASSES = {"person": "", "creative-work": ""}
 NAMES = {"person": ["Ada Lovelace", "Turing", "Grace Hopper", "Knuth"], "creative-work": ["Dune", "Moby Dick", "Emma"]}

@@ -20,6 +20,7 @@ from discover.learn.network import FrozenNetwork, Network
 
 CHUNK = 4096  # documents whose vectors are computed at a time
 TOKENS_OF = 256  # documents whose tokens' vectors are held at a time: of 512 tokens and 768 numbers each, 400 megabytes
+NETWORK = "network."  # begins the names of its tensors among those of a model
 INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
 
 
@@ -131,18 +132,20 @@ class Representation:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, by name; nothing where nothing was."""
-        return self._network.trained() if self._network else {}
+        trained = self._network.trained() if self._network else {}
+        return {f"{NETWORK}{name}": tensor for name, tensor in trained.items()}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Become what `state` was taken from.
+        """Become what `state` was taken from; what else there is in it is left aside.
 
         Raises:
             RuntimeError: a tensor is missing, unknown, or of another shape.
         """
         self.forget()
-        if state:
+        trained = {name.removeprefix(NETWORK): one for name, one in state.items() if name.startswith(NETWORK)}
+        if trained:
             network = self._untrained()
-            network.restore(state)
+            network.restore(trained)
             self._take(network)
 
     def _take(self, trained: Network) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.pool.answers import Span
 from discover.pool.spans import OUTSIDE
 
-Span = tuple[int, int, int]  # first character, the one after the last, class index
 Place = tuple[int, int]  # of a word: first character, the one after the last
 
 

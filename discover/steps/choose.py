@@ -13,11 +13,11 @@ from discover.config import Config, LoopConfig
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label import effort
-from discover.learn.classifier import column
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.samples import column
 from discover.policy.learned import LEARNED, load_strategy
-from discover.pool.labels import present, strata
+from discover.pool.answers import present, strata
 from discover.pool.words import count_words
 from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy

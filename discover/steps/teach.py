@@ -12,9 +12,9 @@ from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label.queue import Labelled
 from discover.learn import estimators, registry
-from discover.learn.classifier import column
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.samples import column
 from discover.learn.tagger import Tagger
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
