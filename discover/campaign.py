@@ -171,6 +171,7 @@ class Campaign:
             "run": str(self.folder.root),
             "pool": self.pool.counts(),
             "budget": self.config.label.budget,
+            "unit": self.queue.unit,
             "arms": {
                 arm: {
                     "labels": len(self.queue.labels(arm)),

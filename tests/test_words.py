@@ -1,5 +1,6 @@
 """Where words end and how many there are, by their script, whatever the tokenizer of an encoder makes of them."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,13 @@ def test_entities_can_be_told_in_the_words_of_any_tokenizer(encoder: Encoder, na
         assert untold == 1, "one unknown token has all that is between two blanks"
     else:
         assert spans_of(tags, words) == tuple(spans) and untold == 0
+
+
+def test_a_word_that_is_cut_is_told_to_its_end(encoder: Encoder) -> None:
+    text, short, told = "so so unbelievably-so", copy.copy(encoder), set[str]()
+    for short.limit in range(3, 30):
+        told.update(text[start:stop] for start, stop in short.words(text).spans)
+    assert told == {"so", "unbelievably", "-"}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from discover.embed.config import EncoderConfig
 from discover.embed.device import choose_device, choose_dtype
 from discover.embed.frozen import Frozen, freeze, pool
 from discover.errors import DiscoverError
-from discover.pool.words import is_mark, parts
+from discover.pool.words import parts, whole_word, with_marks
 
 CHARACTERS_A_TOKEN = 64  # longer texts are cut before the tokenizer, which would read all of a book
 
@@ -113,14 +113,15 @@ class Encoder:
             held = text[start:stop]
             if number is None or not held.strip():
                 continue  # special, or the mark that some tokenizers put in the place of a space
-            start += len(held) - len(held.lstrip())
+            start, stop = start + len(held) - len(held.lstrip()), stop - len(held) + len(held.rstrip())
             # Before `end` it is another piece of a character that the word has already.
             goes_on = start < end or (number == last and not parts(text[start - 1], text[start]))
-            while stop < len(text) and is_mark(text[stop]):  # tokenizers that drop accents leave them out
-                stop += 1
+            stop = with_marks(text, stop)  # tokenizers that drop accents leave them out
             first, last, end = spans.pop()[0] if goes_on else start, number, max(stop, end)
             spans.append((first, end))
             of[token] = len(spans) - 1
+        if spans:  # the last may be cut in the middle
+            spans[-1] = (spans[-1][0], whole_word(text, end))
         return Words(tokens, of, spans)
 
     def _read(self, texts: str | list[str], **more: bool) -> Any:

@@ -9,8 +9,9 @@ P1^(1/w), and so much less that their difference is (P1 - P2)^(1/w). So `least_c
 "Deep active learning for named entity recognition", https://arxiv.org/abs/1707.05928 (maximum normalised
 log-probability), and `margin` the margin between sequences (Scheffer, Decomain & Wrobel 2001; Settles & Craven 2008,
 "An analysis of active learning strategies for sequence labeling tasks"), normalised by length in the same way. The root
-of each, P1^(1/w) - P2^(1/w), would favour long texts even more than none (runs/LOG.md). Left out: cross-validation, so
-that audit answers alone calibrate.
+of each, P1^(1/w) - P2^(1/w), would favour long texts even more than none (runs/LOG.md). `entropy` takes both as shares
+of their sum: N-best sequence entropy (Settles & Craven), N = 2. Left out: cross-validation, so that audit answers alone
+calibrate.
 """
 
 from collections.abc import Callable, Sequence

@@ -21,15 +21,28 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
-def is_mark(character: str) -> bool:
-    """Whether a character goes on with the one before it, as accents and vowel signs do."""
-    return unicodedata.category(character)[0] == "M"
-
-
 def parts(before: str, after: str) -> bool:
     """Whether a word ends between two characters: unless both are letters or digits of a script with blanks."""
-    return not is_mark(after) and not (_joins(before) and _joins(after))
+    return not _is_mark(after) and not (_joins(before) and _joins(after))
+
+
+def with_marks(text: str, stop: int) -> int:
+    """A stop after the accents and vowel signs that follow it: they go on with the character before."""
+    while stop < len(text) and _is_mark(text[stop]):
+        stop += 1
+    return stop
+
+
+def whole_word(text: str, stop: int) -> int:
+    """A stop in the middle of a word, moved to the end of it."""
+    while stop < len(text) and not parts(text[stop - 1], text[stop]):
+        stop += 1
+    return stop
 
 
 def _joins(character: str) -> bool:
-    return (character.isalnum() or is_mark(character)) and not _ALONE.match(character)
+    return (character.isalnum() or _is_mark(character)) and not _ALONE.match(character)
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"
