@@ -10,7 +10,7 @@ from discover import db, tables, tracking
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
-from discover.label.queue import Labelled
+from discover.label.questions import Labelled
 from discover.learn import estimators, registry
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
