@@ -22,7 +22,8 @@ from sqlalchemy import select
 from discover.config import Config, load_config, strategies_of
 from discover.db import Database
 from discover.errors import DiscoverError
-from discover.label.queue import Question, Queue
+from discover.label.questions import Question
+from discover.label.queue import Queue
 from discover.label.simulate import oracle_of
 from discover.pool.document import Document
 from discover.pool.labels import labels_of
@@ -171,6 +172,7 @@ class Campaign:
             "run": str(self.folder.root),
             "pool": self.pool.counts(),
             "budget": self.config.label.budget,
+            "unit": self.queue.unit,
             "arms": {
                 arm: {
                     "labels": len(self.queue.labels(arm)),

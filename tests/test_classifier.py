@@ -7,9 +7,10 @@ from discover.embed.encoder import Encoder
 from discover.learn import registry
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Categorical
+from discover.learn.samples import column
 
 CLASSES = {"sport": "games, players, matches, teams", "food": "cooking, meals, recipes", "money": "banks and prices"}
 PHRASES = {

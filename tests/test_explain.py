@@ -12,9 +12,10 @@ from discover.errors import DiscoverError
 from discover.evaluate.explained import LEVELS, pieces, shown
 from discover.learn import explain
 from discover.learn.activations import ActivationCache
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.explain import Explainer
+from discover.learn.samples import column
 
 CLASSES = {"sport": "", "food": ""}
 DECIDING = ("goalkeeper", "soup")

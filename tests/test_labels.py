@@ -10,9 +10,10 @@ from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
+from discover.pool.answers import agree, strata
 from discover.pool.config import PoolConfig
 from discover.pool.files import export_rows, import_files, read_documents
-from discover.pool.labels import NONE, Multiclass, Multilabel, agree, strata
+from discover.pool.labels import NONE, Multiclass, Multilabel
 from discover.pool.pool import Pool
 
 LABELS = Multilabel(("wind", "rain", "fog"))

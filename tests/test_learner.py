@@ -7,9 +7,10 @@ import pytest
 
 from discover.errors import DiscoverError
 from discover.learn import registry
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.committee import MEMBERS
 from discover.learn.learner import Learner
+from discover.learn.samples import column
 from tests.test_classifier import EVEN, ODD, TEXTS, TRUTH, cache, encoder, make, make_small
 
 __all__ = ["cache", "encoder", "make", "make_small"]

@@ -12,7 +12,8 @@ from sqlalchemy import select
 from discover import tables
 from discover.db import Database
 from discover.errors import DiscoverError
-from discover.label.queue import Labelled, Past, Queue, Tally
+from discover.label.questions import Labelled, Past, Tally
+from discover.label.queue import Queue
 from discover.pool.labels import Multiclass
 from tests.labeling import CLASSES, add_documents, filled
 

@@ -5,7 +5,7 @@ import pytest
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn import registry
-from discover.learn.classifier import column
+from discover.learn.samples import column
 from tests.conftest import room_for
 from tests.test_classifier import CLASSES, ODD, TRUTH, cache, encoder, make
 

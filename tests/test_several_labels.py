@@ -11,10 +11,11 @@ from discover.embed.encoder import Encoder
 from discover.learn import binary_relevance, head, registry, thresholds
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature, folds_of
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.learner import Learner
 from discover.learn.likelihood import Bernoulli
+from discover.learn.samples import column
 
 RNG = np.random.default_rng(0)
 D, C = 12, 5

@@ -11,10 +11,11 @@ import pytest
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
+from discover.pool.answers import agree, from_json, hashable, strata, to_json
 from discover.pool.config import PoolConfig
 from discover.pool.document import clean
 from discover.pool.files import export_rows, import_files, read_documents
-from discover.pool.labels import NO_ENTITY, Multiclass, Spans, agree, from_json, hashable, labels_of, strata, to_json
+from discover.pool.labels import NO_ENTITY, Multiclass, Spans, labels_of
 from discover.pool.pool import Pool
 from discover.pool.spans import joined
 from discover.tables import rejection

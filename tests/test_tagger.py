@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,15 @@ from discover.evaluate import report
 from discover.evaluate.entities import scores
 from discover.learn import registry
 from discover.learn.activations import ActivationCache
-from discover.learn.classifier import column
 from discover.learn.config import LearnConfig
 from discover.learn.decoding import decode, log_likelihoods
+from discover.learn.samples import column
 from discover.learn.tagger import Tagger, by_length
 from discover.learn.tags import may_follow, spans_of, tag_names, tags_of
 from discover.loop import check
-from discover.pool.labels import spans_array
+from discover.pool.answers import spans_array
+from tests.commands import attempt
+from tests.kills import decisions_of, metrics_without_times
 
 CLASSES = {"person": "", "creative-work": ""}
 NAMES = {"person": ["Ada Lovelace", "Turing", "Grace Hopper", "Knuth"], "creative-work": ["Dune", "Moby Dick", "Emma"]}
@@ -161,7 +164,7 @@ def test_spans_that_no_word_tells_are_counted() -> None:
     tags, untold = tags_of([(4, 12, 1)], words)
     assert tags.tolist() == [0, 3, 4] and untold == 1, "begun, and cut"
     tags, untold = tags_of([(0, 1, 0), (1, 3, 1)], words)
-    assert tags.tolist() == [1, 0, 0] and untold == 1, "two in a word: the first has it"
+    assert tags.tolist() == [1, 0, 0] and untold == 2, "two in a word: the first has it, and more than it said"
     assert tags_of([(0, 1, 0)], [])[1] == 1 and spans_of([], []) == ()
 
 
@@ -177,6 +180,33 @@ def test_scores_count_whole_entities() -> None:
     assert told["per_class"]["a-10"]["f1"] == 1 and told["per_class"]["a-2"]["support"] == 2
     assert told["macro_f1"] == pytest.approx((2 / 3 + 0 + 0 + 1) / 4)
     assert scores(spans_array([()]), spans_array([()]), classes)["entity_f1"] == 0
+
+
+def test_scores_are_those_of_sets_of_entities() -> None:
+    rng = np.random.default_rng(0)
+
+    def some(c: int) -> tuple[tuple[int, int, int], ...]:
+        bounds = np.sort(rng.choice(9, 2 * rng.integers(0, 4), replace=False)).tolist()
+        return tuple((a, b, int(rng.integers(c))) for a, b in zip(bounds[::2], bounds[1::2], strict=True))
+
+    def f1(found: set, truth: set) -> list[float]:
+        right = len(found & truth)
+        both = (right / len(found) if found else 0, right / len(truth) if truth else 0)
+        return [*both, 2 * right / (len(found) + len(truth)) if found or truth else 0]
+
+    for c in (1, 3, 12) * 20:
+        answers = [some(c) for _ in range(5)], [some(c) for _ in range(5)]
+        answers[0][0] = answers[1][0]
+        told = scores(*map(spans_array, answers), [f"a-{kind}" for kind in range(c)])
+        found, truth = ({(at, *one) for at, own in enumerate(side) for one in own} for side in answers)
+        assert np.allclose(
+            [told[name] for name in ("entity_precision", "entity_recall", "entity_f1")], f1(found, truth)
+        )
+        each = [[{one for one in side if one[3] == kind} for side in (found, truth)] for kind in range(c)]
+        for kind, (own, real) in enumerate(each):
+            assert np.allclose(list(told["per_class"][f"a-{kind}"].values()), [*f1(own, real), len(real)])
+        occurring = [f1(*both)[2] for both in each if any(both)]
+        assert np.isclose(told["macro_f1"], np.mean(occurring) if occurring else 0)
 
 
 def test_it_learns_in_increments_and_comes_back_from_a_folder(encoder: Encoder, tmp_path: Path) -> None:
@@ -308,6 +338,21 @@ def test_predictions_are_spans_of_the_texts(finished: Path, capsys: pytest.Captu
     assert [row["label"] for row in lines(finished / "sure.jsonl")] == [None, None]
     assert main([*command, "--output", str(finished / "why.jsonl"), "--explain"]) == 1
     assert "labels words: leave it out" in capsys.readouterr().err
+
+
+def test_a_killed_run_ends_as_if_nobody_had_killed_it(tmp_path: Path, small_encoder: Path) -> None:
+    config = write_inputs(tmp_path, small_encoder, documents=60)
+    short = {"label": {"budget": 300, "audit": 0.3, "seed": 10}, "query": {"batch": 10}, "learn": {"epochs": 1}}
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    config.write_text(json.dumps(settings | {key: settings[key] | own for key, own in short.items()}), encoding="utf-8")
+    assert main(["import", str(config), str(tmp_path / "in.jsonl"), "--run", str(tmp_path / "whole")]) == 0
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    assert attempt(["run", str(config), "--run", str(tmp_path / "whole")])["status"] == 0
+    again = ["run", str(config), "--run", str(tmp_path / "killed")]
+    assert attempt(again, crash_at="after_evaluate")["status"] == -signal.SIGKILL  # goes on with a model that is read
+    assert attempt(again)["status"] == 0
+    for told in (metrics_without_times, decisions_of):
+        assert told(tmp_path / "killed") == told(tmp_path / "whole")
 
 
 def test_what_a_run_has_spent_stays_in_its_unit(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

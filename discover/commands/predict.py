@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
+from discover.pool.answers import agree
 from discover.pool.files import export_rows, read_documents
-from discover.pool.labels import Spans, agree
+from discover.pool.labels import Spans
 from discover.progress import progress
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ from discover.campaign import Campaign
 from discover.config import Config
 from discover.errors import DiscoverError
 from discover.learn.activations import ActivationCache
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import likelihood_of
+from discover.learn.samples import column
 from discover.learn.search import Finding, Objective, search
 from discover.run import publish
 from discover.steps.teach import arrays, unlabelled

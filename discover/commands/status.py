@@ -18,7 +18,7 @@ def render(status: dict[str, Any]) -> str:
         last = state["last"]
         score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
         lines.append(
-            f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} spent, "
+            f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} {status['unit']} spent, "
             f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"
         )
         if last and last.get("note"):

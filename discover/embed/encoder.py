@@ -13,6 +13,7 @@ from discover.embed.config import EncoderConfig
 from discover.embed.device import choose_device, choose_dtype
 from discover.embed.frozen import Frozen, freeze, pool
 from discover.errors import DiscoverError
+from discover.pool.words import parts, whole_word, with_marks
 
 CHARACTERS_A_TOKEN = 64  # longer texts are cut before the tokenizer, which would read all of a book
 
@@ -88,15 +89,13 @@ class Encoder:
         """Token ids (t,) int32 of each text, special tokens included, from 1 to ``limit`` each."""
         if not texts:
             return []
-        cut = [text[: self.limit * CHARACTERS_A_TOKEN] for text in texts]
-        found = self.tokenizer(
-            cut, truncation=True, max_length=self.limit, return_attention_mask=False, return_token_type_ids=False
-        )
-        nothing = [self.tokenizer.pad_token_id or 0]
-        return [torch.tensor(ids or nothing, dtype=torch.int32) for ids in found["input_ids"]]
+        return [self._ids(ids) for ids in self._read(list(texts))["input_ids"]]
 
     def words(self, text: str) -> Words:
         """The words of a text, which is cut as for `tokenize`.
+
+        A word ends where the tokenizer lets one end, and where its script does (`discover.pool.words`): of tokenizers
+        that part words at blanks alone, as SentencePiece's do, the quotation marks around a name would else be of it.
 
         Raises:
             DiscoverError: the tokenizer does not say which characters a token stands for.
@@ -106,19 +105,40 @@ class Encoder:
                 f"words need a tokenizer that knows their places, a tokenizer.json, and {self.folder} has none: "
                 "choose another encoder.model, or do without explanations (label.explain: false)"
             )
-        (tokens,) = self.tokenize([text])
-        cut = text[: self.limit * CHARACTERS_A_TOKEN]
-        read = self.tokenizer(cut, truncation=True, max_length=self.limit, return_offsets_mapping=True)
-        numbers, offsets = read.word_ids(), read["offset_mapping"]
-        of, spans, last = np.full(len(tokens), -1), list[tuple[int, int]](), None
-        for token, (number, (start, stop)) in enumerate(zip(numbers, offsets, strict=True)):
-            if number is None or not text[start:stop].strip():
+        read = self._read(text, return_offsets_mapping=True)
+        tokens = self._ids(read["input_ids"])
+        of, spans = np.full(len(tokens), -1), list[tuple[int, int]]()
+        last, end = None, 0
+        for token, (number, (start, stop)) in enumerate(zip(read.word_ids(), read["offset_mapping"], strict=True)):
+            held = text[start:stop]
+            if number is None or not held.strip():
                 continue  # special, or the mark that some tokenizers put in the place of a space
-            if number != last:
-                spans.append((start + len(text[start:stop]) - len(text[start:stop].lstrip()), stop))
-            spans[-1], last = (spans[-1][0], stop), number
+            start, stop = start + len(held) - len(held.lstrip()), stop - len(held) + len(held.rstrip())
+            # Before `end` it is another piece of a character that the word has already.
+            goes_on = start < end or (number == last and not parts(text[start - 1], text[start]))
+            stop = with_marks(text, stop)  # tokenizers that drop accents leave them out
+            first, last, end = spans.pop()[0] if goes_on else start, number, max(stop, end)
+            spans.append((first, end))
             of[token] = len(spans) - 1
+        if spans:  # the last may be cut in the middle
+            spans[-1] = (spans[-1][0], whole_word(text, end))
         return Words(tokens, of, spans)
+
+    def _read(self, texts: str | list[str], **more: bool) -> Any:
+        """What the tokenizer says of a text, or of several."""
+        most = self.limit * CHARACTERS_A_TOKEN
+        cut = texts[:most] if isinstance(texts, str) else [text[:most] for text in texts]
+        return self.tokenizer(
+            cut,
+            truncation=True,
+            max_length=self.limit,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            **more,
+        )
+
+    def _ids(self, ids: list[int]) -> torch.Tensor:
+        return torch.tensor(ids or [self.tokenizer.pad_token_id or 0], dtype=torch.int32)
 
     @property
     def blank(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from discover.evaluate.metrics import wilson
-from discover.label.queue import Labelled
+from discover.label.questions import Labelled
 
 DECIDE, REPORT = "decide", "report"
 

@@ -14,7 +14,7 @@ from discover.db import Database
 from discover.errors import DiscoverError
 from discover.evaluate.compare import Comparison, Course, compare
 from discover.evaluate.metrics import confusion
-from discover.pool.labels import agree, from_json
+from discover.pool.answers import agree, from_json
 from discover.query.decisions import read_arrays
 from discover.query.strategy import CONTROL
 from discover.run import RunFolder

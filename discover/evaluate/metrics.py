@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from discover.pool.labels import agree
+from discover.pool.answers import agree
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from discover.evaluate.evidence import Arm
 from discover.evaluate.metrics import reliability
 from discover.evaluate.verdict import headline, needs_phrase, points, single_line, summary_line
 from discover.pool import spans
-from discover.pool.labels import Task, agree, labels_of
+from discover.pool.answers import agree
+from discover.pool.labels import Task, labels_of
 from discover.run import RunFolder, publish
 from discover.strict import Strict
 

@@ -6,7 +6,6 @@ annotator's came first; then it is kept as an event only. `slot` is the present 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, case, exists, func, insert, or_, select, update
@@ -14,66 +13,13 @@ from sqlalchemy import Connection, case, exists, func, insert, or_, select, upda
 from discover import db, tables
 from discover.errors import DiscoverError
 from discover.label import slots
-from discover.pool.document import Document, words
+from discover.label.questions import Labelled, Outcome, Past, Question, Tally
 from discover.pool.intake import fetch
 from discover.pool.labels import Labels, Multiclass
 from discover.pool.removal import removed
+from discover.pool.words import count_words
 
 ANY_CLASS = Multiclass()
-
-
-@dataclass(frozen=True)
-class Question:
-    """A leased slot. It does not say whether it is an audit question: the annotator must not know."""
-
-    slot: int
-    token: str
-    document: Document
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of an answer or a skip; `counts` is False where it came too late to change anything.
-
-    `overruled` is True for an answer that is kept beside someone else's, which stands.
-    """
-
-    document_id: int
-    kind: str
-    counts: bool
-    overruled: bool = False
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """One answered slot; its label as it is kept (`discover.pool.labels`)."""
-
-    document_id: int
-    label: str
-    kind: str
-    part: str
-    round: int
-
-
-@dataclass(frozen=True)
-class Past:
-    """One of an annotator's own answers (`label`) or skips (None), with its text or the beginning of it."""
-
-    slot: int
-    document_id: int
-    label: str | None
-    title: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How far the questions of one round are."""
-
-    round: int
-    answered: int
-    skipped: int
-    open: int
 
 
 class Queue:
@@ -281,7 +227,7 @@ class Queue:
         slot, document = tables.slot.c, tables.document.c
         texts = select(document.text).join(tables.slot, slot.document_id == document.id)
         with self.database.read() as connection:
-            return float(sum(map(words, connection.scalars(texts.where(slot.arm == arm, slot.state == "open")))))
+            return float(sum(map(count_words, connection.scalars(texts.where(slot.arm == arm, slot.state == "open")))))
 
     def waiting(self, arm: str) -> int:
         """How many questions of the arm are still open, leased ones included."""
@@ -320,7 +266,7 @@ class Queue:
         if not self.by_words:
             return 1.0
         text = select(tables.document.c.text).where(tables.document.c.id == document_id)
-        return float(words(connection.execute(text).scalar_one()))
+        return float(count_words(connection.execute(text).scalar_one()))
 
     def _check_label(self, label: str) -> None:
         if not self.accepted.knows(label):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from discover.learn.likelihood import Likelihood
-from discover.pool.labels import strata
+from discover.pool.answers import strata
 
 STRENGTH = 5.0
 RANGE = (0.2, 10.0)

@@ -19,7 +19,9 @@ from discover.learn.increment import GROWTH, increment
 from discover.learn.likelihood import Head, likelihood_of
 from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
-from discover.pool.labels import Task, agree, hashable
+from discover.learn.samples import column, ids_of
+from discover.pool.answers import agree, hashable
+from discover.pool.labels import Task
 from discover.query.uncertainty import probability_of
 
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
@@ -186,7 +188,7 @@ class TextClassifier:
 
     def represent(self, X: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the heads see of documents: unit vectors, (n, d), of row ids X (n, 1)."""
-        return self.representation.vectors([int(row) for row in np.asarray(X).ravel()])
+        return self.representation.vectors(ids_of(X))
 
     def predicting(self) -> tuple[Any, list[Head]]:
         """What predicts: a whole transformer of its own, in float32, and the heads whose mean is taken."""
@@ -228,7 +230,7 @@ class TextClassifier:
         if self.likelihood.thresholded:
             arrays["thresholds"] = self.thresholds
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-        return state | {f"network.{name}": tensor for name, tensor in self.representation.state().items()}
+        return state | self.representation.state()
 
     def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
@@ -239,8 +241,9 @@ class TextClassifier:
         if self.likelihood.thresholded:
             self.thresholds = state["thresholds"].numpy()
         self._whole, self._penalty = int(state["whole"]), float(state["penalty"])
-        self._heads.restore({name: one.numpy() for name, one in _under("heads.", state).items()})
-        self.representation.restore(_under("network.", state))
+        heads = {name.removeprefix("heads."): one.numpy() for name, one in state.items() if name.startswith("heads.")}
+        self._heads.restore(heads)
+        self.representation.restore(state)
         self.taught = dict(zip(ids, answers, strict=True))
         self.temperature = temperature
 
@@ -313,16 +316,7 @@ class TextClassifier:
         return self.likelihood.array([self.taught[row] for row in ids.tolist()], len(self.classes))
 
 
-def _under(prefix: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
-
-
 def describe(name: str, description: str) -> str:
     """A class as a text to embed."""
     words = name.replace("_", " ").replace("-", " ")
     return f"{words}: {description}" if description else words
-
-
-def column(ids: Any) -> NDArray[np.int64]:
-    """Row ids as scikit-learn and modAL want samples: (n, 1) int64."""
-    return np.asarray(ids, dtype=np.int64).reshape(-1, 1)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.learn.likelihood import Head, Likelihood
+from discover.learn.samples import ids_of
 
 MEMBERS = 5
 
@@ -28,7 +29,7 @@ class Member:
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1)."""
-        return self._likelihood.probabilities(self._logits_of([int(row) for row in X.ravel()]))
+        return self._likelihood.probabilities(self._logits_of(ids_of(X)))
 
 
 def bagged(

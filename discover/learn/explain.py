@@ -26,7 +26,8 @@ from torch import nn
 from discover.embed.frozen import pool
 from discover.errors import DiscoverError
 from discover.learn import head
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
+from discover.learn.samples import column, ids_of
 
 STEPS = 16  # of the quadrature, Gauss-Legendre's, at first
 MOST_STEPS = 128
@@ -105,12 +106,12 @@ class Explainer:
             X: (n, 1) row ids.
             neighbours: how many answers beside each, at most.
         """
-        rows = [int(row) for row in np.asarray(X).ravel()]
+        ids = ids_of(X)
         vectors = self._classifier.represent(X)
         likely = self._classifier.likelihood.probabilities(self._classifier.logits_of(vectors) / self._temperature)
         nearest = self._nearest(vectors, neighbours)
         found = []
-        for text, probabilities, near in zip(self._classifier.texts(rows), likely, nearest, strict=True):
+        for text, probabilities, near in zip(self._classifier.texts(ids), likely, nearest, strict=True):
             predicted = int(probabilities.argmax())
             words, error = self.words(text, predicted)
             found.append(Explanation(predicted, float(probabilities[predicted]), words, error, near))

@@ -15,8 +15,8 @@ from modAL.models import ActiveLearner, Committee
 from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
-from discover.learn.classifier import column
-from discover.pool.labels import hashable, stacked
+from discover.learn.samples import column
+from discover.pool.answers import hashable, stacked
 
 
 class Chosen(Protocol):
@@ -56,7 +56,7 @@ class Estimator(Protocol):
         """How many unanswered documents it wants to see in training."""
 
     def fit(self, X: NDArray[np.int64], y: NDArray[Any]) -> Any:
-        """Learn m answers about (m, 1) row ids as they now stand, as `discover.pool.labels` has them in arrays."""
+        """Learn m answers about (m, 1) row ids as they now stand, as `discover.pool.answers` has them."""
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Class probabilities, (n, c), of row ids (n, 1)."""

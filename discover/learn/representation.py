@@ -18,7 +18,9 @@ from discover.learn.gradient import Examples
 from discover.learn.likelihood import Head
 from discover.learn.network import FrozenNetwork, Network
 
-CHUNK = 4096
+CHUNK = 4096  # documents whose vectors are computed at a time
+TOKENS_OF = 256  # documents whose tokens' vectors are held at a time: of 512 tokens and 768 numbers each, 400 megabytes
+NETWORK = "network."  # begins the names of its tensors among those of a model
 INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
 
 
@@ -62,15 +64,15 @@ class Representation:
         """(k, d) unit vectors: under the fine-tuned encoder, or as they are stored."""
         if not self._frozen:
             return self.documents.vectors(ids)
-        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]  # bounds what is held at a time
+        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
         found = [self._frozen.vectors(self.documents.inputs(chunk)) for chunk in chunks]
         return np.concatenate(found) if found else np.empty((0, self._prior.shape[1]), np.float32)
 
     def states(self, ids: list[int]) -> Iterator[NDArray[np.float32]]:
         """(t, d) unit vectors of each document's tokens, under the fine-tuned encoder, which there must be."""
         assert self._frozen is not None
-        for start in range(0, len(ids), CHUNK):  # bounds what is held at a time
-            yield from self._frozen.states(self.documents.inputs(ids[start : start + CHUNK]))
+        for start in range(0, len(ids), TOKENS_OF):
+            yield from self._frozen.states(self.documents.inputs(ids[start : start + TOKENS_OF]))
 
     @property
     def head(self) -> Head | None:
@@ -130,18 +132,20 @@ class Representation:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, by name; nothing where nothing was."""
-        return self._network.trained() if self._network else {}
+        trained = self._network.trained() if self._network else {}
+        return {f"{NETWORK}{name}": tensor for name, tensor in trained.items()}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Become what `state` was taken from.
+        """Become what `state` was taken from; what else there is in it is left aside.
 
         Raises:
             RuntimeError: a tensor is missing, unknown, or of another shape.
         """
         self.forget()
-        if state:
+        trained = {name.removeprefix(NETWORK): one for name, one in state.items() if name.startswith(NETWORK)}
+        if trained:
             network = self._untrained()
-            network.restore(state)
+            network.restore(trained)
             self._take(network)
 
     def _take(self, trained: Network) -> None:

@@ -23,7 +23,7 @@ from discover.errors import DiscoverError
 from discover.learn.calibration import fit_temperature, folds_of
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Likelihood
-from discover.pool.labels import agree
+from discover.pool.answers import agree
 from discover.progress import progress
 from discover.run import RunFolder
 

@@ -9,8 +9,9 @@ P1^(1/w), and so much less that their difference is (P1 - P2)^(1/w). So `least_c
 "Deep active learning for named entity recognition", https://arxiv.org/abs/1707.05928 (maximum normalised
 log-probability), and `margin` the margin between sequences (Scheffer, Decomain & Wrobel 2001; Settles & Craven 2008,
 "An analysis of active learning strategies for sequence labeling tasks"), normalised by length in the same way. The root
-of each, P1^(1/w) - P2^(1/w), would favour long texts even more than none (runs/LOG.md). Left out: cross-validation, so
-that audit answers alone calibrate.
+of each, P1^(1/w) - P2^(1/w), would favour long texts even more than none (runs/LOG.md). `entropy` takes both as shares
+of their sum: N-best sequence entropy (Settles & Craven), N = 2. Left out: cross-validation, so that audit answers alone
+calibrate.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,8 +33,9 @@ from discover.learn.head import SCALE
 from discover.learn.increment import increment
 from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
-from discover.learn.tags import Place, Span, spans_of, tag_names, tags_of
-from discover.pool.labels import spans_array
+from discover.learn.samples import ids_of
+from discover.learn.tags import Place, spans_of, tag_names, tags_of
+from discover.pool.answers import Span, spans_array
 
 RATE, HEAD_RATE = 6e-4, 5e-3  # with few answers those of one class a document learn next to nothing (runs/LOG.md)
 
@@ -60,7 +62,8 @@ class Tagger:
         representation: what the head sees of tokens.
         taught: row id to answer, as last trained on.
         temperature: divides the logits; 1 until it is calibrated.
-        untold: spans of the answers taught that lie, at least in part, where the encoder does not read.
+        untold: spans of the answers taught that its words cannot tell as they are: where the encoder does not read, or
+            with a bound inside of a word.
         unlabelled, looks_at: nothing that is unanswered is looked at in training,
         changed, unsure, cross_validated: so that this is not known of it.
         curve: loss and learning rate at each step of the last `fit`; empty where there was none.
@@ -137,7 +140,7 @@ class Tagger:
             X: (k, 1) row ids.
             y: their k answers.
         """
-        logits = self._logits(_rows(X))
+        logits = self._logits(ids_of(X))
         told = [tags_of(spans, words)[0] for spans, (_, words) in zip(y, logits, strict=True)]
 
         def loss(temperature: float) -> float:
@@ -155,7 +158,7 @@ class Tagger:
 
     def predicted(self, X: NDArray[np.int64]) -> Prediction:
         """Of row ids X (n, 1): spans, how likely it is that they are all there is, and what `predict_proba` gives."""
-        logits = self._logits(_rows(X))
+        logits = self._logits(ids_of(X))
         found = decode([one / self.temperature for one, _ in logits])
         answers = [spans_of(tags, words) for tags, (_, words) in zip(found.tags, logits, strict=True)]
         lengths = np.array([max(1, len(words)) for _, words in logits], np.float64)
@@ -172,7 +175,7 @@ class Tagger:
             "whole": np.array(self._whole),
         }
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return state | {f"network.{name}": tensor for name, tensor in self.representation.state().items()}
+        return state | self.representation.state()
 
     def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
         """Become the tagger that `state` was taken from: its predictions and its next training, bit for bit."""
@@ -183,8 +186,7 @@ class Tagger:
             row: tuple(tuple(next(rest)) for _ in range(count)) for row, count in zip(ids, counts, strict=True)
         }
         self.untold, self._whole, self.temperature = int(state["untold"]), int(state["whole"]), temperature
-        network = {name.removeprefix("network."): one for name, one in state.items() if name.startswith("network.")}
-        self.representation.restore(network)
+        self.representation.restore(state)
 
     def _forget(self) -> None:
         self.taught, self.temperature, self.untold, self.curve, self._whole = {}, 1.0, 0, [], 0
@@ -260,7 +262,3 @@ def check(config: LearnConfig) -> None:
             "learn.balance sampling draws documents by their one class, but with label.task spans they have any "
             "number of spans: set it to loss"
         )
-
-
-def _rows(X: NDArray[np.int64]) -> list[int]:
-    return [int(row) for row in np.asarray(X).ravel()]

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.pool.answers import Span
 from discover.pool.spans import OUTSIDE
 
-Span = tuple[int, int, int]  # first character, the one after the last, class index
 Place = tuple[int, int]  # of a word: first character, the one after the last
 
 
@@ -28,16 +28,16 @@ def may_follow(count: int) -> NDArray[np.bool_]:
         count: of the tags, k.
     """
     tags = np.arange(count)
+    before = np.append(tags, 0)[:, None]  # a text begins as if after O
     inside = (tags > 0) & (tags % 2 == 0)
-    same = (np.append(tags, 0)[:, None] + 1) // 2 == (tags + 1) // 2
-    return ~inside | (same & (np.append(tags, 0)[:, None] > 0))
+    return ~inside | ((before + 1) // 2 == (tags + 1) // 2)
 
 
 def tags_of(spans: Iterable[Span], words: Sequence[Place]) -> tuple[NDArray[np.int64], int]:
-    """The tags of w words, and how many spans they do not tell whole.
+    """The tags of w words, and how many spans they do not tell as they are.
 
-    A span has the words that it shares a character with; of two that share a word, the first has it. What lies beyond
-    the last word, where a text was cut, is not told.
+    A span has the words that it shares a character with, all of each; of two that share a word, the first has it. What
+    lies beyond the last word, where a text was cut, is not told.
 
     Args:
         spans: of the text, in order.
@@ -45,11 +45,10 @@ def tags_of(spans: Iterable[Span], words: Sequence[Place]) -> tuple[NDArray[np.i
     """
     starts, stops = (np.array([word[side] for word in words], np.int64) for side in (0, 1))
     found, untold, free = np.zeros(len(words), np.int64), 0, 0
-    end = int(stops[-1]) if len(words) else 0
     for start, stop, kind in spans:
         first = max(free, int(np.searchsorted(stops, start, "right")))
         last = int(np.searchsorted(starts, stop, "left"))
-        untold += first >= last or stop > end
+        untold += first >= last or (starts[first], stops[last - 1]) != (start, stop)
         if first < last:
             found[first], found[first + 1 : last] = 1 + 2 * kind, 2 + 2 * kind
             free = last

@@ -18,11 +18,6 @@ def clean(text: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-def words(text: str) -> int:
-    """How many words a text has: what stands between blanks."""
-    return len(text.split())
-
-
 @dataclass
 class Document:
     """A text and where it was found.

@@ -12,14 +12,14 @@ import numpy as np
 from datasketch import MinHash
 from numpy.typing import NDArray
 
+from discover.pool.words import UNSPACED
+
 SHINGLE_WORDS = 3
 BANDS = 20
 ROWS = 6
 BLOCK = 4096
 
-# Scripts that put no spaces between words: there, each character counts as one.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[^\W{_UNSPACED}]+|[{_UNSPACED}]")
+_WORD = re.compile(rf"[^\W{UNSPACED}]+|[{UNSPACED}]")
 _BLANK = MinHash(num_perm=BANDS * ROWS, seed=1)
 
 
@@ -59,5 +59,6 @@ def bands(texts: Sequence[str]) -> NDArray[np.int64]:
     return mixed.view(np.int64)
 
 
-# What the installed library really computes names the scheme: bands of another one are never compared with these.
-SCHEME = f"{SHINGLE_WORDS}w-{BANDS}x{ROWS}-{int(bands(['the quick brown fox jumps over'])[0, 0]) % 2**32:08x}"
+# What is really computed here of several scripts names the scheme: bands of another one are never compared with these.
+_TRIED = "the quick brown fox 北京 ジョン กิน"
+SCHEME = f"{SHINGLE_WORDS}w-{BANDS}x{ROWS}-{int(bands([_TRIED])[0].sum()) % 2**32:08x}"

@@ -13,12 +13,12 @@ from discover.config import Config, LoopConfig
 from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.label import effort
-from discover.learn.classifier import column
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.samples import column
 from discover.policy.learned import LEARNED, load_strategy
-from discover.pool.document import words
-from discover.pool.labels import present, strata
+from discover.pool.answers import present, strata
+from discover.pool.words import count_words
 from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy
 from discover.query.view import OF_TRAINING, PastRound, Progress, View
@@ -100,7 +100,7 @@ def _within(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> int:
     """How many questions about (k,) documents, in this order, the budget has; the last one may go over it."""
     if campaign.config.query.cost != "tokens":
         return len(ids)
-    prices = np.cumsum([words(text) for text in campaign.pool.texts(ids.tolist())])
+    prices = np.cumsum([count_words(text) for text in campaign.pool.texts(ids.tolist())])
     return min(len(ids), 1 + int(np.searchsorted(prices, _left(campaign, arm))))
 
 
@@ -182,7 +182,7 @@ def _costs(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> NDArray[np.f
         return np.ones(len(ids))
     texts = campaign.pool.texts(ids.tolist())
     if settings.query.cost == "tokens":
-        return np.array([words(text) for text in texts], np.float64)
+        return np.array([count_words(text) for text in texts], np.float64)
     lengths = [len(text) for text in texts]
     return effort.expected_seconds(lengths, *effort.taken(campaign.database, arm))
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.explain import Explainer
 from discover.learn.learner import Learner
 from discover.learn.prediction import Prediction
-from discover.pool.labels import agree
+from discover.learn.samples import column
+from discover.pool.answers import agree
 from discover.predictor import told
 from discover.steps import Finished
 

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, select
 from discover import tables
 from discover.campaign import Campaign
 from discover.evaluate import audit, entities, metrics
-from discover.learn.classifier import column
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
 from discover.learn.prediction import Prediction
-from discover.pool.labels import agree, to_json
+from discover.learn.samples import column
+from discover.pool.answers import agree, to_json
 from discover.query import decisions
 from discover.steps import Finished, simulation
 from discover.steps.choose import query_id

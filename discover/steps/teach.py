@@ -10,11 +10,11 @@ from discover import db, tables, tracking
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
-from discover.label.queue import Labelled
+from discover.label.questions import Labelled
 from discover.learn import estimators, registry
-from discover.learn.classifier import column
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
+from discover.learn.samples import column
 from discover.learn.tagger import Tagger
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
@@ -91,7 +91,8 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
 def _untold(tagger: Tagger) -> str:
     return (
         f"{tagger.untold} spans of the answers lie beyond the {tagger.encoder.limit} tokens that the encoder reads, or "
-        "share a word with another, and are not learned: raise encoder.max_tokens in a new run, or split the texts"
+        "begin or end inside of a word, and are never found as they are: raise encoder.max_tokens in a new run, or "
+        "split the texts"
     )
 
 

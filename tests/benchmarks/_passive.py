@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.embed.encoder import Encoder
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
+from discover.learn.samples import column
 from tests.benchmarks._data import labelled
 
 TESTED = 1000

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.evaluate.seeds import half_width
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.explain import NEIGHBOURS, TOLERANCE, Explainer, Explanation, Word
+from discover.learn.samples import column
 from tests.benchmarks._passive import Job, draw
 
 SETS = ("trec6", "ag_news_desc")

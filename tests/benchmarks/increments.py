@@ -9,9 +9,10 @@ import numpy as np
 
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.learner import Learner
+from discover.learn.samples import column
 from tests.benchmarks._data import labelled
 
 SETS = tuple(os.environ.get("BENCH_SETS", "trec6 banking77 ag_news_desc").split())

@@ -17,9 +17,10 @@ from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.evaluate.compare import paired
 from discover.learn.activations import ActivationCache
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Categorical
+from discover.learn.samples import column
 from discover.learn.search import Objective, search
 from tests.benchmarks._passive import Job, draw, learn
 

@@ -18,8 +18,9 @@ import torch
 from discover.embed.config import EncoderConfig
 from discover.embed.device import has_bfloat16
 from discover.embed.encoder import Encoder
-from discover.learn.classifier import TextClassifier, column
+from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
+from discover.learn.samples import column
 from tests.benchmarks._data import labelled
 
 SETS = {"ag_news_desc": 320, "trec6": 640}

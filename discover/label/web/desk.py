@@ -7,7 +7,8 @@ from typing import Any
 
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
-from discover.label.queue import Past, Question, Queue, Tally
+from discover.label.questions import Past, Question, Tally
+from discover.label.queue import Queue
 from discover.label.slots import SNIPPET
 from discover.pool.labels import NO_ENTITY, NONE
 from discover.pool.spans import pieces
