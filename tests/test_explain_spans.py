@@ -1,30 +1,26 @@
 """Explanations of entities: exact probabilities, weights that add up to them, and the nearest answered spans."""
 
 import itertools
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-import discover
-from discover.campaign import Campaign
-from discover.commands.serve import _reasons
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
-from discover.evaluate.explained import LEVELS, pieces, shown
+from discover.evaluate.explained import LEVELS, pieces, plain, shown
 from discover.learn import registry
 from discover.learn.activations import ActivationCache
 from discover.learn.attribution import TOLERANCE
 from discover.learn.classifier import column
 from discover.learn.config import LearnConfig
 from discover.learn.decoding import span_log_odds
-from discover.learn.explain import SpanExplainer, explainer_of
+from discover.learn.explain import SpanExplainer
 from discover.learn.tagger import Tagger
-from discover.learn.tags import may_follow, runs_of, spans_of, tags_of
-from discover.pool.labels import spans_array
+from discover.learn.tags import may_follow, runs_of, tags_of
+from discover.pool.document import Document
+from discover.pool.labels import Spans, spans_array
 from tests.encoders import write_encoder
 
 CLASSES = {"person": "", "work": ""}
@@ -41,25 +37,27 @@ def marked(frame: str, *names: tuple[str, int]) -> tuple[str, tuple[tuple[int, i
     return text, tuple(spans)
 
 
-TEXTS, ANSWERS = zip(
-    *(marked(frame, *(name, NAMES[3])[: frame.count("{}")]) for frame in FRAMES for name in NAMES),
-    ("it rained in the town again", ()),
-    strict=True,
-)
-ASKED = [
-    "",
-    "it rained again",
-    "we met Turing and she read Dune",
-    "😀👩‍👩‍👧 we met Ada Lovelace\n\nat noon 東京で",
-    "she read again " * 6 + "Moby Dick",  # the span is the last that the encoder reads
+# What is explained is learned too, as other rows: a small model then knows it.
+LONG = "we met and she read again " * 3
+KNOWN = [
+    marked("we met {} and she read {}", ("Turing", 0), ("Dune", 1)),
+    marked("😀👩‍👩‍👧 we met {}\n\nat noon 東京で", ("Ada Lovelace", 0)),
+    marked(f"{LONG}{{}} and {{}}", ("Moby Dick", 1), ("Turing", 0)),  # the encoder reads as far as Moby Dick
+    marked("今天{}来了", ("王明", 0)),
+    ("it rained again", ()),
 ]
+HELD = [["Turing", "Dune"], ["Ada Lovelace"], ["Moby Dick"], ["王明"], [], []]
+ASKED = [*(text for text, _ in KNOWN), ""]
+TEXTS, ANSWERS = zip(
+    *(marked(frame, *(name, NAMES[3])[: frame.count("{}")]) for frame in FRAMES for name in NAMES), *KNOWN, strict=True
+)
 ROWS = column(range(len(TEXTS), len(TEXTS) + len(ASKED)))
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     folder = write_encoder(tmp_path_factory.mktemp("encoder"))
-    return Encoder(EncoderConfig(model=str(folder), max_tokens=22, dtype="float32"))
+    return Encoder(EncoderConfig(model=str(folder), max_tokens=23, dtype="float32"))
 
 
 def untaught(encoder: Encoder, method: str = "full") -> Tagger:
@@ -69,7 +67,7 @@ def untaught(encoder: Encoder, method: str = "full") -> Tagger:
     return Tagger(encoder, lambda ids: [texts[i] for i in ids], CLASSES, config, 7, ActivationCache(10))
 
 
-@pytest.fixture(scope="module", params=["full", "top", "lora"])
+@pytest.fixture(scope="module", params=["full", "top"])
 def taught(request: pytest.FixtureRequest, encoder: Encoder) -> Tagger:
     found = untaught(encoder, request.param)
     found.fit(column(range(len(TEXTS))), spans_array(ANSWERS))
@@ -107,9 +105,10 @@ def test_log_odds_of_what_is_all_but_certain_are_exact_and_have_a_gradient() -> 
 
 def test_words_of_a_span_add_up_to_the_log_odds_beside_it(taught: Tagger) -> None:
     explainer = SpanExplainer(taught)
-    found, answers = explainer.explain(ROWS), taught.predict(ROWS)
-    assert [tuple(one.predicted for one in each) for each in found] == answers.tolist()
-    assert not answers[0] and sum(map(len, answers)) >= 3
+    found = explainer.explain(ROWS)
+    assert [tuple(one.predicted for one in each) for each in found] == taught.predict(ROWS).tolist()
+    said = [[text[slice(*one.predicted[:2])] for one in each] for text, each in zip(ASKED, found, strict=True)]
+    assert said == HELD
     for text, each in zip(ASKED, found, strict=True):
         tokens, of, places = taught.encoder.words(text)
         unknown = torch.where(torch.from_numpy(of >= 0), taught.encoder.blank, tokens.long())[None]
@@ -120,3 +119,80 @@ def test_words_of_a_span_add_up_to_the_log_odds_beside_it(taught: Tagger) -> Non
             assert sum(word.weight for word in one.words) == pytest.approx(gained + one.error, abs=5e-3)
             assert abs(one.error) <= TOLERANCE * max(1, abs(gained) + abs(one.error))
             assert [(word.start, word.stop) for word in one.words] == places
+
+
+def test_the_nearest_are_answered_spans_the_closest_first(taught: Tagger) -> None:
+    explainer, learned = SpanExplainer(taught), {(row, span) for row, own in taught.taught.items() for span in own}
+    learned.remove((len(TEXTS) - 3, ANSWERS[-3][1]))  # where the encoder does not read
+    for one in itertools.chain(*explainer.explain(ROWS, neighbours=50)):
+        assert {(near.row, near.answer) for near in one.neighbours} == learned
+        similar = [near.similarity for near in one.neighbours]
+        assert similar == sorted(similar, reverse=True)
+        assert one.neighbours[0].answer[2] == one.predicted[2]
+    row = next(row for row, answer in enumerate(ANSWERS) if len(answer) == 2)
+    (itself, other) = explainer.explain(column([row]), neighbours=1)[0]
+    assert [(one.neighbours[0].row, one.neighbours[0].answer) for one in (itself, other)] == [
+        (row, span) for span in ANSWERS[row]
+    ]
+    assert itself.neighbours[0].similarity == pytest.approx(1, abs=1e-3)
+
+
+def test_what_is_explained_repeats_bit_for_bit_in_any_company(taught: Tagger, encoder: Encoder, tmp_path: Path) -> None:
+    found = SpanExplainer(taught).explain(ROWS)
+    registry.publish(tmp_path, "one", taught)
+    again = SpanExplainer(registry.load(tmp_path / "one", untaught(encoder, taught.config.method)), most=1)
+    assert again.explain(ROWS[1:2]) == found[1:2]
+    assert again.explain(ROWS[:1]) == [found[0][:1]], "no more than were asked for"
+
+
+def test_before_any_answer_and_without_any_span_there_is_little_to_say(encoder: Encoder) -> None:
+    fresh = untaught(encoder)
+    assert SpanExplainer(fresh).explain(ROWS) == [[]] * len(ASKED)
+    fresh.fit(column([0, 1]), spans_array([(), ()]))
+    explainer = SpanExplainer(fresh)
+    assert explainer.explain(ROWS) == [[]] * len(ASKED) and explainer.explain(column([])) == []
+    assert explainer._learned.vectors.shape == (0, encoder.dimension)
+
+
+def test_as_plain_values_a_neighbour_is_shown_with_what_is_around_it(taught: Tagger) -> None:
+    found = SpanExplainer(taught).explain(ROWS)
+    far = "😀 " * 200
+    documents = {row: Document(text) for row, text in enumerate(TEXTS)}
+    nearest = found[0][0].neighbours[0]
+    documents[nearest.row] = Document(far + TEXTS[nearest.row])
+    start, end, kind = nearest.answer
+    moved = nearest._replace(answer=(start + len(far), end + len(far), kind))
+    found[0][0] = found[0][0]._replace(neighbours=[moved])
+    told = plain(found, Spans(tuple(CLASSES)), documents)
+    assert told[-2] == told[-1] == {"spans": []}
+    for text, answers, each in zip(ASKED, HELD, told, strict=True):
+        assert [text[one["start"] : one["end"]] for one in each["spans"]] == answers
+        for one in each["spans"]:
+            assert list(one) == ["start", "end", "label", "probability", "words", "neighbours"]
+    (near,) = told[0]["spans"][0]["neighbours"]
+    assert list(near) == ["id", "label", "similarity", "start", "end", "text"] and len(near["text"]) < 200
+    assert near["text"][near["start"] : near["end"]] == TEXTS[nearest.row][start:end]
+
+    first, second = shown({**told[0], "text": ASKED[0]}, 1000, False)
+    assert first["label"].startswith("Turing (person, ") and second["label"].startswith("Dune (work, ")
+    for reason, name in ((first, "Turing"), (second, "Dune")):
+        assert "".join(piece for piece, *_ in reason["pieces"]) == ASKED[0]
+        assert "".join(piece for piece, _, held in reason["pieces"] if held) == name
+        assert max(abs(level) for _, level, _ in reason["pieces"]) == LEVELS
+    (cited,) = first["neighbours"]
+    assert "".join(piece for piece, _, held in cited["pieces"] if held) == TEXTS[nearest.row][start:end]
+    assert shown({"spans": [], "text": "so"}, 10, False) == []
+
+
+def test_pieces_around_a_span_that_is_far_inside() -> None:
+    text = "so " * 100 + "Ada Lovelace said" + " no" * 100
+    words = [[0, 2, 9.0], [297, 299, 3.0], [300, 303, 9.0], [304, 312, 0.1], [313, 317, -3.0], [500, 502, 9.0]]
+    found = pieces(text, words, 60, (300, 312))
+    assert [one for one in found if one[1] or one[2]] == [
+        ("so", 2, False),
+        ("Ada", LEVELS, True),
+        (" Lovelace", 0, True),
+        ("said", -2, False),
+    ]
+    assert found[0] == found[-1] == ("…", 0, False) and sum(len(piece) for piece, *_ in found) == 62
+    assert [piece for piece, _, held in pieces(text, [], 4, (300, 312)) if held] == ["Ada Lovelace"], "it is not cut"
