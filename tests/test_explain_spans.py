@@ -60,10 +60,10 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
     return Encoder(EncoderConfig(model=str(folder), max_tokens=23, dtype="float32"))
 
 
-def untaught(encoder: Encoder, method: str = "full") -> Tagger:
+def untaught(encoder: Encoder, method: str = "full", steps: int = 100) -> Tagger:
     texts = [*TEXTS, *ASKED]
     rates = {"learning_rate": 5e-3, "head_learning_rate": 2e-2}
-    config = LearnConfig(method=method, layers=2, epochs=1, steps=100, batch=8, dropout=0.0, **rates)
+    config = LearnConfig(method=method, layers=2, epochs=1, steps=steps, batch=8, dropout=0.0, **rates)
     return Tagger(encoder, lambda ids: [texts[i] for i in ids], CLASSES, config, 7, ActivationCache(10))
 
 
@@ -146,7 +146,7 @@ def test_what_is_explained_repeats_bit_for_bit_in_any_company(taught: Tagger, en
 
 
 def test_before_any_answer_and_without_any_span_there_is_little_to_say(encoder: Encoder) -> None:
-    fresh = untaught(encoder)
+    fresh = untaught(encoder, steps=10)
     assert SpanExplainer(fresh).explain(ROWS) == [[]] * len(ASKED)
     fresh.fit(column([0, 1]), spans_array([(), ()]))
     explainer = SpanExplainer(fresh)

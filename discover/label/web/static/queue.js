@@ -75,8 +75,8 @@
 
   const make = (tag, text, name = "") => Object.assign(document.createElement(tag), { textContent: text, className: name });
 
-  const style = (level) => (level ? (level > 0 ? "for" : "against") + Math.abs(level) : "");
-  const drawn = (pieces) => pieces.map(([text, level, held]) => (level || held ? make("mark", text, style(level) + (held ? " held" : "")) : text));
+  const style = (level, held) => [level && (level > 0 ? "for" : "against") + Math.abs(level), held && "held"].filter(Boolean).join(" ");
+  const drawn = (pieces) => pieces.map(([text, level, held]) => (level || held ? make("mark", text, style(level, held)) : text));
 
   function reason({ label, pieces, neighbours }) {
     const shown = $("reason").content.cloneNode(true);
