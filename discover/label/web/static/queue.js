@@ -78,7 +78,7 @@
   const style = (level, held) => [level && (level > 0 ? "for" : "against") + Math.abs(level), held && "held"].filter(Boolean).join(" ");
   const drawn = (pieces) => pieces.map(([text, level, held]) => (level || held ? make("mark", text, style(level, held)) : text));
 
-  function reason({ label, pieces, neighbours }) {
+  function because({ label, pieces, neighbours }) {
     const shown = $("reason").content.cloneNode(true);
     shown.querySelector("bdi").textContent = label;
     shown.querySelector(".text").replaceChildren(...drawn(pieces));
@@ -92,7 +92,7 @@
 
   function explain(why) {
     $("why").hidden = !why.length;
-    $("reasons").replaceChildren(...why.map(reason));
+    $("reasons").replaceChildren(...why.map(because));
   }
 
   function trouble(message) {
