@@ -128,17 +128,10 @@ class SpanExplainer:
     Args:
         tagger: taught or not; it must know the texts of the answers that it was taught.
         most: how many spans of a document are explained, the first ones; None: all.
-
-    Raises:
-        DiscoverError: the transformer does not say which of its parts are the word embeddings.
     """
 
     def __init__(self, tagger: Tagger, most: int | None = None):
         self._tagger, self._most = tagger, most
-        if tagger.taught:
-            transformer, one = tagger.predicting()
-            self._head = _on(one, tagger.encoder.device)
-            self.attribution = Attribution(tagger.encoder, transformer, self._log_odds)
 
     def explain(self, X: NDArray[np.int64], neighbours: int = NEIGHBOURS) -> list[list[Explanation]]:
         """For each document an explanation of each span that is predicted, in the order of the text.
@@ -146,6 +139,9 @@ class SpanExplainer:
         Args:
             X: (n, 1) row ids.
             neighbours: how many answered spans beside each, at most.
+
+        Raises:
+            DiscoverError: the transformer does not say which of its parts are the word embeddings.
         """
         rows, tagger = _rows(X), self._tagger
         if not tagger.taught:  # nothing is predicted
@@ -159,6 +155,19 @@ class SpanExplainer:
             found.append([self._explained(text, *own, *one) for one in zip(runs, nearest, strict=True)])
         return found
 
+    @cached_property
+    def attribution(self) -> Attribution:
+        """Of log-odds of a `SpanTarget`; there must be answers taught."""
+        transformer, one = self._tagger.predicting()
+        parts = _on(one, self._tagger.encoder.device)
+
+        def log_odds(hidden: torch.Tensor, target: SpanTarget) -> torch.Tensor:
+            states = nn.functional.normalize(hidden[:, target.first], dim=-1)
+            logits = nn.functional.linear(states, *parts) * head.SCALE
+            return span_log_odds(logits.double() / self._tagger.temperature, target.run)
+
+        return Attribution(self._tagger.encoder, transformer, log_odds)
+
     def target(self, text: str, run: Run) -> SpanTarget:
         """What the attribution takes for a span of a text."""
         return SpanTarget(run, self._tagger.words(text)[1])
@@ -170,12 +179,6 @@ class SpanExplainer:
         likely = float(span_log_odds(torch.from_numpy(logits)[None], run).sigmoid())
         words, error = self.attribution.words(text, self.target(text, run))
         return Explanation((places[first][0], places[stop - 1][1], kind), likely, words, error, near)
-
-    def _log_odds(self, hidden: torch.Tensor, target: SpanTarget) -> torch.Tensor:
-        """Of a span, (n,)."""
-        states = nn.functional.normalize(hidden[:, target.first], dim=-1)
-        logits = nn.functional.linear(states, *self._head) * head.SCALE
-        return span_log_odds(logits.double() / self._tagger.temperature, target.run)
 
     @cached_property
     def _learned(self) -> Learned:
