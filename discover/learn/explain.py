@@ -123,7 +123,7 @@ class SpanTarget(NamedTuple):
 
 
 class SpanExplainer:
-    """Explains the spans that a tagger predicts now; it does not follow a later training.
+    """Explains the spans that a tagger predicts; after another training it takes another explainer.
 
     Args:
         tagger: taught or not; it must know the texts of the answers that it was taught.
