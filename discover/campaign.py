@@ -128,17 +128,19 @@ class Campaign:
         """
         return self._newest(arm).predicted(texts)
 
-    def explain(self, texts: Sequence[str], arm: str | None = None) -> list[dict[str, Any]]:
+    def explain(self, texts: Sequence[str], arm: str | None = None, spans: int | None = None) -> list[dict[str, Any]]:
         """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.
 
         The words that carried it are lists of first character, the one after the last, and what it added to the label's
-        log-odds; neighbours are the nearest answers that the model learned.
+        log-odds; neighbours are the nearest answers that the model learned. With entities each text has `spans`, a list
+        of the same for each, with its `start` and `end`; a neighbour's count in its `text`, which is what is around it.
 
         Args:
             texts: n texts.
             arm: whose model; by default the first arm's.
+            spans: of entities, how many of a text are explained, the first ones; by default all.
         """
-        return self._newest(arm).explain(texts)
+        return self._newest(arm).explain(texts, spans)
 
     def _newest(self, arm: str | None) -> Predictor:
         """An arm's newest model."""

@@ -123,7 +123,7 @@ def _play(campaign: Campaign, round_: int, learners: dict[str, Learner], crawlin
 
 def _play_arm(campaign: Campaign, arm: str, round_: int, learner: Learner) -> None:
     _step(campaign, arm, round_, "query", lambda: choose(campaign, arm, round_, learner))
-    if campaign.oracle is None and campaign.config.label.explain and campaign.config.label.task != "spans":
+    if campaign.oracle is None and campaign.config.label.explain:
         _step(campaign, arm, round_, "explain", lambda: explain(campaign, arm, round_, learner))
     _step(campaign, arm, round_, "collect", lambda: collect(campaign, arm, round_))
     _step(campaign, arm, round_, "teach", lambda: teach(campaign, arm, round_, learner))

@@ -38,7 +38,7 @@ class Predictor:
 
         self._pool, self._labels = pool, labels
         self._texts: list[str] = []
-        self._explainer: Any = None  # made when a reason is first asked for
+        self._explainers: dict[int | None, Any] = {}  # by how many spans: made when a reason is first asked for
         settings, cache = config.label, ActivationCache(0)
         untaught = estimators.untaught(
             encoder, self._read, settings.classes, config.learn, config.seed, cache, None, settings.task
@@ -59,15 +59,14 @@ class Predictor:
             raise DiscoverError("probabilities do not say where spans are: take predicted, which has the answers")
         return self._classifier.decide(probabilities)
 
-    def explain(self, texts: Sequence[str]) -> list[dict[str, Any]]:
-        """Why it predicts what it does of n texts: see `discover.evaluate.explained.plain`."""
-        from discover.learn.explain import Explainer
+    def explain(self, texts: Sequence[str], spans: int | None = None) -> list[dict[str, Any]]:
+        """Why it predicts what it does of n texts, of entities the first ``spans``: see `explained.plain`."""
+        from discover.learn.explain import explainer_of
 
-        if self._labels.task == "spans":
-            raise DiscoverError("explanations say which words carried a label, but label.task spans labels words")
         ids = self._given(texts, "explain")
-        self._explainer = self._explainer or Explainer(self._classifier)
-        return told(self._explainer.explain(ids), self._pool, self._labels)
+        if spans not in self._explainers:
+            self._explainers[spans] = explainer_of(self._classifier, spans)
+        return told(self._explainers[spans].explain(ids), self._pool, self._labels)
 
     def _given(self, texts: Sequence[str], what: str) -> np.ndarray:
         """(n, 1) row ids of texts outside the pool: negative, as no row's are."""
@@ -80,7 +79,10 @@ class Predictor:
         return [self._texts[-1 - row] for row in ids] if ids and ids[0] < 0 else self._pool.texts(ids)
 
 
-def told(explanations: Sequence["Explanation"], pool: Pool, labels: Labels) -> list[dict[str, Any]]:
+def told(
+    explanations: Sequence["Explanation"] | Sequence[list["Explanation"]], pool: Pool, labels: Labels
+) -> list[dict[str, Any]]:
     """Explanations as plain values; the neighbours' documents are those of the pool."""
-    rows = sorted({near.row for one in explanations for near in one.neighbours})
+    flat = [one for each in explanations for one in (each if isinstance(each, list) else [each])]
+    rows = sorted({near.row for one in flat for near in one.neighbours})
     return explained.plain(explanations, labels, dict(zip(rows, pool.documents(rows), strict=True)))

@@ -284,11 +284,14 @@ def test_a_hostile_text_is_shown_and_does_nothing(database: Database, page) -> N
     assert page.problems == []
 
 
-WHY = {
-    "label": "fog",
-    "pieces": [["<b>dim</b>", 4], [" and ", 0], ["bright", -2]],
-    "neighbours": [{"label": "storm", "text": "a <i>gale</i>"}],
-}
+WHY = [
+    {
+        "label": "fog",
+        "pieces": [["<b>dim</b>", 4, False], [" and ", 0, False], ["bright", -2, True]],
+        "neighbours": [{"label": "storm", "pieces": [["a ", 0, False], ["<i>gale</i>", 0, True]]}],
+    },
+    {"label": "none", "pieces": [["so", 0, False]], "neighbours": []},
+]
 
 
 @pytest.fixture
@@ -308,12 +311,16 @@ def test_why_is_shown_after_an_answer(database: Database, chromium, explained: S
     assert page.locator("#why").is_hidden()
     answer_by_key(page, "2", "text 1 ")
     page.click("#why summary")
-    assert page.inner_text("#pieces") == "<b>dim</b> and bright" and page.inner_text("#spoken") == "fog"
-    assert page.inner_text("#near li") == "storm a <i>gale</i>"
-    shades = page.eval_on_selector_all("#pieces mark", "marks => marks.map(m => getComputedStyle(m).backgroundColor)")
+    assert page.locator(".reason h3").all_inner_texts() == ["fog", "none"]
+    assert page.locator(".reason .text").all_inner_texts() == ["<b>dim</b> and bright", "so"]
+    assert page.locator(".reason li").all_inner_texts() == ["storm a <i>gale</i>"]
+    assert page.locator(".held").all_inner_texts() == ["bright", "<i>gale</i>"]
+    shades = page.eval_on_selector_all(
+        ".reason .text mark", "marks => marks.map(m => getComputedStyle(m).backgroundColor)"
+    )
     assert len(set(shades)) == 2 and "rgba(0, 0, 0, 0)" not in shades
     page.reload()
-    assert page.locator("#why").is_visible() and page.locator("#pieces mark").count() == 2
+    assert page.locator("#why").is_visible() and page.locator(".reason .text mark").count() == 2
     page.keyboard.press("s")
     page.wait_for_selector("#why", state="hidden")
     assert problems == []

@@ -10,8 +10,8 @@ from discover.embed.encoder import Encoder
 from discover.embed.transformer import find
 from discover.errors import DiscoverError
 from discover.evaluate.explained import LEVELS, pieces, shown
-from discover.learn import explain
 from discover.learn.activations import ActivationCache
+from discover.learn.attribution import TOLERANCE
 from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.explain import Explainer
@@ -78,9 +78,11 @@ def test_words_add_up_to_what_is_predicted(roberta, method):
         tokens, of, spans = roberta.words(text)
         assert "".join(text[start:stop] for start, stop in spans) == text.replace(" ", "")
         silent = torch.where(torch.from_numpy(of >= 0), roberta.blank, tokens.long())[None]
-        gained = np.log(one.probability / (1 - one.probability)) - float(explainer._log_odds(silent, one.predicted))
+        gained = np.log(one.probability / (1 - one.probability)) - float(
+            explainer.attribution.log_odds(silent, one.predicted)
+        )
         assert sum(word.weight for word in one.words) == pytest.approx(gained + one.error, abs=2e-3)
-        assert abs(one.error) <= explain.TOLERANCE * max(1, abs(gained) + abs(one.error))
+        assert abs(one.error) <= TOLERANCE * max(1, abs(gained) + abs(one.error))
 
 
 def test_the_word_that_decides_carries_the_prediction(frozen):
@@ -95,11 +97,11 @@ def test_one_head_alone_is_explained_where_it_predicts_alone(roberta):
     classifier = taught(roberta)
     weights, bias = classifier._heads.plain
     classifier._heads.propagated = (-weights, -bias)
-    mean = Explainer(classifier).words(ASKED[0], 0)[0]
+    mean = Explainer(classifier).attribution.words(ASKED[0], 0)[0]
     classifier._heads.right = np.array([50, 0])
-    alone = Explainer(classifier).words(ASKED[0], 0)[0]
+    alone = Explainer(classifier).attribution.words(ASKED[0], 0)[0]
     classifier._heads.right = np.array([0, 50])
-    other = Explainer(classifier).words(ASKED[0], 0)[0]
+    other = Explainer(classifier).attribution.words(ASKED[0], 0)[0]
     assert np.allclose([word.weight for word in alone], [-word.weight for word in other], atol=1e-3)
     assert not np.allclose([word.weight for word in alone], [word.weight for word in mean], atol=1e-2)
 
@@ -142,7 +144,7 @@ def test_words_are_those_of_the_text(encoder):
 
 
 def test_a_text_without_words(frozen):
-    assert Explainer(frozen).words("", 0) == ([], 0.0)
+    assert Explainer(frozen).attribution.words("", 0) == ([], 0.0)
 
 
 def test_a_tokenizer_that_knows_no_places_is_refused(encoder, monkeypatch):
@@ -167,13 +169,14 @@ def test_pieces_make_up_the_text():
     text = "the soup was not <b>good</b>, alas"
     words = [[0, 3, 0.01], [4, 8, 4.0], [13, 16, -2.0], [20, 24, 1.0], [30, 34, 0.5]]
     found = pieces(text, words, 1000)
-    assert "".join(piece for piece, _ in found) == text
-    assert dict(found)["soup"] == LEVELS and dict(found)["not"] == -3 and dict(found)["good"] == 2
-    assert [piece for piece, level in found if level] == ["soup", "not", "good"], "what is faint is not marked"
-    assert pieces(text, words, 10) == [("the ", 0), ("soup", LEVELS), (" w…", 0)]
-    assert pieces(text, [], 4) == [("the …", 0)] and pieces("", [], 4) == []
+    assert "".join(piece for piece, *_ in found) == text and not any(held for *_, held in found)
+    levels = {piece: level for piece, level, _ in found if level}
+    assert levels == {"soup": LEVELS, "not": -3, "good": 2}, "what is faint is not marked"
+    dots = ("…", 0, False)
+    assert pieces(text, words, 10) == [("the ", 0, False), ("soup", LEVELS, False), (" w", 0, False), dots]
+    assert pieces(text, [], 4) == [("the ", 0, False), dots] and pieces("", [], 4) == []
 
 
 def test_of_several_labels_an_explanation_says_how_likely_its_own_is():
     unlikely = {"label": "timer", "probability": 0.021, "text": "hello", "words": [], "neighbours": []}
-    assert [shown(unlikely, 10, several)["label"] for several in (True, False)] == ["timer (2%)", "timer"]
+    assert [shown(unlikely, 10, several)[0]["label"] for several in (True, False)] == ["timer (2%)", "timer"]

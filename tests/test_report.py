@@ -239,13 +239,19 @@ def test_entities_are_shown_where_they_are(tmp_path):
         {"start": 4, "end": 7, "label": "Tk"},
         {"start": len(text) - 5, "end": len(text) - 1, "label": "Data Types"},
     )
-    wrong = {"text": text, "predicted": [ada], "likely": 0.93, "answer": [ada, oslo], "right": False}
-    right = {**wrong, "predicted": [], "answer": [], "right": True}
+    near = {"id": "ab", "label": "Tk", "similarity": 0.876, "start": 3, "end": 6, "text": f"In Zoë {SICK}"}
+    words = [[0, 3, 2.0], [4, 7, 4.0], [8, 10, -1.2]]
+    why = {**ada, "probability": 0.876, "words": words, "neighbours": [near]}
+    wrong = {"text": text, "predicted": [ada], "likely": 0.93, "answer": [ada, oslo], "right": False, "spans": [why]}
+    right = {**wrong, "predicted": [], "answer": [], "right": True, "spans": []}
     page = page_of(run, database, config, [wrong, right])
-    assert "What was marked" in headings(page) and not list(page.iter("script", "img"))
+    assert "What carried a prediction" in headings(page) and not list(page.iter("script", "img"))
     first, second = page.find_class("example")
-    assert [mark.text.strip() for mark in first.iter("mark")] == ["Ada", "Ada", "Oslo"]
-    assert [bdi.text for bdi in first.iter("bdi")] == ["Tk", "Tk", "Data Types"] and text_of(first).count(SICK) == 2
+    marks = [(mark.text.strip(), mark.get("class")) for mark in first.iter("mark")]
+    assert [word for word, _ in marks[:3]] == ["Ada", "Ada", "Oslo"]
+    assert marks[3:] == [("The", "for3"), ("Ada", "for4 held"), ("of", "against2"), ("Zoë", "held")]
+    assert [bdi.text for bdi in first.iter("bdi")] == ["Tk", "Tk", "Data Types"] and text_of(first).count(SICK) == 4
+    assert "Ada (Tk, 88%)" in text_of(first) and f"Tk 0.88 In Zoë {SICK}" in text_of(first)
     assert text_of(second) == f"93% · as it was answered · nothing marked {text}"
     answers = {cell.text_content() for row in page.iter("tr") for cell in row.find_class("label")}
     assert any(answer.startswith("Return (Tk), ") and answer.endswith(" (Data Types)") for answer in answers)

@@ -8,12 +8,15 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 import transformers
 
 import discover
 from discover.cli import main
+from discover.commands.remove import remove
+from discover.commands.serve import _reasons
 from discover.config import load_config
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
@@ -28,8 +31,10 @@ from discover.learn.decoding import decode, log_likelihoods
 from discover.learn.samples import column
 from discover.learn.tagger import Tagger, by_length
 from discover.learn.tags import may_follow, spans_of, tag_names, tags_of
-from discover.loop import check
+from discover.loop import _play_arm, check
 from discover.pool.answers import spans_array
+from discover.steps.explain import SPANS, examples, explain
+from discover.steps.teach import open_learner
 from tests.commands import attempt
 from tests.kills import decisions_of, metrics_without_times
 
@@ -325,7 +330,7 @@ def test_a_run_spends_words_and_learns_entities(finished: Path) -> None:
     assert {pick["query"] for pick in picks} == {one["query"] for one in queries}, "nothing is asked beyond the budget"
 
 
-def test_predictions_are_spans_of_the_texts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_are_spans_of_the_texts(finished: Path) -> None:
     texts = ["we read  Moby Dick again in the town", "said so to all 😀 Grace Hopper before noon"]
     (finished / "new.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
     command = ["predict", "--run", str(finished / "run"), "--input", str(finished / "new.jsonl")]
@@ -336,8 +341,64 @@ def test_predictions_are_spans_of_the_texts(finished: Path, capsys: pytest.Captu
     assert all(0 < row["probability"] <= 1 and "probabilities" not in row for row in rows)
     assert main([*command, "--output", str(finished / "sure.jsonl"), "--confidence", "1"]) == 0
     assert [row["label"] for row in lines(finished / "sure.jsonl")] == [None, None]
-    assert main([*command, "--output", str(finished / "why.jsonl"), "--explain"]) == 1
-    assert "labels words: leave it out" in capsys.readouterr().err
+
+
+def test_predictions_are_explained_in_files_and_in_the_report(finished: Path) -> None:
+    texts = ["it rained in the town", "we read  Moby Dick, said so to all 😀 Grace Hopper before noon"]
+    (finished / "why.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    command = ["predict", "--run", str(finished / "run"), "--input", str(finished / "why.jsonl"), "--explain"]
+    for name in ("why.out.jsonl", "why.out.parquet"):
+        assert main([*command, "--output", str(finished / name)]) == 0
+    none, some = lines(finished / "why.out.jsonl")
+    assert none["label"] == none["explained"] == []
+    assert [{key: one[key] for key in ("start", "end", "label")} for one in some["explained"]] == some["label"]
+    campaign = discover.open(finished / "run")
+    learned = {row.document_id: row.label for row in campaign.queue.labels("auto") if row.kind != "audit"}
+    answers = {one.public_id: (one.text, json.loads(learned[one.id])) for one in campaign.pool.documents(list(learned))}
+    for one in some["explained"]:
+        assert some["probability"] <= one["probability"] + 1e-6 and one["probability"] <= 1
+        assert {some["text"][start:stop] for start, stop, _ in one["words"]} >= {"Moby", "Dick", "Grace", "Hopper"}
+        for near in one["neighbours"]:
+            text, spans = answers[near["id"]]
+            held = [(text[span["start"] : span["end"]], span["label"]) for span in spans]
+            assert (near["text"][near["start"] : near["end"]], near["label"]) in held and near["text"] in text
+        assert [near["label"] for near in one["neighbours"]] == [one["label"]] * 3
+    assert campaign.explain([some["text"]]) == [{"spans": some["explained"]}]
+    assert campaign.explain([some["text"]], spans=1) == [{"spans": some["explained"][:1]}]
+    table = pyarrow.parquet.read_table(finished / "why.out.parquet").to_pylist()
+    assert [row["explained"] for row in table] == [none["explained"], some["explained"]]
+    shown = examples(campaign)
+    assert shown and all(len(one["spans"]) == min(SPANS, len(one["predicted"])) for one in shown)
+    page = (finished / "run" / "report.html").read_text(encoding="utf-8")
+    assert sum(len(one["spans"]) for one in shown) == page.count('<ul class="soft">') > 0
+    campaign.close()
+
+
+def test_the_queue_shows_why_a_span_was_guessed(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    campaign = discover.open(tmp_path / "run")
+    learner = open_learner(campaign, "auto")
+    campaign.oracle = None  # from now on people answer; all other steps of the round are done already
+    _play_arm(campaign, "auto", 2, learner)
+    found = campaign.output("auto", 2, "explain")
+    assert found == explain(campaign, "auto", 2, learner).output, "it repeats"
+    guessed = {int(one): reason["spans"] for one, reason in found["explanations"].items()}
+    assert set(guessed) == {int(one) for one in campaign.output("auto", 2, "query")["suggestions"]}
+    document = max(guessed, key=lambda one: len(guessed[one]))
+    reasons, (text,) = _reasons(campaign, document), campaign.pool.texts([document])
+    assert len(reasons) == len(guessed[document]) > 0
+    for reason, span in zip(reasons, guessed[document], strict=True):
+        held = "".join(piece for piece, _, of_span in reason["pieces"] if of_span)
+        assert held == text[span["start"] : span["end"]] and reason["label"].startswith(f"{held} ({span['label']}, ")
+        assert len(reason["neighbours"]) == 3
+    (own,) = campaign.pool.documents([document])
+    cited = next(near["id"] for near in guessed[document][0]["neighbours"] if near["id"] != own.public_id)
+    remove(campaign, [cited])
+    left = campaign.explanation(document)
+    assert left["text"] == text and len(left["spans"]) == len(reasons)
+    assert cited not in {near["id"] for span in left["spans"] for near in span["neighbours"]}
+    assert _reasons(campaign, -1) == []
+    campaign.close()
 
 
 def test_a_killed_run_ends_as_if_nobody_had_killed_it(tmp_path: Path, small_encoder: Path) -> None:

@@ -184,8 +184,9 @@ def test_the_guess_is_shown_after_the_answer_to_audit_questions_alike(database: 
 def test_why_is_shown_with_the_guess_and_only_as_text(database: Database) -> None:
     queue, ids = filled(database, 3)
     evil = "<script>alert(1)</script>"
-    near = [{"label": "fog", "text": evil}]
-    why = {"label": evil, "pieces": [[evil, 4], [" so ", 0], ["no", -1]], "neighbours": near}
+    near = [{"label": "fog", "pieces": [["a ", 0, False], [evil, 0, True]]}]
+    marks = [[evil, 4, True], [" so ", 0, False], ["no", -1, False]]
+    why = [{"label": evil, "pieces": marks, "neighbours": near}, {"label": "other", "pieces": [], "neighbours": []}]
     asked: list[int] = []
 
     def explain(document):
@@ -199,12 +200,13 @@ def test_why_is_shown_with_the_guess_and_only_as_text(database: Database) -> Non
     page = client.post("/answer", data=sent).text
     assert asked == [ids[0]] and '<details id="why" >' in page and "<script>alert" not in page
     marked = html.escape(evil)
-    assert f'<mark class="for4">{marked}</mark> so <mark class="against1">no</mark>' in page
-    assert f'<li dir="auto"><b>fog</b> {marked}</li>' in page
+    assert f'<mark class="for4 held">{marked}</mark> so <mark class="against1">no</mark>' in page
+    assert f'<li dir="auto"><b>fog</b> a <mark class="held">{marked}</mark></li>' in page
+    assert "<bdi>other</bdi>" in page
     assert client.get("/questions").json()["last"]["why"] == why
     page = client.post("/skip", data=fields(page)).text
     assert '<details id="why" hidden>' in page and asked == [ids[0]] * 2, "what was skipped is not explained"
-    assert '<details id="why" hidden>' in named(client_of(queue, explain=lambda _: None), "Bob").get("/").text
+    assert '<details id="why" hidden>' in named(client_of(queue, explain=lambda _: []), "Bob").get("/").text
 
 
 def test_texts_are_only_ever_text(database: Database) -> None:

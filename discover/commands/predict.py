@@ -36,7 +36,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
         to: the file to write.
         confidence: of a document whose answer is less likely than this, the label stays empty.
         explain: add the likeliest label as `explained`, and its `words` and `neighbours`, as `Campaign.explain` gives
-            them.
+            them; with entities `explained` is a list, of each span.
 
     Raises:
         DiscoverError: a file cannot be read or written, or the run has no model.
@@ -48,10 +48,6 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     if not documents:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
     labelled, spans = 0, campaign.config.label.task == "spans"
-    if spans and explain:
-        raise DiscoverError(
-            "--explain says which words carried a label, but label.task spans labels words: leave it out"
-        )
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal labelled
@@ -88,6 +84,8 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
 
 def _reasons(campaign: Campaign, text: str) -> dict[str, Any]:
     (found,) = campaign.explain([text])
+    if "spans" in found:
+        return {"explained": found["spans"]}
     return {"explained": found["label"], "words": found["words"], "neighbours": found["neighbours"]}
 
 

@@ -47,8 +47,10 @@ def _forget_explanations(connection: Connection, gone: dict[int, str]) -> None:
 
 def _without(explanations: dict[str, Any], gone: dict[int, str]) -> dict[str, Any]:
     cited = set(gone.values())
-    return {
-        question: {**one, "neighbours": [near for near in one["neighbours"] if near["id"] not in cited]}
-        for question, one in explanations.items()
-        if int(question) not in gone
-    }
+
+    def uncited(one: dict[str, Any]) -> dict[str, Any]:
+        if "spans" in one:
+            return {"spans": [uncited(span) for span in one["spans"]]}
+        return {**one, "neighbours": [near for near in one["neighbours"] if near["id"] not in cited]}
+
+    return {question: uncited(one) for question, one in explanations.items() if int(question) not in gone}

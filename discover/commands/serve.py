@@ -47,10 +47,10 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
     uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
 
 
-def _reasons(campaign: Campaign, document: int) -> dict[str, object] | None:
+def _reasons(campaign: Campaign, document: int) -> list[dict[str, object]]:
     """What the desk shows of an explanation."""
     found = campaign.explanation(document) if campaign.config.label.explain else None
-    return explained.shown(found, SHOWN, campaign.config.label.task == "multilabel") if found else None
+    return explained.shown(found, SHOWN, campaign.config.label.task == "multilabel") if found else []
 
 
 def _progress(campaign: Campaign, arm: str) -> dict[str, object]:

@@ -50,8 +50,7 @@ def write(
         database: of the run; it is only read.
         config: the run's whole config.
         examples: predictions to show, explained as in `discover.evaluate.explained`, each with its `text`, what
-            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`). Those of
-            entities have no explanation.
+            was `predicted`, how `likely` that is, its `answer`, and whether both are the same (`right`).
         to: the folder for both files, in their names of a run folder; by default the run's own.
 
     Returns:
@@ -146,11 +145,15 @@ def _charts(arms: list[Arm]) -> dict[str, Markup | None]:
 
 
 def _marked(example: dict[str, Any], task: Task) -> dict[str, Any]:
+    reasons = explained.shown(example, MARKED, task == "multilabel")
     if task == "spans":
-        marked = {name: spans.pieces(example["text"], example[name], MARKED) for name in ("predicted", "answer")}
-        return {**example, **marked}
-    said = {name: explained.spoken(example[name]) for name in ("predicted", "answer")}
-    return {**example, **explained.shown(example, MARKED, multilabel=True), **said}
+        said = {name: spans.pieces(example["text"], example[name], MARKED) for name in ("predicted", "answer")}
+        return {**example, **said, "reasons": reasons}
+    return {
+        **example,
+        **{name: explained.spoken(example[name]) for name in ("predicted", "answer")},
+        "reasons": reasons,
+    }
 
 
 def _series(arm: Arm, key: str) -> Series:

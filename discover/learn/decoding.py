@@ -3,19 +3,22 @@
 The probability of a sequence of tags is exp(sum of its tags' logits) over the same of all sequences that `may_follow`
 allows: a linear-chain model whose transitions are 0 or forbidden. Viterbi's algorithm finds the best one, its list form
 (Seshadri & Sundberg, "List Viterbi decoding algorithms", 1994) the score of the second, and the forward algorithm the
-sum. Shapes: n documents, w words of one, k tags.
+sum. A span has the probability of all sequences with it, by two forward sums: over these, and over all others. Shapes:
+n documents, w words of one, k tags.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from discover.learn.tags import may_follow
+from discover.learn.tags import Run, may_follow
 
 TOGETHER = 256  # documents of about the same length that are decoded at a time
+FORBIDDEN = -1e30  # score of what cannot be, where gradients are taken: those of -inf are not numbers
 
 Floats = NDArray[np.float64]
 Logits = Sequence[Floats]  # (w, k) of each document
@@ -51,6 +54,44 @@ def log_likelihoods(logits: Logits, tags: Sequence[NDArray[np.int64]]) -> Floats
     for members, padded, lengths in _batches(logits):
         found[members] -= _log_sums(padded, lengths)
     return found
+
+
+def span_log_odds(logits: torch.Tensor, run: Run) -> torch.Tensor:
+    """(n,) log-odds, log(p / (1 - p)), of an answer with exactly this span: with its words, no word more, in its class.
+
+    What the other words are does not matter. Both sums are of what they say, neither is 1 less the other, so that the
+    log-odds are exact however close to 1 the probability is; and differentiable.
+
+    Args:
+        logits: (n, w, k) of n readings of one text, divided by the temperature, in float64.
+        run: the words.
+    """
+    k = logits.shape[2]
+    after, start = (torch.from_numpy(one).clamp(min=FORBIDDEN).to(logits.device) for one in _transitions(k))
+    fits = torch.from_numpy(_that_fit(run, logits.shape[1], k)).to(logits.device)
+
+    def reached(sums: torch.Tensor) -> torch.Tensor:
+        return (sums[:, :, None] + after).logsumexp(1)
+
+    begun = logits[:, 0] + start
+    with_it, without = begun.masked_fill(~fits[0], FORBIDDEN), begun.masked_fill(fits[0], FORBIDDEN)
+    for word in range(1, logits.shape[1]):
+        on, off = reached(with_it), reached(without)
+        lost = on.masked_fill(fits[word], FORBIDDEN)
+        with_it = on.masked_fill(~fits[word], FORBIDDEN) + logits[:, word]
+        without = torch.logaddexp(off, lost) + logits[:, word]
+    return with_it.logsumexp(1) - without.logsumexp(1)
+
+
+def _that_fit(run: Run, words: int, k: int) -> NDArray[np.bool_]:
+    """(w, k) whether a word's tag agrees with a span: of its own words one tag does, of the next all that end it."""
+    first, stop, kind = run
+    fits = np.ones((words, k), bool)
+    fits[first:stop] = False
+    fits[first, 1 + 2 * kind] = True
+    fits[first + 1 : stop, 2 + 2 * kind] = True
+    fits[stop : stop + 1, 2 + 2 * kind] = False
+    return fits
 
 
 def _batches(logits: Logits) -> Iterator[tuple[NDArray[np.int64], Floats, NDArray[np.int64]]]:

@@ -1,20 +1,18 @@
 """Explanation: the words that carried a prediction, and the answers that lie nearest to it.
 
-A word's weight is what it added to the log-odds of the predicted class, log(p / (1 - p)) under the calibrated
-probability: integrated gradients over the word embeddings, from the text with every word unknown to the text as it is,
-summed over a word's tokens. Sundararajan et al., "Axiomatic attribution for deep networks", 2017,
-https://arxiv.org/abs/1703.01365. The weights add up to the log-odds of the text less those of the unknown one, up to
-the error of the quadrature, for which the steps are doubled until it is small. Log-odds are taken since a probability
-hardly moves where the model is sure, and a logit means something beside others only; [UNK] stands for a word that is
-not known, since the words so found matter more than by [MASK], [PAD] or zeros (runs/LOG.md).
+A word's weight is what it added to the log-odds of what is predicted, calibrated (`discover.learn.attribution`): of the
+likeliest class or label; or, of entities, of each span that the likeliest sequence of tags has, which is that an answer
+has exactly this one, whatever else (`discover.learn.decoding`). Its probability is that of these log-odds, so that the
+words of a span account for the very number beside it.
 
-What is explained is what predicts: the mean of both heads where both do, over all blocks of the fine-tuned encoder. It
-is computed in float32, a prediction perhaps in bfloat16.
+What is explained is what predicts: the mean of both heads where both do, over all blocks of the fine-tuned encoder.
 
 The nearest answers are those that were learned, never audit answers, by the cosine under the fine-tuned encoder: the
-heads are linear there, so what lies close is what they treat alike. The only file that imports captum.
+heads are linear there, so what lies close is what they treat alike. A span lies where the mean of its words does, as
+the head sees them.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -24,28 +22,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from discover.embed.frozen import pool
-from discover.errors import DiscoverError
 from discover.learn import head
+from discover.learn.attribution import Attribution, Word
 from discover.learn.classifier import TextClassifier
+from discover.learn.decoding import decode, span_log_odds
+from discover.learn.likelihood import Head
 from discover.learn.samples import column, ids_of
+from discover.learn.tagger import Tagger
+from discover.learn.tags import Place, Run, runs_of, tags_of
 
-STEPS = 16  # of the quadrature, Gauss-Legendre's, at first
-MOST_STEPS = 128
-TOLERANCE = 0.05  # error in log-odds that is small enough, of their difference where that is larger than 1
-TOKENS = 2048  # computed at a time
 NEIGHBOURS = 3
 
 
-class Word(NamedTuple):
-    """A word of a text: its first character, the one after its last, and what it added to the log-odds."""
-
-    start: int
-    stop: int
-    weight: float
-
-
 class Neighbour(NamedTuple):
-    """An answer that was learned: row id, answer, and the cosine between it and the document."""
+    """An answer that was learned, of entities one span: row id, answer, and its cosine to what is explained."""
 
     row: int
     answer: Any
@@ -53,21 +43,29 @@ class Neighbour(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """Why a document is predicted to be of a class.
+    """Why a document is predicted to be of a class, or to have a span.
 
     Attributes:
-        predicted: index of the likeliest class or label.
+        predicted: index of the likeliest class or label; or a span.
         probability: of it, calibrated.
         words: those that the encoder read, in the order of the text.
         error: log-odds that the words' weights lack, or have too much.
         neighbours: the nearest answers, the closest first.
     """
 
-    predicted: int
+    predicted: Any
     probability: float
     words: list[Word]
     error: float
     neighbours: list[Neighbour]
+
+
+class Learned(NamedTuple):
+    """Answers that were learned, of entities each span: row ids (m), answers (m), and unit vectors (m, d)."""
+
+    rows: list[int]
+    answers: list[Any]
+    vectors: NDArray[np.float32]
 
 
 class Explainer:
@@ -81,23 +79,11 @@ class Explainer:
     """
 
     def __init__(self, classifier: TextClassifier):
-        from captum.attr import LayerIntegratedGradients
-
         self._classifier = classifier
-        self._transformer, heads = classifier.predicting()
-        self._transformer.requires_grad_(False)
-        device = classifier.encoder.device
-        self._heads = [tuple(torch.from_numpy(one).float().to(device) for one in both) for both in heads]
+        transformer, heads = classifier.predicting()
+        self._heads = [_on(one, classifier.encoder.device) for one in heads]
         self._temperature = classifier.temperature
-        try:
-            embeddings = self._transformer.get_input_embeddings()
-        except NotImplementedError as error:
-            kind = type(self._transformer).__name__
-            raise DiscoverError(
-                f"explanations need a transformer that names its word embeddings, and {kind} does not: choose another "
-                "encoder.model, or do without explanations (label.explain: false)"
-            ) from error
-        self._gradients = LayerIntegratedGradients(self._log_odds, embeddings)
+        self.attribution = Attribution(classifier.encoder, transformer, self._log_odds)
 
     def explain(self, X: NDArray[np.int64], neighbours: int = NEIGHBOURS) -> list[Explanation]:
         """An explanation of each prediction.
@@ -106,66 +92,130 @@ class Explainer:
             X: (n, 1) row ids.
             neighbours: how many answers beside each, at most.
         """
-        ids = ids_of(X)
         vectors = self._classifier.represent(X)
         likely = self._classifier.likelihood.probabilities(self._classifier.logits_of(vectors) / self._temperature)
-        nearest = self._nearest(vectors, neighbours)
+        nearest = _nearest(vectors, self._learned, neighbours)
         found = []
-        for text, probabilities, near in zip(self._classifier.texts(ids), likely, nearest, strict=True):
+        for text, probabilities, near in zip(self._classifier.texts(ids_of(X)), likely, nearest, strict=True):
             predicted = int(probabilities.argmax())
-            words, error = self.words(text, predicted)
+            words, error = self.attribution.words(text, predicted)
             found.append(Explanation(predicted, float(probabilities[predicted]), words, error, near))
         return found
 
-    def words(self, text: str, target: int) -> tuple[list[Word], float]:
-        """What each word of a text added to the log-odds of a class, and the error of their sum."""
-        encoder = self._classifier.encoder
-        tokens, of, spans = encoder.words(text)
-        ids = tokens.long().to(encoder.device)[None]
-        unknown = torch.where(torch.from_numpy(of >= 0).to(encoder.device), encoder.blank, ids)
-        steps = STEPS
-        while True:
-            weights, error = self._integrate(ids, unknown, target, steps)
-            if abs(error) <= TOLERANCE * max(1.0, abs(weights.sum() - error)) or steps >= MOST_STEPS:
-                break
-            steps *= 2
-        sums = np.bincount(of[of >= 0], weights[of >= 0], minlength=len(spans))
-        return [Word(*span, float(weight)) for span, weight in zip(spans, sums, strict=True)], error
-
-    def _integrate(
-        self, ids: torch.Tensor, unknown: torch.Tensor, target: int, steps: int
-    ) -> tuple[NDArray[np.float64], float]:
-        """(t,) what each token added, and their sum less what it should be."""
-        found, error = self._gradients.attribute(
-            ids,
-            unknown,
-            additional_forward_args=(target,),
-            n_steps=steps,
-            internal_batch_size=max(1, TOKENS // ids.shape[1]),
-            return_convergence_delta=True,
-        )
-        return found.sum(-1)[0].double().cpu().numpy(), float(error)
-
-    def _log_odds(self, ids: torch.Tensor, target: int) -> torch.Tensor:
-        """Of class ``target``, (n,), of token ids (n, t) without padding."""
-        mask = torch.ones_like(ids)
-        hidden = self._transformer(input_ids=ids, attention_mask=mask).last_hidden_state
+    def _log_odds(self, hidden: torch.Tensor, target: int) -> torch.Tensor:
+        """Of class ``target``, (n,)."""
+        mask = hidden.new_ones(hidden.shape[:2])
         vectors = nn.functional.normalize(pool(hidden, mask, self._classifier.encoder.pooling), dim=-1)
-        each = [nn.functional.linear(vectors, weights, bias) * head.SCALE for weights, bias in self._heads]
+        each = [nn.functional.linear(vectors, *one) * head.SCALE for one in self._heads]
         return self._classifier.likelihood.log_odds(each, target, self._temperature)
 
     @cached_property
-    def _answered(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Row ids (m,) of the answers that were learned, and their vectors (m, d)."""
-        rows = np.array(list(self._classifier.taught), np.int64)
-        return rows, self._classifier.represent(column(rows))
-
-    def _nearest(self, vectors: NDArray[np.float32], count: int) -> list[list[Neighbour]]:
-        rows, answered = self._answered
-        similar = vectors @ answered.T
-        order = np.argsort(-similar, axis=1, kind="stable")[:, :count]
+    def _learned(self) -> Learned:
         taught = self._classifier.taught
-        return [
-            [Neighbour(int(rows[at]), taught[int(rows[at])], float(own[at])) for at in places]
-            for own, places in zip(similar, order, strict=True)
-        ]
+        return Learned(list(taught), list(taught.values()), self._classifier.represent(column(list(taught))))
+
+
+class SpanTarget(NamedTuple):
+    """A span: its words, and which token is the first of each word of the text, (w,)."""
+
+    run: Run
+    first: NDArray[np.int64]
+
+
+class SpanExplainer:
+    """Explains the spans that a tagger predicts; after another training it takes another explainer.
+
+    Args:
+        tagger: taught or not; it must know the texts of the answers that it was taught.
+        most: how many spans of a document are explained, the first ones; None: all.
+    """
+
+    def __init__(self, tagger: Tagger, most: int | None = None):
+        self._tagger, self._most = tagger, most
+
+    def explain(self, X: NDArray[np.int64], neighbours: int = NEIGHBOURS) -> list[list[Explanation]]:
+        """For each document an explanation of each span that is predicted, in the order of the text.
+
+        Args:
+            X: (n, 1) row ids.
+            neighbours: how many answered spans beside each, at most.
+
+        Raises:
+            DiscoverError: the transformer does not say which of its parts are the word embeddings.
+        """
+        rows, tagger = ids_of(X), self._tagger
+        if not tagger.taught:  # nothing is predicted
+            return [[] for _ in rows]
+        logits = tagger.calibrated(X)
+        tags = decode([one for one, _ in logits]).tags
+        found = []
+        for text, own, (states, _), told in zip(tagger.texts(rows), logits, tagger.states(rows), tags, strict=True):
+            runs = runs_of(told)[: self._most]
+            nearest = _nearest(_means(states, runs), self._learned, neighbours)
+            found.append([self._explained(text, *own, *one) for one in zip(runs, nearest, strict=True)])
+        return found
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """Of log-odds of a `SpanTarget`; there must be answers taught."""
+        transformer, one = self._tagger.predicting()
+        parts = _on(one, self._tagger.encoder.device)
+
+        def log_odds(hidden: torch.Tensor, target: SpanTarget) -> torch.Tensor:
+            states = nn.functional.normalize(hidden[:, target.first], dim=-1)
+            logits = nn.functional.linear(states, *parts) * head.SCALE
+            return span_log_odds(logits.double() / self._tagger.temperature, target.run)
+
+        return Attribution(self._tagger.encoder, transformer, log_odds)
+
+    def target(self, text: str, run: Run) -> SpanTarget:
+        """What the attribution takes for a span of a text."""
+        return SpanTarget(run, self._tagger.words(text)[1])
+
+    def _explained(
+        self, text: str, logits: NDArray[np.float64], places: list[Place], run: Run, near: list[Neighbour]
+    ) -> Explanation:
+        first, stop, kind = run
+        likely = float(span_log_odds(torch.from_numpy(logits)[None], run).sigmoid())
+        words, error = self.attribution.words(text, self.target(text, run))
+        return Explanation((places[first][0], places[stop - 1][1], kind), likely, words, error, near)
+
+    @cached_property
+    def _learned(self) -> Learned:
+        """Spans, as far as the encoder reads them."""
+        taught = self._tagger.taught
+        rows, answers, vectors = [], [], [_means(np.empty((0, self._tagger.encoder.dimension), np.float32), [])]
+        for (row, spans), (states, places) in zip(taught.items(), self._tagger.states(list(taught)), strict=True):
+            for span in spans:
+                runs = runs_of(tags_of([span], places)[0])
+                vectors.append(_means(states, runs))
+                rows += [row] * len(runs)
+                answers += [span] * len(runs)
+        return Learned(rows, answers, np.concatenate(vectors))
+
+
+def explainer_of(estimator: TextClassifier | Tagger, spans: int | None = None) -> Explainer | SpanExplainer:
+    """What explains an estimator; of a tagger's spans no more than so many a document."""
+    return SpanExplainer(estimator, spans) if isinstance(estimator, Tagger) else Explainer(estimator)
+
+
+def _on(one: Head, device: torch.device) -> tuple[torch.Tensor, ...]:
+    return tuple(torch.from_numpy(part).float().to(device) for part in one)
+
+
+def _means(states: NDArray[np.float32], runs: Sequence[Run]) -> NDArray[np.float32]:
+    """Unit vectors, (r, d), of r spans: the mean of their words' states, (w, d)."""
+    found = np.empty((len(runs), states.shape[1]), np.float32)
+    for row, (first, stop, _) in enumerate(runs):
+        mean = states[first:stop].mean(axis=0)
+        found[row] = mean / np.linalg.norm(mean)
+    return found
+
+
+def _nearest(vectors: NDArray[np.float32], learned: Learned, count: int) -> list[list[Neighbour]]:
+    similar = vectors @ learned.vectors.T
+    order = np.argsort(-similar, axis=1, kind="stable")[:, :count]
+    return [
+        [Neighbour(learned.rows[at], learned.answers[at], float(own[at])) for at in places.tolist()]
+        for own, places in zip(similar, order, strict=True)
+    ]

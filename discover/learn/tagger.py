@@ -14,7 +14,7 @@ of their sum: N-best sequence entropy (Settles & Craven), N = 2. Left out: cross
 calibrate.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from discover.learn.forward import TOKENS
 from discover.learn.gradient import UNTOLD
 from discover.learn.head import SCALE
 from discover.learn.increment import increment
+from discover.learn.likelihood import Head
 from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
 from discover.learn.samples import ids_of
@@ -158,11 +159,33 @@ class Tagger:
 
     def predicted(self, X: NDArray[np.int64]) -> Prediction:
         """Of row ids X (n, 1): spans, how likely it is that they are all there is, and what `predict_proba` gives."""
-        logits = self._logits(ids_of(X))
-        found = decode([one / self.temperature for one, _ in logits])
+        logits = self.calibrated(X)
+        found = decode([one for one, _ in logits])
         answers = [spans_of(tags, words) for tags, (_, words) in zip(found.tags, logits, strict=True)]
         lengths = np.array([max(1, len(words)) for _, words in logits], np.float64)
         return Prediction(spans_array(answers), np.exp(found.likely[:, 0]), by_length(found.likely, lengths))
+
+    def calibrated(self, X: NDArray[np.int64]) -> list[tuple[Floats, list[Place]]]:
+        """(w, k) logits of the words of each of n documents, after the temperature, and where the words are."""
+        return [(one / self.temperature, words) for one, words in self._logits(ids_of(X))]
+
+    def states(self, ids: list[int]) -> Iterator[tuple[NDArray[np.float32], list[Place]]]:
+        """(w, d) what the head sees of each document's words, and where they are; there must be answers taught."""
+        words = [self.words(text) for text in self.texts(ids)] if ids else []
+        for states, (_, first, places) in zip(self.representation.states(ids), words, strict=True):
+            yield states[first], places
+
+    def predicting(self) -> tuple[Any, Head]:
+        """What predicts: a whole transformer of its own, in float32, and the head; there must be answers taught."""
+        head = self.representation.head
+        assert head is not None
+        return self.representation.transformer(), head
+
+    def words(self, text: str) -> tuple[int, NDArray[np.int64], list[Place]]:
+        """How many tokens a text has, which of them is the first of each word, (w,), and where the words are."""
+        found = self.encoder.words(text)
+        of, first = np.unique(found.of, return_index=True)
+        return len(found.of), first[of >= 0], found.spans
 
     def state(self) -> dict[str, torch.Tensor]:
         """What was trained, as tensors: all that `restore` needs besides encoder and settings."""
@@ -197,7 +220,7 @@ class Tagger:
         found = np.empty(len(ids), object)
         self.untold = 0
         for at, (row, text) in enumerate(zip(ids, self.texts(ids), strict=True)):
-            tokens, first, words = self._words(text)
+            tokens, first, words = self.words(text)
             told, untold = tags_of(answers[row], words)
             self.untold += untold
             found[at] = np.full(tokens, UNTOLD)
@@ -206,22 +229,13 @@ class Tagger:
 
     def _logits(self, ids: list[int]) -> list[tuple[Floats, list[Place]]]:
         """(w, k) of each document's words, before the temperature, and where these are; all 0 before any answer."""
-        words = [self._words(text) for text in self.texts(ids)] if ids else []
         if not self.taught:
-            return [(np.zeros((len(places), len(self.tags))), places) for _, _, places in words]
+            places = [self.words(text)[2] for text in self.texts(ids)] if ids else []
+            return [(np.zeros((len(one), len(self.tags))), one) for one in places]
         head = self.representation.head
         assert head is not None
         weights, bias = head
-        return [
-            (SCALE * (states[first].astype(np.float64) @ weights.T + bias), places)
-            for states, (_, first, places) in zip(self.representation.states(ids), words, strict=True)
-        ]
-
-    def _words(self, text: str) -> tuple[int, NDArray[np.int64], list[Place]]:
-        """How many tokens a text has, which of them is the first of each word, (w,), and where the words are."""
-        found = self.encoder.words(text)
-        of, first = np.unique(found.of, return_index=True)
-        return len(found.of), first[of >= 0], found.spans
+        return [(SCALE * (states.astype(np.float64) @ weights.T + bias), places) for states, places in self.states(ids)]
 
 
 def by_length(likely: Floats, lengths: Floats) -> Floats:

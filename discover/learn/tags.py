@@ -14,6 +14,7 @@ from discover.pool.answers import Span
 from discover.pool.spans import OUTSIDE
 
 Place = tuple[int, int]  # of a word: first character, the one after the last
+Run = tuple[int, int, int]  # the words of a span: the first, the one after the last, class index
 
 
 def tag_names(classes: Iterable[str]) -> list[str]:
@@ -55,12 +56,17 @@ def tags_of(spans: Iterable[Span], words: Sequence[Place]) -> tuple[NDArray[np.i
     return found, untold
 
 
+def runs_of(tags: Sequence[int] | NDArray[np.int64]) -> list[Run]:
+    """The words of each span that the tags of w words tell, in order."""
+    found: list[Run] = []
+    for word, tag in enumerate(np.asarray(tags).tolist()):
+        if tag % 2:
+            found.append((word, word + 1, tag // 2))
+        elif tag:
+            found[-1] = (found[-1][0], word + 1, found[-1][2])
+    return found
+
+
 def spans_of(tags: Sequence[int] | NDArray[np.int64], words: Sequence[Place]) -> tuple[Span, ...]:
     """The spans that the tags of w words tell, in order."""
-    found: list[Span] = []
-    for tag, (start, stop) in zip(np.asarray(tags).tolist(), words, strict=True):
-        if tag % 2:
-            found.append((start, stop, tag // 2))
-        elif tag:
-            found[-1] = (found[-1][0], stop, found[-1][2])
-    return tuple(found)
+    return tuple((words[first][0], words[stop - 1][1], kind) for first, stop, kind in runs_of(tags))

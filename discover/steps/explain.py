@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from discover.campaign import Campaign
 from discover.errors import DiscoverError
 from discover.evaluate import audit
-from discover.learn.classifier import TextClassifier
-from discover.learn.explain import Explainer
+from discover.learn.estimators import OwnEstimator
+from discover.learn.explain import explainer_of
 from discover.learn.learner import Learner
 from discover.learn.prediction import Prediction
 from discover.learn.samples import column
@@ -21,15 +21,17 @@ from discover.predictor import told
 from discover.steps import Finished
 
 WRONG, RIGHT = 4, 2  # predictions that a report explains
+SPANS = 3  # of a document that are explained to people
 
 
-def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClassifier]) -> Finished:
+def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Explain what the model, once it has learned any answer, thinks of the questions just chosen, audit ones too."""
     questions = list((campaign.output(arm, round_, "query") or {})["suggestions"])
     if not learner.classifier.taught or not questions:
         return Finished({"explanations": {}})
     try:
-        explanations = Explainer(learner.classifier).explain(column([int(row_id) for row_id in questions]))
+        explainer = explainer_of(learner.classifier, SPANS)
+        explanations = explainer.explain(column([int(row_id) for row_id in questions]))
     except DiscoverError as error:  # the encoder is of a kind that cannot be explained: the run does without
         print(f"discover: nothing is explained: {error}", file=sys.stderr)
         return Finished({"explanations": {}})
@@ -40,12 +42,11 @@ def explain(campaign: Campaign, arm: str, round_: int, learner: Learner[TextClas
 def examples(campaign: Campaign) -> list[dict[str, object]]:
     """Predictions of the first arm's newest model, explained: of audit answers, which it never learned.
 
-    They are those of which it is surest, wrong ones first, each with its `text`, what was
-    `predicted` (with several labels all that were given: the explanation is of the likeliest; entities have none), how
-    `likely` that is, its `answer`, and whether both are the same (`right`). Without a model that can be read, or an
-    answer to hold against it, there are none.
+    They are those of which it is surest, wrong ones first, each with its `text`, what was `predicted` (with several
+    labels all that were given: the explanation is of the likeliest; of entities it is of the first few), how `likely`
+    that is, its `answer`, and whether both are the same (`right`). Without a model that can be read, or an answer to
+    hold against it, there are none.
     """
-    spans = campaign.config.label.task == "spans"
     rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
         return []
@@ -54,7 +55,7 @@ def examples(campaign: Campaign) -> list[dict[str, object]]:
         found = campaign.predicted(texts)
         right = agree(found.answers, campaign.labels.array([row.label for row in rows]))
         shown = _surest(found, right)
-        explained = [{} for _ in shown] if spans else campaign.explain([texts[at] for at in shown])
+        explained = campaign.explain([texts[at] for at in shown], spans=SPANS)
     except DiscoverError:
         return []
     predicted = campaign.labels.kept(found.answers)

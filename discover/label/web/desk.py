@@ -21,7 +21,7 @@ RESERVED = "su"  # skip, undo; 0 is that none fits
 KEYS = "123456789" + "".join(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in RESERVED)
 
 Suggest = Callable[[int], tuple[str, float] | None]
-Explain = Callable[[int], dict[str, Any] | None]
+Explain = Callable[[int], list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,10 @@ class Desk:
         progress: what is known of the run: `accuracy`, `low`, `high` (shares or None), `finished` (bool); any may lack.
         suggest: a document id to the model's answer, as it is kept, and its probability; None where it has none. Shown
             after the answer.
-        explain: a document id to why it thought so: `label`, `pieces` of the text, each with how much it spoke for the
-            label (negative: against it), and `neighbours` with `label` and `text`; None where that is not known. Shown
-            with the guess.
+        explain: a document id to why it thought so, for each label (of entities: each span) that is explained its
+            `label`, `pieces` of the text, each with how much it spoke for that (negative: against it) and whether it
+            is of the span, and `neighbours` with `label` and such `pieces`; none where that is not known. Shown with
+            the guess.
     """
 
     queue: Queue
@@ -172,7 +173,7 @@ class Desk:
         if not latest:
             return None
         answered = latest[0].label is not None
-        why = self.explain(latest[0].document_id) if answered and self.explain else None
+        why = self.explain(latest[0].document_id) if answered and self.explain else []
         return {"slot": latest[0].slot, "sentence": self._recall(latest[0]), "why": why}
 
     def _recall(self, past: Past) -> str:

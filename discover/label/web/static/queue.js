@@ -70,23 +70,29 @@
     $("last").textContent = state.last ? state.last.sentence : "";
     $("undo").hidden = !state.last;
     if (state.last) $("undo").elements.slot.value = state.last.slot;
-    explain(state.last && state.last.why);
+    explain(state.last ? state.last.why : []);
   }
 
   const make = (tag, text, name = "") => Object.assign(document.createElement(tag), { textContent: text, className: name });
 
+  const style = (level, held) => [level && (level > 0 ? "for" : "against") + Math.abs(level), held && "held"].filter(Boolean).join(" ");
+  const drawn = (pieces) => pieces.map(([text, level, held]) => (level || held ? make("mark", text, style(level, held)) : text));
+
+  function because({ label, pieces, neighbours }) {
+    const shown = $("reason").content.cloneNode(true);
+    shown.querySelector("bdi").textContent = label;
+    shown.querySelector(".text").replaceChildren(...drawn(pieces));
+    for (const near of neighbours) {
+      const item = Object.assign(make("li", ""), { dir: "auto" });
+      item.append(make("b", near.label), " ", ...drawn(near.pieces));
+      shown.querySelector("ul").append(item);
+    }
+    return shown;
+  }
+
   function explain(why) {
-    $("why").hidden = !why;
-    if (!why) return;
-    $("spoken").textContent = why.label;
-    const style = (level) => (level > 0 ? "for" : "against") + Math.abs(level);
-    $("pieces").replaceChildren(...why.pieces.map(([text, level]) => (level ? make("mark", text, style(level)) : text)));
-    const items = why.neighbours.map((near) => {
-      const item = Object.assign(make("li", ` ${near.text}`), { dir: "auto" });
-      item.prepend(make("b", near.label));
-      return item;
-    });
-    $("near").replaceChildren(...items);
+    $("why").hidden = !why.length;
+    $("reasons").replaceChildren(...why.map(because));
   }
 
   function trouble(message) {
