@@ -159,9 +159,9 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
         assert picked("auto", **known) == picked(word, **known)
 
 
-@pytest.mark.parametrize(("sure", "even"), [(0.95, 2), (0.79, 4), (0.5, 5)])
-def test_auto_draws_a_part_of_the_batch_evenly_the_more_the_less_the_model_knows(sure, even):
-    """Two classes of as many documents: the model's skill is 2 sure - 1."""
+@pytest.mark.parametrize(("sure", "validated", "even"), [(0.95, 0.9, 2), (0.79, 0.9, 4), (0.5, 0.9, 5), (0.5, None, 2)])
+def test_auto_draws_a_part_of_the_batch_evenly_the_more_the_less_the_model_knows(sure, validated, even):
+    """Two classes of as many documents: the model's skill is 2 sure - 1, which counts once it was cross-validated."""
     guessed = np.eye(2)[np.arange(60) % 2]
     view = view_of(
         60,
@@ -170,6 +170,7 @@ def test_auto_draws_a_part_of_the_batch_evenly_the_more_the_less_the_model_knows
         make_labels=lambda: np.arange(20) % 2,
         generator=np.repeat(["uniform", "uncertain"], [40, 20]),
         temperature=0.0,
+        progress=Progress(0, 100, (PastRound(0, cross_validated=validated),)),
     )
     by_margin = load_strategy("spread_margin")(view, 10 - even, RNG(0)).indices
     drawn = np.zeros(60)

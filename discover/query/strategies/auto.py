@@ -2,12 +2,15 @@
 
 While labels are of one class only, or there are fewer than classes and the model expects to be wrong about more than a
 quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
-say something are known before they have labels; covering the pool then costs more than it finds.) From then on
-`spread_margin`, and a part of each batch is drawn evenly from the pool, which corrects what the model believes of the
-shares of classes, as margins never do, and what it is surely wrong about. That part is what the model lacks in `skill`,
-at least a fifth and at most a half: the less it knows, the less its doubts are worth (runs/LOG.md). Where the evidence
-says that it knows no more than the commonest class (the accuracy of its last cross-validation, and the audit answers
-that are kept for decisions), its uncertainty is noise, and `random` asks. Cost: that of the strategy in charge.
+say something are known before they have labels; covering the pool then costs more than it finds.)
+
+From then on `spread_margin`, but for a fifth of each batch, which is drawn evenly from the pool: that corrects what the
+model believes of the shares of classes, as margins never do, and what it is surely wrong about. Once a cross-validation
+has calibrated the model, this part is what it lacks in `skill`, up to a half: the less it knows, the less its doubts
+are worth (runs/LOG.md). Where the evidence says that it knows no more than the commonest class (the accuracy of its
+last cross-validation, and the audit answers that are kept for decisions), they are noise, and `random` asks.
+
+Cost: that of the strategy in charge.
 """
 
 from dataclasses import replace
@@ -39,7 +42,7 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
 
 
 def _even_share(view: View) -> float:
-    if view.labels.ndim == 2 and not view.multilabel:  # of spans the view has no probabilities of classes
+    if all(one.cross_validated is None for one in view.progress.rounds):  # nothing says how far its doubts go
         return LEAST
     return float(np.clip(1 - uncertainty.skill(view.probabilities[_sample(view)], view.multilabel), LEAST, MOST))
 
