@@ -4,12 +4,11 @@ While labels are of one class only, or there are fewer than classes and the mode
 quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
 say something are known before they have labels; covering the pool then costs more than it finds.)
 
-From then on `spread_margin`, but for a fifth of each batch, which is drawn evenly from the pool: that corrects what
-the model believes of the shares of classes, as margins never do, and what it is surely wrong about. Once a cross-
-validation has calibrated the model, it is a half while the model knows less than half of what there is to know beyond
-the commonest answer (`skill`): its doubts are worth little then (runs/LOG.md). Where the evidence says that it knows
-no more than the commonest class (the accuracy of its last cross-validation, and the audit answers that are kept for
-decisions), they are noise, and `random` asks.
+From then on `spread_margin`, but for a fifth of each batch, which is drawn evenly from the pool: that corrects what the
+model believes of the shares of classes, as margins never do, and what it is surely wrong about. Once a cross-validation
+has calibrated the model, this part is what it lacks in `skill`, up to a half: the less it knows, the less its doubts
+are worth (runs/LOG.md). Where the evidence says that it knows no more than the commonest class (the accuracy of its
+last cross-validation, and the audit answers that are kept for decisions), they are noise, and `random` asks.
 
 Cost: that of the strategy in charge.
 """
@@ -28,7 +27,7 @@ from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
 LOST = 0.25  # share of errors that a model expects which does not know its classes yet (runs/LOG.md)
-FIFTH, HALF = 0.2, 0.5  # of a batch, drawn evenly
+LEAST, MOST = 0.2, 0.5  # of a batch, drawn evenly
 
 
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
@@ -43,10 +42,9 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
 
 
 def _even_share(view: View) -> float:
-    if all(one.cross_validated is None for one in view.progress.rounds):  # its probabilities are not calibrated
-        return FIFTH
-    skill = uncertainty.skill(view.probabilities[_sample(view)], view.multilabel)
-    return FIFTH if skill >= 0.5 else HALF
+    if all(one.cross_validated is None for one in view.progress.rounds):  # nothing says how far its doubts go
+        return LEAST
+    return float(np.clip(1 - uncertainty.skill(view.probabilities[_sample(view)], view.multilabel), LEAST, MOST))
 
 
 def _evenly(view: View, n: int, rng: np.random.Generator) -> Picks:
