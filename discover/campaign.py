@@ -101,7 +101,8 @@ class Campaign:
         Raises:
             DiscoverError: there is no label, or it is not one of the run's classes.
         """
-        kept = self.labels.read(label if isinstance(label, str) else list(label), question.document.text)
+        listed = list(label) if isinstance(label, Sequence) and not isinstance(label, str) else label
+        kept = self.labels.read(listed, question.document.text)
         if kept is None:
             raise DiscoverError("an answer needs a label, found none: leave the question open, or skip it in the queue")
         self.queue.answer(question.slot, question.token, annotator, kept)

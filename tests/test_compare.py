@@ -154,3 +154,5 @@ def test_single_line_for_tests_audits_and_nothing():
     row["audit"] = {"n": 10, "accuracy": 0.8, "low": 0.49, "high": 0.94}
     line = single_line(row)
     assert "an estimated 80.0% of what nobody has been asked about, judged by 10 audit answers" in line
+    assert line.endswith("(95% interval 49.0% to 94.0%).")
+    assert single_line(row | {"entity_f1": 0.4, "micro_f1": None}).endswith("to 94.0%); entity F1 0.400.")

@@ -61,7 +61,7 @@ def test_files_need_no_crawl(tmp_path: Path) -> None:
         (("https://",), "is no address like"),
         ((), "ended before they were answered"),
         (("",), "an address (https://…) or a file"),
-        (("https://a.example", "q", "only", ""), "at least two labels"),
+        (("https://a.example", "q", "only", ""), "entities of one type (label.task: spans), begin with"),
         (("https://a.example b.jsonl", "q", "x", "y", "", "5"), "addresses or files, not both"),
         (("https://a.example", "q", "x", "y", "", "0"), "whole number above 0"),
         (("https://a.example", "q", "x", "y", "", "many"), "whole number above 0"),

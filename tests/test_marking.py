@@ -170,6 +170,10 @@ def test_what_people_mark_leaves_a_run_and_comes_back_as_it_was(tmp_path: Path, 
     question = campaign.ask("ada")
     with pytest.raises(DiscoverError, match="an answer needs a label"):
         campaign.answer(question, "", "ada")
+    with pytest.raises(DiscoverError, match="an answer needs a label"):
+        campaign.answer(question, None, "ada")
+    with pytest.raises(DiscoverError, match="not a list of spans: dict"):
+        campaign.answer(question, oslo, "ada")
     with pytest.raises(DiscoverError, match="span out of range"):
         campaign.answer(question, [oslo | {"end": 10**6}], "ada")
     campaign.answer(question, [oslo], "ada")

@@ -73,7 +73,7 @@ def test_answers_are_arrays_and_plain_values() -> None:
         ([span(-1, 3)], "span out of range: -1 to 3, the text has 46 characters"),
         ([span(0, 47)], "span out of range: 0 to 47"),
         ([span(3, 3)], "empty span: 3 to 3"),
-        ([span(9, 4)], "empty span: 9 to 4"),
+        ([span(9, 4)], "span ends before it begins: 9 to 4"),
         ([span(3, 4)], "span of blanks: 3 to 4"),
         ([span(0, 4)], r"span has a blank at its edge: 'Ada ' \(0 to 4\)"),
         ([span(3, 12)], "span has a blank at its edge"),
@@ -207,6 +207,8 @@ BAD_TAGS = [
     ({"tokens": ["", "a"], "tags": ["B-person", "O"]}, "empty span: 0 to 0"),
     ({"tokens": [], "tags": []}, "no text"),
     ({"text": TEXT, "label": [span(0, 99)]}, "span out of range: 0 to 99"),
+    ({"text": TEXT, "tokens": ["a"], "tags": ["O"]}, "tags do not fit the text: it is not its tokens"),
+    ({"tokens": ["a"], "label": [span(0, 1)]}, "label without text: spans count its characters"),
 ]
 
 
@@ -254,6 +256,29 @@ def test_spans_and_tags_go_through_files_of_every_kind(tmp_path: Path, kind: str
     assert seen == []
     assert list(read_documents(tmp_path / f"tags.{kind}", lambda line, why: seen.append(why), Multiclass())) == []
     assert seen == ["no text: tokens and tags are named entities, which need label.task: spans"]
+
+
+def test_tags_beside_a_text_are_spans_of_it_and_no_matter_to_what_needs_texts_alone(tmp_path: Path) -> None:
+    tagged = {"tokens": ["Ada", "met", "Bob", "."], "tags": ["B-person", "O", "O", "O"]}
+    rows = [
+        {"text": "Ada met  Bob .", **tagged},
+        {"text": "Ada met Bob .", **tagged, "label": [span(8, 11)]},
+        {"text": "Ada met Bob .", **tagged, "tags": None},
+        {"text": "Ada met Bob.", **tagged},
+        {**tagged, "tags": ["O"]},
+        {"text": "", "tokens": ["Ada"], "label": [span(0, 3)]},
+        {"text": "", "tokens": [7]},
+    ]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    seen: list[str] = []
+    found = list(read_documents(tmp_path / "in.jsonl", lambda line, why: seen.append(f"{line}: {why}"), LABELS))
+    said = [json.dumps([span(0, 3)]), json.dumps([span(8, 11)]), None]
+    assert [(one.text, one.label) for one in found] == [("Ada met Bob .", label) for label in said]
+    assert [line[0] for line in seen] == list("4567")
+    seen.clear()
+    texts = list(read_documents(tmp_path / "in.jsonl", lambda line, why: seen.append(f"{line}: {why}"), None))
+    assert [one.text for one in texts] == ["Ada met Bob ."] * 3 + ["Ada met Bob.", "Ada met Bob .", "Ada"]
+    assert seen == ["7: tokens are not a list of text: [7]"] and {one.label for one in texts} == {None}
 
 
 def test_spans_after_thousands_of_empty_answers_are_written(tmp_path: Path) -> None:

@@ -324,6 +324,8 @@ def test_a_run_spends_words_and_learns_entities(finished: Path) -> None:
     page = (finished / "run" / "report.html").read_text(encoding="utf-8")
     assert "<h3>Entity F1</h3>" in page and "words of 500 an arm" in page and "after so many words" in page
     assert report.verdict(campaign.database, campaign.config).startswith("At 500 words, ")
+    guessed = [len(campaign.output("auto", number, "query")["suggestions"]) for number in (0, 1)]
+    assert guessed[0] == 0 < guessed[1], "before any answer there is nothing to be guessed by"
     picks = [line for line in lines(finished / "run" / "decisions.jsonl") if "document" in line]
     queries = [line for line in lines(finished / "run" / "decisions.jsonl") if "candidates" in line]
     assert all(isinstance(pick["label"], list) and pick["log_propensity"] <= 0 for pick in picks)

@@ -85,7 +85,10 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
         else:
             classes[name] = description
     if len(classes) < 2:
-        raise DiscoverError(f"at least two labels are needed, got {len(classes)}: nothing was written")
+        raise DiscoverError(
+            f"at least two labels are needed, got {len(classes)}: nothing was written; to mark entities of one type "
+            "(label.task: spans), begin with configs/files.yaml"
+        )
     budget = ask("How many answers are you willing to give? [300]: ").strip() or "300"
     if not budget.isdecimal() or int(budget) < 1:
         raise DiscoverError(

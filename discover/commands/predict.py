@@ -11,20 +11,12 @@ from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.pool.answers import agree
 from discover.pool.files import export_rows, read_documents
-from discover.pool.labels import Spans
 from discover.progress import progress
 
 if TYPE_CHECKING:
     from discover.learn.prediction import Prediction
 
 CHUNK = 2048
-
-
-class _Unread(Spans):
-    """What a file says of its documents, whatever that is: only their texts, or tokens, matter."""
-
-    def read(self, value: Any, text: str) -> None:
-        """Nothing."""
 
 
 def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0, explain: bool = False) -> None:
@@ -44,7 +36,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     if to.resolve() == source.resolve():
         raise DiscoverError(f"--output must not be --input, {source}, which would be lost: name another file")
     bad: list[str] = []
-    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), _Unread()))
+    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), None))
     if not documents:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
     labelled, spans = 0, campaign.config.label.task == "spans"

@@ -16,7 +16,8 @@ def render(status: dict[str, Any]) -> str:
     lines = [f"{status['run']}: {', '.join(states)}"]
     for arm, state in status["arms"].items():
         last = state["last"]
-        score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if last and last["accuracy"] else ""
+        known = last and last["accuracy"] is not None  # 0 is known, and common where all entities must be right
+        score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if known else ""
         lines.append(
             f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} {status['unit']} spent, "
             f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"

@@ -54,7 +54,7 @@ def single_line(row: Mapping[str, Any] | None) -> str:
     if row.get("source") == "test" and row.get("accuracy") is not None:
         return (
             f"After {labels} labels, {subject} has {row['accuracy']:.1%} of the test documents right "
-            f"(95% interval {row['low']:.1%} to {row['high']:.1%})."
+            f"(95% interval {row['low']:.1%} to {row['high']:.1%}){_f1(row)}."
         )
     audit = row.get("audit")
     if not audit or not audit["n"]:
@@ -62,5 +62,11 @@ def single_line(row: Mapping[str, Any] | None) -> str:
     return (
         f"After {labels} labels, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
         f"asked about, judged by {audit['n']} audit answers that it was not trained on "
-        f"(95% interval {audit['low']:.1%} to {audit['high']:.1%})."
+        f"(95% interval {audit['low']:.1%} to {audit['high']:.1%}){_f1(row)}."
     )
+
+
+def _f1(row: Mapping[str, Any]) -> str:
+    """What says more than accuracy where an answer has many parts, all of which must be right for that."""
+    named = (("entity_f1", "entity F1"), ("micro_f1", "micro-F1"))
+    return "".join(f"; {name} {row[key]:.3f}" for key, name in named if row.get(key) is not None)

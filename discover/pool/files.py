@@ -28,13 +28,13 @@ READ = {"jsonl": formats.read_jsonl, "csv": formats.read_csv, "parquet": formats
 WRITE = {"jsonl": formats.write_jsonl, "csv": formats.write_csv, "parquet": formats.write_parquet}
 
 
-def read_documents(path: Path, on_bad: OnBad, labels: Labels = ANY_CLASS) -> Iterator[Document]:
+def read_documents(path: Path, on_bad: OnBad, labels: Labels | None = ANY_CLASS) -> Iterator[Document]:
     """Stream the documents of a file, their texts cleaned.
 
     Args:
         path: a .jsonl, .csv or .parquet file; the first two may end in .gz.
         on_bad: called with the line (of Parquet the row, both from 1) and the reason for each that is skipped.
-        labels: what a document may be said to be.
+        labels: what a document may be said to be; none: that is not looked at.
 
     Raises:
         DiscoverError: the file is missing, damaged, of an unknown kind, or has no column ``text`` (or ``tokens``).
@@ -138,7 +138,7 @@ def _usable(path: Path, labels: Labels, on_bad: _Skipped) -> Iterator[Document]:
         yield found
 
 
-def _numbered(path: Path, on_bad: OnBad, labels: Labels) -> Iterator[tuple[int, Document]]:
+def _numbered(path: Path, on_bad: OnBad, labels: Labels | None) -> Iterator[tuple[int, Document]]:
     read = READ[check_readable(path)]
     line = 0
     try:
@@ -156,13 +156,13 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels) -> Iterator[tuple[int, 
         raise DiscoverError(f"{path} is damaged after line {line} ({reason}): give a whole file") from error
 
 
-def _document(row: Mapping[str, Any], place: str, labels: Labels) -> Document | str:
+def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Document | str:
     """The document that a row holds, or why it holds none."""
     try:
-        raw, said = _said(row, labels)
+        raw, said = _said(row, labels) if labels else (_unlabelled(row), None)
         if not isinstance(raw, str) or not (text := clean(raw)):
             return "no text"
-        label = labels.read(said, raw)
+        label = labels.read(said, raw) if labels else None
     except DiscoverError as error:
         return str(error)
     split = row.get("split")
@@ -175,13 +175,26 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels) -> Document | 
 
 
 def _said(row: Mapping[str, Any], labels: Labels) -> tuple[Any, Any]:
-    """The text of a row, not cleaned, and what is said of it; from `tokens` and `tags` where it has no text."""
-    text, tokens = row.get("text"), row.get("tokens")
-    if text or tokens is None or tokens == "":
-        return text, row.get("label")
+    """The text of a row, not cleaned, and what is said of it; from `tokens` and `tags` where there is no such thing."""
+    text, tokens, tags, label = (None if row.get(n) == "" else row.get(n) for n in ("text", "tokens", "tags", "label"))
+    if tokens is None or (text is not None and (labels.task != "spans" or label is not None or tags is None)):
+        return text, label
     if labels.task != "spans":
         raise DiscoverError("no text: tokens and tags are named entities, which need label.task: spans")
-    return spans.joined(tokens, row.get("tags"))
+    joined, found = spans.joined(tokens, tags)
+    if text is None and found is None and label is not None:
+        raise DiscoverError("label without text: spans count its characters, and tokens alone have none: give the text")
+    if text is not None and clean(str(text)) != clean(joined):
+        raise DiscoverError(
+            "tags do not fit the text: it is not its tokens with a space between; leave one of both out"
+        )
+    return joined, found
+
+
+def _unlabelled(row: Mapping[str, Any]) -> Any:
+    """The text of a row, whatever is said of it."""
+    text, tokens = row.get("text"), row.get("tokens")
+    return text if text or tokens in (None, "") else spans.joined(tokens, None)[0]
 
 
 def _with_text_id(row: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -113,6 +113,8 @@ def _span(one: Any, text: str) -> Span:
     for bound in (start, end):
         if type(bound) is not int:  # True is an int to Python
             raise DiscoverError(f"span bound is no whole number: {bound!r:.40}")
+    if end < start:
+        raise DiscoverError(f"span ends before it begins: {start} to {end}")
     if start < 0 or end > len(text):
         raise DiscoverError(f"span out of range: {start} to {end}, the text has {len(text)} characters")
     _check(text, start, end)

@@ -228,7 +228,12 @@ def _slots(campaign: Campaign, asking: NDArray[np.int64], picked: int, seed: int
 def _suggestions(
     campaign: Campaign, asking: NDArray[np.int64], learner: Learner[OwnEstimator]
 ) -> dict[str, list[object]]:
-    """What the model thinks of each question now, for the queue to show after the answer."""
+    """What the model thinks of each question now, for the queue to show after the answer.
+
+    One of spans thinks nothing before any answer: to it the descriptions of classes say nothing.
+    """
+    if campaign.config.label.task == "spans" and not learner.classifier.taught:
+        return {}
     found = learner.classifier.predicted(column(asking))
     said = zip(asking.tolist(), campaign.labels.kept(found.answers), found.chances.tolist(), strict=True)
     return {str(row_id): [label, round(probability, 3)] for row_id, label, probability in said}
