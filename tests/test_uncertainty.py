@@ -46,13 +46,3 @@ def test_what_an_answer_of_one_class_is_worth() -> None:
     p = np.array([[0.7, 0.3], [0.4, 0.6]])
     assert uncertainty.probability_of(np.array([1, 1]), p).tolist() == [0.3, 0.6]
     assert uncertainty.probability_of(Categorical().likeliest(p), p).tolist() == [0.7, 0.6]
-
-
-def test_skill_is_what_the_model_expects_beyond_the_commonest_answer() -> None:
-    likely = np.array([[0.9, 0.1], [0.9, 0.1], [0.2, 0.8], [0.8, 0.2]])  # 0.85 right, 0.7 always the first
-    assert uncertainty.skill(likely, multilabel=False) == pytest.approx((0.85 - 0.7) / 0.3)
-    assert uncertainty.skill(likely[:2], multilabel=False) == 0
-    assert uncertainty.skill(np.eye(3), multilabel=False) == pytest.approx(1)
-    assert uncertainty.skill(np.ones((4, 1)), multilabel=False) == 0 == uncertainty.skill(np.empty((0, 3)), False)
-    labels = np.array([[0.9, 0.5], [0.1, 0.5]])  # of the first 0.9 right, 0.5 always; of the second nothing is known
-    assert uncertainty.skill(labels, multilabel=True) == pytest.approx(0.4 / 1.0)

@@ -57,27 +57,6 @@ def doubt(view: View) -> Floats:
     return np.asarray(1 - sure ** (1 / np.maximum(_expected(view), LEAST)), np.float64)
 
 
-def skill(likely: Floats, multilabel: bool) -> float:
-    """How far a model expects to beat the commonest answer, from 0, not at all, to 1; with several labels at each.
-
-    (a - b) / (1 - b), with a the share that it expects to get right, and b what always giving the answer that it finds
-    commonest would: Cohen's kappa of a constant rater ("A coefficient of agreement for nominal scales", 1960).
-
-    Args:
-        likely: (n, c) class probabilities of documents that were drawn evenly; of none, 0 is returned.
-        multilabel: whether a document may have several labels.
-    """
-    if not len(likely):
-        return 0.0
-    common = likely.mean(axis=0)
-    if multilabel:
-        right, always = np.maximum(likely, 1 - likely).mean(axis=0).sum(), np.maximum(common, 1 - common).sum()
-        most = likely.shape[1]
-    else:
-        right, always, most = likely.max(axis=1).mean(), common.max(), 1
-    return float(np.clip((right - always) / (most - always), 0, 1)) if most - always > 1e-9 else 0.0
-
-
 def probability_of(y: NDArray[np.int64], probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
     """(n,) probability of each answer: of (n,) class indices, or of (n, c) 0 and 1, all of them."""
     if y.ndim == 1:

@@ -4,11 +4,10 @@ While labels are of one class only, or there are fewer than classes and the mode
 quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
 say something are known before they have labels; covering the pool then costs more than it finds.)
 
-From then on `spread_margin`, but for a fifth of each batch, which is drawn evenly from the pool: that corrects what the
-model believes of the shares of classes, as margins never do, and what it is surely wrong about. Once a cross-validation
-has calibrated the model, this part is what it lacks in `skill`, up to a half: the less it knows, the less its doubts
-are worth (runs/LOG.md). Where the evidence says that it knows no more than the commonest class (the accuracy of its
-last cross-validation, and the audit answers that are kept for decisions), they are noise, and `random` asks.
+From then on `spread_margin`, but for a fifth of each batch, which is drawn evenly from the pool: that corrects what
+the model believes of the shares of classes, as margins never do, and what it is surely wrong about (runs/LOG.md).
+Where the evidence says that it knows no more than the commonest class (the accuracy of its last cross-validation, and
+the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks.
 
 Cost: that of the strategy in charge.
 """
@@ -16,7 +15,6 @@ Cost: that of the strategy in charge.
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k
@@ -27,7 +25,7 @@ from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
 LOST = 0.25  # share of errors that a model expects which does not know its classes yet (runs/LOG.md)
-LEAST, MOST = 0.2, 0.5  # of a batch, drawn evenly
+EVEN = 0.2  # of a batch, drawn evenly (runs/LOG.md)
 
 
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
@@ -37,26 +35,16 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
         return typiclust(view, n, rng)
     if _knows_nothing(view):
         return random(view, n, rng)
-    even = due(_even_share(view), view.progress.spent, n)
+    even = due(EVEN, view.progress.spent, n)
     return then(spread_margin(view, n - even, rng), view, even, _evenly, rng)
 
 
-def _even_share(view: View) -> float:
-    if all(one.cross_validated is None for one in view.progress.rounds):  # nothing says how far its doubts go
-        return LEAST
-    return float(np.clip(1 - uncertainty.skill(view.probabilities[_sample(view)], view.multilabel), LEAST, MOST))
-
-
 def _evenly(view: View, n: int, rng: np.random.Generator) -> Picks:
-    sample = _sample(view, n)
+    """A draw from the candidates that are a uniform sample of the pool; from all, where there are too few of them."""
+    sample = np.flatnonzero(view.generator == "uniform")
+    sample = sample if len(sample) >= n else np.arange(len(view))
     picks = gumbel_top_k(np.zeros(len(sample)), n, rng, temperature=1.0, floor=1.0)
     return replace(picks, indices=sample[picks.indices])
-
-
-def _sample(view: View, least: int = 1) -> NDArray[np.int64]:
-    """Positions of the candidates that are a uniform sample of the pool; of all, where there are too few of them."""
-    sample = np.flatnonzero(view.generator == "uniform")
-    return sample if len(sample) >= least else np.arange(len(view))
 
 
 def _knows_nothing(view: View) -> bool:
