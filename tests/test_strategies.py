@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from discover.query.geometry import clusters, density, occupied, places
-from discover.query.sharing import due
 from discover.query.strategy import load_strategy
 from discover.query.view import PastRound, Progress
 from tests.views import view_of
@@ -135,9 +134,7 @@ def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():
 
 def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_known():
     def picked(word, **changes):
-        return load_strategy(word)(view_of(40, c=3, temperature=0.0, **changes), 4, RNG(0)).indices.tolist()[
-            :3
-        ]  # the last is drawn
+        return load_strategy(word)(view_of(40, c=3, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()
 
     labels = np.array([0, 1] * 10)
     known = {"m": 20, "make_labels": lambda: labels}
@@ -147,7 +144,6 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     assert picked("auto", **few) == picked("spread_margin", **few)  # it knows them by their descriptions
     alike = {"m": 20, "make_labels": lambda: 0 * labels}
     assert picked("auto", **alike) == picked("typiclust", **alike)
-    known["make_probabilities"] = few["make_probabilities"]
     assert picked("auto", **known) == picked("spread_margin", **known)
     for rounds, word in (
         ([PastRound(0, cross_validated=0.9)], "spread_margin"),
@@ -157,32 +153,6 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     ):
         known["progress"] = Progress(20, 100, tuple(rounds))
         assert picked("auto", **known) == picked(word, **known)
-
-
-def test_auto_draws_a_fifth_of_the_batch_evenly():
-    view = view_of(
-        60,
-        m=20,
-        make_labels=lambda: np.arange(20) % 4,
-        generator=np.repeat(["uniform", "uncertain"], [40, 20]),
-        temperature=0.0,
-    )
-    by_margin = load_strategy("spread_margin")(view, 8, RNG(0)).indices
-    left = np.setdiff1d(np.arange(40), by_margin)  # the last 20 are no sample of the pool
-    drawn = np.zeros(60)
-    for seed in range(500):
-        picks = load_strategy("auto")(view, 10, RNG(seed))
-        assert picks.indices[:8].tolist() == by_margin.tolist() and not picks.log_propensities[:8].any()
-        assert picks.log_propensities[8:] == pytest.approx(-np.log([len(left), len(left) - 1]))
-        drawn[picks.indices[8:]] += 1
-    assert drawn.sum() == drawn[left].sum() == 1000
-    assert 0.5 * drawn[left].mean() < drawn[left].min() and drawn[left].max() < 1.7 * drawn[left].mean()
-
-
-def test_a_share_holds_over_small_batches():
-    spent = np.arange(0, 40)
-    assert sum(due(0.2, float(one), 1) for one in spent) == 8
-    assert [due(0.5, 0.0, 3), due(0.5, 3.0, 3), due(0.0, 7.0, 5), due(1.0, 7.0, 5)] == [1, 2, 0, 5]
 
 
 def test_margin_and_entropy_want_what_the_model_cannot_tell():

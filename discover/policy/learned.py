@@ -25,9 +25,8 @@ from discover.pool.labels import Task
 from discover.query import strategy
 from discover.query.acquire import Picks, draw_sequentially, per_cost
 from discover.query.geometry import clusters, density, occupied
-from discover.query.sharing import due, then
 from discover.query.strategy import Strategy
-from discover.query.view import View
+from discover.query.view import View, rest
 
 LEARNED = "learned"
 Floats = NDArray[np.float64]
@@ -70,11 +69,25 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
     if reason := safety.harm(view.progress.rounds):
         alone = strategy.load_strategy("auto")(view, n, rng)
         return replace(alone, choosers=np.full(n, "auto"), note=f"auto asks alone: {reason}")
-    theirs = due(auto_share, view.progress.spent, n)
+    theirs = _due(auto_share, view.progress.spent, n)
     wanted = preferences(view, load_policy(Path(policy))[0])
     ours = draw_sequentially(wanted, n - theirs, rng, view.temperature, view.floor)
-    both = then(ours, view, theirs, strategy.load_strategy("auto"), rng)
-    return replace(both, choosers=np.repeat(["policy", "auto"], [n - theirs, theirs]))
+    left, places = rest(view, ours.indices)
+    others = strategy.load_strategy("auto")(left, theirs, rng)
+    return Picks(
+        np.concatenate([ours.indices, places[others.indices]]),
+        np.concatenate([ours.utilities, others.utilities]),
+        np.concatenate([ours.log_propensities, others.log_propensities]),
+        temperature=ours.temperature,
+        floor=ours.floor,
+        choosers=np.repeat(["policy", "auto"], [n - theirs, theirs]),
+    )
+
+
+def _due(share: float, spent: float, n: int) -> int:
+    """How many of n picks are `auto`'s, so that its share holds over all rounds, however small a batch is."""
+    before, after = (np.floor(share * labels + 1e-9) for labels in (spent, spent + n))
+    return int(min(n, after - before))
 
 
 def preferences(view: View, scorer: Scorer) -> Callable[[NDArray[np.int64]], Floats]:
