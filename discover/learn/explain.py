@@ -213,7 +213,8 @@ def _means(states: NDArray[np.float32], runs: Sequence[Run]) -> NDArray[np.float
 
 
 def _nearest(vectors: NDArray[np.float32], learned: Learned, count: int) -> list[list[Neighbour]]:
-    similar = vectors @ learned.vectors.T
+    # No matrix product: its last bits would depend on how many are asked about.
+    similar = np.einsum("nd,md->nm", vectors, learned.vectors)
     order = np.argsort(-similar, axis=1, kind="stable")[:, :count]
     return [
         [Neighbour(learned.rows[at], learned.answers[at], float(own[at])) for at in places.tolist()]
