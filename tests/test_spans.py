@@ -64,7 +64,8 @@ def test_answers_are_arrays_and_plain_values() -> None:
         ("person", "label is not a JSON list"),
         ("{}", "label is not a list of spans: dict"),
         (7, "label is not a list of spans: int"),
-        ([[0, 3, "person"]], "span lacks start, end or label"),
+        ([[0, 3]], "span lacks start, end or label"),
+        ([[0, "3", "person"]], "span bound is no whole number: '3'"),
         ([{"start": 0, "end": 3}], "span lacks start, end or label"),
         ([span(0, 3.0)], "span bound is no whole number: 3.0"),
         ([span(False, 3)], "span bound is no whole number: False"),
@@ -91,6 +92,12 @@ def test_what_cannot_be_is_refused_in_a_few_words(said, complaint: str) -> None:
     with pytest.raises(DiscoverError, match=complaint) as refused:
         LABELS.read(said, TEXT)
     assert len(str(refused.value).partition(": ")[0]) <= 32, "the reason fits its column"
+
+
+def test_spans_may_be_lists_as_doccano_exports_them() -> None:
+    assert LABELS.read([[0, 12, "person"], [22, 28, "location"]], TEXT) == LABELS.read(
+        [span(0, 12), span(22, 28, "location")], TEXT
+    )
 
 
 def test_neighbours_may_touch_and_a_span_may_say_its_text() -> None:

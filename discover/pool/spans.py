@@ -26,7 +26,8 @@ def placed(value: Any, text: str) -> list[Span]:
     """The spans that are said of a text, by their start: first character, the one after the last, label as written.
 
     Args:
-        value: a list of objects with `start`, `end` and `label`; where one has a `text`, it must be the span's.
+        value: a list of objects with `start`, `end` and `label`, or of these three in a list, as doccano exports them;
+            where one has a `text`, it must be the span's.
         text: what they count in; the result counts in `clean(text)`.
 
     Raises:
@@ -107,6 +108,8 @@ def is_tag(name: str) -> bool:
 
 
 def _span(one: Any, text: str) -> Span:
+    if isinstance(one, list | tuple) and len(one) == len(KEYS):
+        one = dict(zip(KEYS, one, strict=True))
     if not isinstance(one, dict) or any(key not in one for key in KEYS):
         raise DiscoverError(f"span lacks start, end or label: {one!r:.80}")
     start, end = one["start"], one["end"]
