@@ -1,6 +1,7 @@
 import functools
 import json
 import shutil
+from copy import deepcopy
 
 import gymnasium
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 import torch
 from gymnasium import spaces
 from sb3_contrib import MaskablePPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.save_util import load_from_zip_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from discover.cli import main
@@ -87,8 +90,10 @@ def test_a_pool_that_is_asked_to_its_end_has_a_whole_curve():
 
 
 def test_the_summary_compares_with_margin_by_seed_and_by_dataset():
+    shape = np.array([0.2, 0.4, 0.6])  # so 0.2 more is there after half of the way
     rows = [
         {"dataset": dataset, "policy": policy, "seed": seed, "macro_f1": 0.5 + seed / 10 + more, "accuracy": 0.7}
+        | {"labels": [20, 60, 100], "curve": (shape + more + (seed - 1) / 10).tolist()}
         for dataset, gain in (("a", 0.1), ("b", 0.3))
         for policy, more in (("margin", 0.0), ("learned", gain))
         for seed in range(3)
@@ -99,9 +104,17 @@ def test_the_summary_compares_with_margin_by_seed_and_by_dataset():
     assert f1["mean"] == pytest.approx(0.2) and f1["interval"] == pytest.approx([0.1, 0.3])
     assert f1["datasets"]["a"] == pytest.approx([0.1, 0], abs=1e-9)
     assert right["mean"] == 0
+    (saved,) = found["savings"]
+    assert saved["datasets"] == {"a": pytest.approx(0.2), "b": pytest.approx(0.6)}
+    assert saved["mean"] == pytest.approx(0.4) and saved["interval"] == pytest.approx([0.2, 0.6])
+    behind = [
+        row | {"curve": [one - 0.5 for one in row["curve"]]} if row["policy"] == "learned" else row for row in rows
+    ]
+    assert trials.summary(behind, np.random.default_rng(0))["savings"][0]["mean"] == 0
     alone = trials.summary([row for row in rows if (row["dataset"], row["seed"]) == ("a", 0)], np.random.default_rng(0))
     assert alone["gains"][0]["datasets"]["a"] == [pytest.approx(0.1), None] and alone["gains"][0]["interval"] is None
     assert not any("nan" in line for line in trials.table(alone))
+    assert "learned: 40% of margin's labels saved [20%, 60%] over datasets" in trials.table(found)
     assert any("learned: macro_f1 +20.0 points over margin [+10.0, +30.0]" in line for line in trials.table(found))
 
 
@@ -261,6 +274,26 @@ def test_reinforcement_starts_from_the_imitated_scorer(tmp_path):
     )
     for name, weights in scorer.state_dict().items():
         assert weights == pytest.approx(before[name], abs=1e-6)
+
+
+def test_the_second_half_of_the_reinforcement_is_averaged(tmp_path):
+    ended = {}
+
+    class End(BaseCallback):
+        def _on_step(self) -> bool:
+            return True
+
+        def _on_training_end(self) -> None:
+            ended.update(deepcopy(self.model.policy.mlp_extractor.scorer.state_dict()))
+
+    scorer, env = Scorer(8), trials.make_env([corpus()], 4, SMALL)
+    rules = ReinforcementConfig(steps=640, environments=4, rollout=40, batch=40, checkpoint=160)
+    improve(scorer, env, rules, tmp_path, tmp_path / "curves", 0, [End()])
+    _, kept, _ = load_from_zip_file(tmp_path / "ppo_480_steps.zip", device="cpu")
+    for name, weights in scorer.state_dict().items():
+        of_checkpoint = kept["policy"][f"mlp_extractor.scorer.{name}"]
+        assert torch.allclose(weights, (of_checkpoint + ended[name]) / 2)
+        assert not torch.equal(of_checkpoint, ended[name])
 
 
 def test_train_and_evaluate_by_command(tmp_path, capsys, monkeypatch):

@@ -72,7 +72,7 @@ class ImitationConfig(Strict):
 class ReinforcementConfig(Strict):
     """How reinforcement learning goes on from there."""
 
-    steps: int = Field(500_000, ge=0, description="of all environments together; 0: imitation alone")
+    steps: int = Field(1_000_000, ge=0, description="of all environments together; 0: imitation alone")
     environments: int = Field(32, ge=1)
     rollout: int = Field(90, ge=1, description="steps of each environment between two updates")
     batch: int = Field(720, ge=2, description="steps of each gradient, a part of environments * rollout")

@@ -7,6 +7,7 @@ state and a summary of the candidates. Everything that is SB3's lies in this fil
 
 import shutil
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,19 @@ def improve(
     every = CheckpointCallback(max(1, config.checkpoint // env.num_envs), str(folder), CHECKPOINT)
     model.set_logger(_logger(curves, done))
     model.learn(config.steps - done, callback=[every, *callbacks], reset_num_timesteps=done == 0)
-    scorer.load_state_dict(model.policy.mlp_extractor.scorer.state_dict())
+    scorer.load_state_dict(_averaged(model, folder, config.steps))
+
+
+def _averaged(model: MaskablePPO, folder: Path, steps: int) -> dict[str, Tensor]:
+    """The scorer's weights, a mean over the end and the checkpoints of the second half: steadier than the end alone.
+
+    Izmailov et al. 2018, https://arxiv.org/abs/1803.05407. The model is left at one of them.
+    """
+    found = [deepcopy(model.policy.mlp_extractor.scorer.state_dict())]
+    for seen, path in _checkpoints(folder):
+        if steps / 2 < seen < steps and _read(model, path):
+            found.append(deepcopy(model.policy.mlp_extractor.scorer.state_dict()))
+    return {name: torch.stack([one[name] for one in found]).mean(0) for name in found[0]}
 
 
 def _logger(curves: Path, done: int) -> Logger:
@@ -209,12 +222,22 @@ def _logger(curves: Path, done: int) -> Logger:
 
 def _resume(model: MaskablePPO, folder: Path) -> int:
     """Take over the newest checkpoint that can be read; how many steps it has seen."""
-    found = sorted(folder.glob(f"{CHECKPOINT}_*_steps.zip"), key=lambda path: int(path.stem.split("_")[1]))
-    for path in reversed(found):
-        try:
-            model.set_parameters(str(path), device="cpu")
-        except (OSError, ValueError, RuntimeError, KeyError):
-            continue  # half written when it was killed
-        model.num_timesteps = int(path.stem.split("_")[1])
-        return model.num_timesteps
+    for seen, path in reversed(_checkpoints(folder)):
+        if _read(model, path):
+            model.num_timesteps = seen
+            return seen
     return 0
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Steps and path of each that lies there, in their order."""
+    return sorted((int(path.stem.split("_")[1]), path) for path in folder.glob(f"{CHECKPOINT}_*_steps.zip"))
+
+
+def _read(model: MaskablePPO, path: Path) -> bool:
+    """Take over a checkpoint's parameters; False where it was half written when it was killed."""
+    try:
+        model.set_parameters(str(path), device="cpu")
+    except (OSError, ValueError, RuntimeError, KeyError):
+        return False
+    return True
