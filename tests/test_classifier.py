@@ -93,6 +93,17 @@ def test_answers_that_have_doubled_are_learned_from_scratch(make_small):
     assert not all(torch.equal(once[name], grown[name]) for name in once)
 
 
+def test_an_increment_learns_less_than_training_from_scratch_and_rehearses(make_small):
+    classifier = make_small(epochs=10, steps=0, batch=4, replay=2.0)
+    classifier.fit(column(ODD[:12]), TRUTH[ODD[:12]])
+    scratch = classifier.curve
+    classifier.fit(column(ODD[:16]), TRUTH[ODD[:16]])
+    assert len(scratch) == 10 * 3 and len(classifier.curve) == 4 * 3, (
+        "4 new answers and 8 old ones, two passes for five"
+    )
+    assert max(rate for _, rate in classifier.curve) == pytest.approx(max(rate for _, rate in scratch) / 2)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_probabilities_never_depend_on_who_else_is_asked(make_small, method):
     classifier = make_small(method)

@@ -88,7 +88,7 @@ def encoder(model: Path) -> Encoder:
 
 LEARN = {
     "method": "full",
-    "epochs": 8,
+    "epochs": 12,
     "steps": 0,
     "learning_rate": 3e-3,
     "head_learning_rate": 1e-2,

@@ -18,9 +18,11 @@ class LearnConfig(Strict):
     layers: int = Field(2, ge=1, description="of `top`: how many")
     adapter: Adapter = Field("lora", description="of `lora`: which adapters of peft")
     rank: int = Field(8, ge=1, description="of the adapters")
-    epochs: int = Field(10, ge=1, description="passes over the new answers, an increment")
-    steps: int = Field(50, ge=0, description="fewest steps of an increment: passes are added until there are as many")
-    replay: float = Field(2.0, ge=0, description="old answers rehearsed for each new one")
+    epochs: int = Field(
+        10, ge=1, description="passes over all answers from scratch; an increment takes 2 for 5 of them"
+    )
+    steps: int = Field(50, ge=0, description="fewest steps, likewise: passes are added until there are as many")
+    replay: float = Field(5.0, ge=0, description="old answers rehearsed for each new one, in an increment")
     balance: Literal["loss", "sampling"] = Field(
         "loss", description="how rare classes get more say in fine-tuning: a larger loss, or more draws"
     )

@@ -1,6 +1,7 @@
 """What the heads see of documents: unit vectors under the frozen encoder, or under one that was fine-tuned."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from discover.learn.network import FrozenNetwork, Network
 CHUNK = 4096  # documents whose vectors are computed at a time
 TOKENS_OF = 256  # documents whose tokens' vectors are held at a time: of 512 tokens and 768 numbers each, 400 megabytes
 NETWORK = "network."  # begins the names of its tensors among those of a model
-INCREMENT_RATE = 0.5  # of the encoder's learning rate, in an increment: at the full rate it forgets (runs/LOG.md)
+# An increment takes less of the encoder's learning rate, and of the passes and fewest steps: with all it forgets more.
+RATE, PASSES = 0.5, 0.4
 
 
 class Representation:
@@ -96,16 +98,17 @@ class Representation:
         Raises:
             DiscoverError: the weights grew without bound.
         """
-        rng, rate = np.random.default_rng([self._seed, len(ids)]), self._config.rate
+        rng, config = np.random.default_rng([self._seed, len(ids)]), self._config
         if head is None:
             assert self._network is not None
-            trained, rate = self._network, rate * INCREMENT_RATE
+            trained = self._network
+            fewer = {name: ceil(PASSES * getattr(config, name)) for name in ("epochs", "steps")}
+            config = config.model_copy(update={"learning_rate": RATE * config.rate, **fewer})
         else:
             trained = self._untrained()
             # The head first, so that the layers are not moved by one that is off: Kumar et al., "Fine-tuning can
             # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
             trained.set_head(*head)
-        config = self._config.model_copy(update={"learning_rate": rate})
         examples = Examples(self.documents.inputs(ids), y, fresh)
         curve = training.train(trained, examples, config, rng, self._encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
