@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect, sync_playwright
 from sqlalchemy import case, select, update
 
 from discover import tables
@@ -45,8 +46,6 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def chromium():
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -430,10 +429,10 @@ def test_entities_are_marked_by_mouse_and_by_keys(database: Database, chromium, 
     # Undo brings the entities back to go on from; a correction begins with those that were said.
     page.keyboard.press("u")
     page.wait_for_selector("#text:has-text('text 2 ')")
-    assert marks.count() == 2
+    expect(marks).to_have_count(2)
     page.click("text=Your answers")
     page.click("#slot-1 >> text=Change")
-    assert marks.count() == 3
+    expect(marks).to_have_count(3)
     page.click("[aria-label='Remove person: Zoë']")
     page.click("#save")
     page.wait_for_url("**/answers#slot-1")
