@@ -125,7 +125,9 @@ def _steps(folder, run, curve):
 
 def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkeypatch):
     config = small_config(
-        reinforcement=ReinforcementConfig(steps=320, environments=4, rollout=40, batch=40, checkpoint=160)
+        reinforcement=ReinforcementConfig(
+            candidates=[8], steps=320, environments=4, rollout=40, batch=40, checkpoint=160
+        )
     )
     scorer = training.train([], config, tmp_path)
     loaded, card = saved.load_policy(tmp_path / "policy")
@@ -135,13 +137,13 @@ def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkey
     imitated = (tmp_path / "imitated" / saved.WEIGHTS).read_bytes()
     assert imitated != (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
     assert _steps(tmp_path, "imitation", "cross_entropy") == list(range(config.imitation.epochs))
-    assert _steps(tmp_path, "ppo", "rollout/ep_rew_mean") == [160, 320]
+    assert _steps(tmp_path, "ppo_8", "rollout/ep_rew_mean") == [160, 320]
     published = (tmp_path / "policy" / saved.WEIGHTS).read_bytes()
     training.train([], config, tmp_path)
     assert (tmp_path / "policy" / saved.WEIGHTS).read_bytes() == published
     # Killed while the second half of the reinforcement ran, and while a file of decisions was written.
     shutil.rmtree(tmp_path / "policy")
-    for path in (tmp_path / "reinforcement").glob("*_320_steps.zip"):
+    for path in (tmp_path / "reinforcement" / "8").glob("*_320_steps.zip"):
         path.write_bytes(path.read_bytes()[:1000])
     decisions = next((tmp_path / "decisions").iterdir())
     whole = decisions.read_bytes()
@@ -150,20 +152,32 @@ def test_a_training_is_published_and_goes_on_from_what_it_finds(tmp_path, monkey
     monkeypatch.setattr(StableBaselinesEnv, "seed", lambda env, seed: seeds.append(seed))
     training.train([], config, tmp_path)
     assert decisions.read_bytes() == whole and seeds == [0, 160]  # it goes on with other episodes
-    assert _steps(tmp_path, "ppo", "rollout/ep_rew_mean") == [160, 320], "what is played again is shown once"
+    assert _steps(tmp_path, "ppo_8", "rollout/ep_rew_mean") == [160, 320], "what is played again is shown once"
     assert (tmp_path / "imitated" / saved.WEIGHTS).read_bytes() == imitated
     saved.load_policy(tmp_path / "policy")
 
 
 def test_one_seed_one_policy_whatever_ran_before(tmp_path):
     """Decisions, first weights and batches, and MaskablePPO from there: another seed is another policy."""
-    short = ReinforcementConfig(steps=80, environments=2, rollout=40, batch=40)
+    short = ReinforcementConfig(candidates=[8], steps=80, environments=2, rollout=40, batch=40)
     found = []
     for number, seed in enumerate((0, 0, 1)):
         torch.rand(number + 1)
         found.append(training.train([], small_config(seed=seed, reinforcement=short), tmp_path / str(number)))
     first, again, other = ([weights.tolist() for weights in one.state_dict().values()] for one in found)
     assert first == again != other
+
+
+def test_trainings_on_few_and_on_many_candidates_are_averaged(tmp_path):
+    found = []
+    for candidates in ([8], [16], [16, 8]):  # the last ones in processes of their own
+        short = ReinforcementConfig(candidates=candidates, steps=80, environments=2, rollout=40, batch=40)
+        config = small_config(reinforcement=short)
+        found.append(training.train([], config, tmp_path / str(len(candidates) * candidates[0])).state_dict())
+    few, many, both = found
+    for name, weights in both.items():
+        assert torch.allclose(weights, (few[name] + many[name]) / 2, atol=1e-5)
+    assert not torch.allclose(few["layers.0.weight"], many["layers.0.weight"], atol=1e-4)
 
 
 def test_a_policy_that_cannot_be_used_is_refused(tmp_path):
@@ -347,6 +361,7 @@ def test_train_and_evaluate_by_command(tmp_path, capsys, monkeypatch):
     [
         ({"imitation": {"candidates": [1]}}, "imitation.candidates.0.*greater than or equal to 2"),
         ({"imitation": {"candidates": [16, 4]}}, "imitation.candidates must be at least episode.batch, 5"),
+        ({"reinforcement": {"candidates": [4]}}, "reinforcement.candidates must be at least episode.batch, 5"),
         ({"reinforcement": {"rollout": 1, "environments": 33, "batch": 32}}, "must divide environments . rollout, 33"),
     ],
     ids=str,

@@ -2,12 +2,8 @@
 
 import contextlib
 import functools
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +12,9 @@ import torch
 from discover.bench import cells, learners
 from discover.bench.cells import Cell
 from discover.bench.config import FULL
-from discover.child import end_with_parent
+from discover.child import side_by_side
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
-from discover.errors import DiscoverError
 from discover.learn.activations import ActivationCache
 from discover.learn.classifier import TextClassifier
 from discover.learn.learner import Learner
@@ -27,7 +22,6 @@ from discover.pool.labelled import Dataset
 from discover.progress import progress
 from discover.simulate import Arena, play
 
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SLOWEST_FIRST = ("full", "lora", "top", "head")
 
 
@@ -88,63 +82,11 @@ def play_all(stage: Stage, wanted: Sequence[Cell], jobs: int | None, done: Calla
         DiscoverError: a strategy or learner fails, or a process was killed.
     """
     ordered = sorted(wanted, key=_slowness)
-    cores = len(os.sched_getaffinity(0))
-    jobs = jobs or cores
-    if jobs == 1 or not ordered:
-        for cell in progress(ordered, len(ordered), "campaigns"):
-            done(stage.play(cell))
-        return
-    spawn = multiprocessing.get_context("spawn")  # torch does not survive a fork
-    with ProcessPoolExecutor(min(jobs, len(ordered)), spawn, initializer=_begin, initargs=(stage, os.getpid())) as pool:
-        try:
-            with _inherited(max(1, cores // jobs)):
-                running = [pool.submit(_play, cell) for cell in ordered]
-            for future in progress(as_completed(running), len(running), "campaigns"):
-                done(future.result())
-        except BrokenProcessPool as error:
-            raise DiscoverError(
-                "a process of the bench was killed, perhaps for want of memory: lower --jobs, then give the same "
-                "command again; what is finished is kept"
-            ) from error
-        except BaseException:
-            for child in multiprocessing.active_children():  # the pool then knows that it is broken, and ends
-                child.terminate()
-            raise
+    with contextlib.closing(side_by_side(Stage.play, stage, ordered, jobs)) as played:
+        for cell in progress(played, len(ordered), "campaigns"):
+            done(cell)
 
 
 def _slowness(cell: Cell) -> tuple[int, bool]:
     method = cell.learner.partition(",")[0]
     return SLOWEST_FIRST.index(method) if method in SLOWEST_FIRST else len(SLOWEST_FIRST), cell.strategy != FULL
-
-
-@contextlib.contextmanager
-def _inherited(threads: int) -> Iterator[None]:
-    """What processes started meanwhile take over: their number of threads, and that Ctrl-C is not theirs to answer.
-
-    Libraries read the number when they load, so it must be there before a process imports anything.
-    """
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-_stage: Stage
-
-
-def _begin(stage: Stage, parent: int) -> None:
-    """In a new process: keep what the cells need, and end when the bench ends, even if it is killed."""
-    global _stage
-    _stage = stage
-    end_with_parent(parent)
-
-
-def _play(cell: Cell) -> Cell:
-    return _stage.play(cell)

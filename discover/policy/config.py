@@ -72,7 +72,10 @@ class ImitationConfig(Strict):
 class ReinforcementConfig(Strict):
     """How reinforcement learning goes on from there."""
 
-    steps: int = Field(1_000_000, ge=0, description="of all environments together; 0: imitation alone")
+    candidates: list[Annotated[int, Field(ge=2)]] = Field(
+        [32, 128], min_length=1, description="k: a training for each, and the mean of their weights is the policy"
+    )
+    steps: int = Field(800_000, ge=0, description="of each training, all environments together; 0: imitation alone")
     environments: int = Field(32, ge=1)
     rollout: int = Field(90, ge=1, description="steps of each environment between two updates")
     batch: int = Field(720, ge=2, description="steps of each gradient, a part of environments * rollout")
@@ -114,6 +117,7 @@ class PolicyConfig(Strict):
     def _something(self) -> "PolicyConfig":
         if not self.corpora and not self.synthetic:
             raise ValueError("name corpora, or let synthetic be at least 1: there is nothing to learn on")
-        if min(self.imitation.candidates) < self.episode.batch:
-            raise ValueError(f"imitation.candidates must be at least episode.batch, {self.episode.batch}")
+        for name in ("imitation", "reinforcement"):
+            if min(getattr(self, name).candidates) < self.episode.batch:
+                raise ValueError(f"{name}.candidates must be at least episode.batch, {self.episode.batch}")
         return self

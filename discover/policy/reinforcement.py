@@ -29,6 +29,7 @@ from discover.errors import DiscoverError
 from discover.policy.config import ReinforcementConfig
 from discover.policy.features import NAMES, STATE
 from discover.policy.scorer import Scorer
+from discover.progress import progress
 
 CHECKPOINT = "ppo"
 
@@ -151,6 +152,23 @@ class ScorerPolicy(MaskableMultiInputActorCriticPolicy):
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
 
+class _Progress(BaseCallback):
+    """Shows how many of the rollouts are done."""
+
+    def __init__(self, rollouts: int, title: str):
+        super().__init__()
+        self._bar = progress(range(rollouts), rollouts, title)
+
+    def _on_training_start(self) -> None:
+        next(self._bar, None)  # the clock runs from here on
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        next(self._bar, None)
+
+
 def improve(
     scorer: Scorer,
     env: VectorEnv,
@@ -194,8 +212,10 @@ def improve(
     if done:
         model.set_random_seed(seed + done)  # or it would play the episodes that it began with once more
     every = CheckpointCallback(max(1, config.checkpoint // env.num_envs), str(folder), CHECKPOINT)
+    rollouts = -(-(config.steps - done) // (env.num_envs * config.rollout))
+    told = _Progress(rollouts, f"reinforce, {env.single_action_space.n} candidates")
     model.set_logger(_logger(curves, done))
-    model.learn(config.steps - done, callback=[every, *callbacks], reset_num_timesteps=done == 0)
+    model.learn(config.steps - done, callback=[every, told, *callbacks], reset_num_timesteps=done == 0)
     scorer.load_state_dict(_averaged(model, folder, config.steps))
 
 

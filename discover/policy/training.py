@@ -1,7 +1,8 @@
 """How a policy is trained: decisions gathered on many tasks, imitation, then reinforcement; each part is kept.
 
 A killed training goes on from what lies in its folder: the decisions of each corpus, the imitated scorer, and the last
-checkpoint of the reinforcement.
+checkpoints of the reinforcement. That is done for few and for many candidates, side by side: few teach more of corpora
+with few classes, many of those with many, and the mean of both is better on either than the other (runs/LOG.md).
 """
 
 import time
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from discover import tracking
+from discover.child import side_by_side
 from discover.errors import DiscoverError
 from discover.policy import imitation, reinforcement
 from discover.policy.config import EpisodeConfig, PolicyConfig
@@ -61,13 +64,26 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
     trained = _trained(tasks, config, len(decisions))
     scorer = _imitated(decisions, config, folder, trained)
     if config.reinforcement.steps:
-        episode = config.episode.model_copy(update={"twin": True})
-        env = make_env(_practice(tasks, config), config.reinforcement.environments, episode)
-        reinforcement.improve(
-            scorer, env, config.reinforcement, folder / "reinforcement", folder / "tensorboard" / "ppo", config.seed
-        )
+        wanted = sorted(set(config.reinforcement.candidates))
+        jobs = 1 if len(wanted) == 1 else None
+        found = dict(side_by_side(_reinforced, (tasks, config, folder), wanted, jobs))
+        average = {name: np.mean([found[k][name] for k in wanted], axis=0) for name in scorer.state_dict()}
+        scorer.load_state_dict({name: torch.from_numpy(weights) for name, weights in average.items()})
     save_policy(folder / "policy", scorer, trained)
     return scorer
+
+
+def _reinforced(
+    shared: tuple[Sequence[Corpus], PolicyConfig, Path], candidates: int
+) -> tuple[int, dict[str, NDArray[np.float32]]]:
+    """The weights that reinforcement learning makes of the imitated ones, with so many candidates a round."""
+    tasks, config, folder = shared
+    scorer = load_policy(folder / "imitated")[0]
+    episode = config.episode.model_copy(update={"twin": True, "candidates": candidates})
+    env = make_env(_practice(tasks, config), config.reinforcement.environments, episode)
+    kept, curves = folder / "reinforcement" / str(candidates), folder / "tensorboard" / f"ppo_{candidates}"
+    reinforcement.improve(scorer, env, config.reinforcement, kept, curves, config.seed)
+    return candidates, {name: weights.numpy() for name, weights in scorer.state_dict().items()}
 
 
 def _practice(tasks: Sequence[Corpus], config: PolicyConfig) -> list[Corpus]:

@@ -31,6 +31,20 @@ def file_of(name: str, split: str) -> Path:
     return Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "text" / f"{name}.{split}.jsonl.gz"
 
 
+def answerable(name: str, folder: Path) -> Path:
+    """A copy of a set's test file without the rows of classes that its training file lacks (atis has five such rows).
+
+    Args:
+        name: of the set.
+        folder: where it is written, as ``name.answerable.jsonl``.
+    """
+    texts, y, classes = labelled(name, "test", labelled(name, "train")[2])
+    path = folder / f"{name}.answerable.jsonl"
+    rows = (json.dumps({"text": text, "label": classes[one]}) for text, one in zip(texts, y, strict=True))
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
 def thinned(name: str, shares: dict[str, float], folder: Path) -> Path:
     """A copy of a set's training file in which some classes are rarer; it is for a benchmark's own folder.
 
