@@ -1,9 +1,9 @@
 """Does what the environment says hold when the encoder is fine-tuned? Strategies and policies in real campaigns.
 
 Three sets, one of each fold of `BENCH=policy`, whose policies are used: simulated campaigns of `discover bench`, 20 to
-200 labels, 20 a round, the top two layers fine-tuned. Of two strategies whose areas under the macro-F1 curve differ (Student's
-interval over paired seeds, alone, without correction), which is ahead is held against 48 campaigns with frozen vectors
-in the environment. `BENCH_SEEDS` (3) fine-tuned campaigns of each.
+200 labels, 20 a round, the top two layers fine-tuned. Of two strategies whose areas under the macro-F1 curve differ
+(Student's interval over paired seeds, alone, without correction), which is ahead is held against 48 campaigns with
+frozen vectors in the environment. `BENCH_SEEDS` (3) fine-tuned campaigns of each.
 """
 
 import itertools
