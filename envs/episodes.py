@@ -22,6 +22,7 @@ from discover.policy import features, ridge
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.query.config import CandidateConfig
+from discover.query.view import PastRound, Progress, View
 from envs.head import RidgeHeads, Rows
 from envs.lookahead import LookAhead
 from envs.scores import Scorer
@@ -183,6 +184,31 @@ class Episodes:
         """(e, k) what each candidate's true label would gain at once (`envs.lookahead`), for learning only."""
         every = np.arange(len(self.time))[:, None]
         return self._ahead.gains(self.vectors[every, self.slots], self.labels[every, self.slots], self.valid)
+
+    def view(self, row: int) -> View:
+        """The candidates, now, of an episode as a query strategy of the loop sees them; ids are slots."""
+        slots, learned = np.flatnonzero(self.valid[row]), self.order[row, : self.spent[row]]
+        places, classes = self.slots[row, slots], self.corpora[self.corpus_of[row]].classes
+
+        def likely() -> Floats:
+            scores = self.vectors[row, places] @ self.head.weights[row]
+            return ridge.probabilities(scores, self.head.seen[row], self.head.sharpness[row])[:, :classes]
+
+        number = int(self.time[row]) // self.rules.batch
+        known = PastRound(number, cross_validated=float(self.head.validated[row]))
+        return View(
+            ids=slots,
+            generator=self.generator[slots],
+            age=self.rules.pool - places.astype(np.float64),
+            costs=np.ones(len(slots)),
+            temperature=0,
+            floor=0,
+            progress=Progress(float(self.spent[row]), self.rules.budget, (known,)),
+            make_vectors=lambda: self.units[row, places],
+            make_probabilities=likely,
+            make_labelled_vectors=lambda: self.units[row, learned],
+            make_labels=lambda: self.labels[row, learned],
+        )
 
     def _begin_round(self, rows: Rows) -> None:
         """Draw candidates for some episodes and look at them."""

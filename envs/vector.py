@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from discover.errors import DiscoverError
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
+from discover.query.view import View
 from envs.episodes import Episodes
 from envs.spaces import built_in, info, observation_space, observe
 
@@ -60,6 +61,10 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
     def lookahead(self) -> NDArray[np.float64]:
         """(e, k) what each candidate's true label would gain: the oracle that a policy is taught by."""
         return self.episodes.lookahead()
+
+    def views(self) -> list[View]:
+        """The candidates, now, of each campaign as a query strategy of the loop sees them; ids are actions."""
+        return [self.episodes.view(row) for row in range(self.num_envs)]
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None

@@ -1,5 +1,7 @@
 """A policy trained on labelled corpora, and a trained one judged on others."""
 
+import contextlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,19 +9,20 @@ from pathlib import Path
 import numpy as np
 
 import discover
+from discover.child import side_by_side
 from discover.config import read_settings, validate
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.policy.config import CorpusFiles, EpisodeConfig, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
-from discover.policy.heuristics import HEURISTICS, ORACLE
 from discover.policy.learned import LEARNED
 from discover.policy.saved import ADVICE, CARD, load_policy
 from discover.policy.scorer import Scorer
 from discover.policy.training import train
-from discover.policy.trials import Rows, judged, summary, table
+from discover.policy.trials import FIXED, Rows, judged, summary, table
 from discover.pool.labelled import read_dataset, shortened
+from discover.progress import progress
 from discover.run import RunFolder, keep_settings, publish, read_cell
 from discover.simulate import Arena
 
@@ -68,8 +71,7 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
     folder.create(folder.vectors, folder.cells)
     with folder.lock():
         folder.sweep()
-        policies: dict[str, str | Scorer] = {name: name for name in (*HEURISTICS, ORACLE)} | {LEARNED: scorer}
-        rows: Rows = []
+        policies: dict[str, str | Scorer] = {name: name for name in FIXED} | {LEARNED: scorer}
         corpora = read_corpora(files, config.documents, folder)
         names = [one.name for one in corpora]
         if len(set(names)) < len(names):
@@ -79,7 +81,7 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
         for corpus in corpora:
             if corpus.name in known:
                 print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
-            rows += played(folder, corpus, policies, card["sha256"], seeds, config.episode)
+        rows = played(folder, corpora, policies, card["sha256"], seeds, config.episode)
         found = summary(rows, np.random.default_rng(0))
         with publish(folder.results) as scratch:
             scratch.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -90,40 +92,47 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
 
 def played(
     folder: RunFolder,
-    corpus: Corpus,
+    corpora: Sequence[Corpus],
     policies: Mapping[str, str | Scorer],
     digest: str,
     seeds: int,
     episode: EpisodeConfig,
 ) -> Rows:
-    """What `judged` says of policies on a corpus, by each of them kept in the folder's cells, or played now.
+    """What `judged` says of policies on corpora, each by each kept in the folder's cells, or played now, on all cores.
 
     Args:
         folder: where the cells are.
-        corpus: that they play on.
+        corpora: that they play on.
         policies: as for `judged`.
         digest: of the trained one's weights.
         seeds: campaigns of each.
         episode: the rules.
     """
-    rows: Rows = []
-    for name, itself in policies.items():
+    cells: list[tuple[Path, Corpus, str]] = []
+    for corpus, name in itertools.product(corpora, policies):
         depends = {
             "format": FORMAT,
             "discover": discover.__version__,
             "corpus": [corpus.name, corpus.digest],
-            "policy": [name, digest if isinstance(itself, Scorer) else ""],
+            "policy": [name, digest if isinstance(policies[name], Scorer) else ""],
             "seeds": [FIRST_SEED, seeds],
             "episode": episode.model_dump(mode="json"),
         }
-        path = folder.cell(f"{corpus.name}-{name}", depends)
-        kept = read_cell(path, "rows")
-        if kept is None:
-            kept = {"rows": judged(corpus, {name: itself}, seeds, episode, FIRST_SEED)}
-            with publish(path) as scratch:
-                scratch.write_text(json.dumps(kept), encoding="utf-8")
-        rows += kept["rows"]
-    return rows
+        cells.append((folder.cell(f"{corpus.name}-{name}", depends), corpus, name))
+    missing = [cell for cell in cells if read_cell(cell[0], "rows") is None]
+    with contextlib.closing(side_by_side(_play, (policies, seeds, episode), missing)) as done:
+        for _ in progress(done, len(missing), "judge"):
+            pass
+    return [row for path, _, _ in cells for row in (read_cell(path, "rows") or {})["rows"]]
+
+
+def _play(shared: tuple[Mapping[str, str | Scorer], int, EpisodeConfig], cell: tuple[Path, Corpus, str]) -> None:
+    """Play a policy on a corpus and keep what came of it, in a process of its own."""
+    policies, seeds, episode = shared
+    path, corpus, name = cell
+    rows = judged(corpus, {name: policies[name]}, seeds, episode, FIRST_SEED)
+    with publish(path) as scratch:
+        scratch.write_text(json.dumps({"rows": rows}), encoding="utf-8")
 
 
 def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder) -> list[Corpus]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from discover.evaluate import seeds
 from discover.evaluate.compare import labels_to_reach
+from discover.policy import baselines
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.policy.features import NAMES
@@ -22,10 +23,11 @@ from discover.policy.scorer import Scorer
 Floats = NDArray[np.float64]
 Observations = dict[str, NDArray[np.float32]]
 Rows = list[dict[str, Any]]
-Chooser = Callable[[Observations, VectorEnv, np.random.Generator], Floats]  # (e, k) utilities
+Chooser = Callable[[Observations, np.random.Generator], Floats]  # (e, k) utilities
 
 METRICS = ("macro_f1", "accuracy")
 REFERENCE = "margin"
+FIXED = (*HEURISTICS, *baselines.STRATEGIES, baselines.BANDIT, ORACLE)  # what a trained policy is held against
 LABELING = "envs:discover/Labeling-v0"
 CANDIDATES = 512  # of which four times as many are scanned: a pool of 2,000
 
@@ -48,14 +50,21 @@ class Curves:
         return np.trapezoid(getattr(self, metric), self.labels, axis=1) / (self.labels[-1] - self.labels[0])
 
 
-def chooser(policy: str | Scorer) -> Chooser:
-    """What a policy would rather ask about: a heuristic's name, `ORACLE`, or a trained scorer."""
+def chooser(policy: str | Scorer, env: VectorEnv) -> Chooser:
+    """What a policy would rather ask about: one of `FIXED` by its name, or a trained scorer.
+
+    Args:
+        policy: itself.
+        env: ``discover/Labeling-v0``, vectorised, for one campaign each.
+    """
     if isinstance(policy, Scorer):
-        return lambda observed, env, rng: policy.logits(_candidates(observed), observed["state"])
+        return lambda observed, rng: policy.logits(_candidates(observed), observed["state"])
     if policy == ORACLE:
-        return lambda observed, env, rng: env.unwrapped.lookahead()
-    assert policy in HEURISTICS
-    return lambda observed, env, rng: utilities(policy, _candidates(observed), rng)
+        return lambda observed, rng: env.unwrapped.lookahead()
+    if policy in HEURISTICS:
+        return lambda observed, rng: utilities(policy, _candidates(observed), rng)
+    rounds = baselines.bandit(env) if policy == baselines.BANDIT else baselines.by_strategy(policy, env)
+    return lambda observed, rng: rounds(rng)
 
 
 def play(env: VectorEnv, choose: Chooser, seed: int) -> Curves:
@@ -71,7 +80,7 @@ def play(env: VectorEnv, choose: Chooser, seed: int) -> Curves:
     rules = env.unwrapped.episodes.rules
     points = [(rules.initial, env.unwrapped.report())]
     for spent in range(rules.initial + 1, rules.budget + 1):
-        wanted = np.where(observed["mask"] > 0, choose(observed, env, rng), -np.inf)
+        wanted = np.where(observed["mask"] > 0, choose(observed, rng), -np.inf)
         observed, _, _, _, infos = env.step(wanted.argmax(axis=1))
         if spent == rules.budget:  # the environments have begun anew
             last = infos["final_info"]
@@ -100,7 +109,7 @@ def judged(corpus: Corpus, policies: Mapping[str, str | Scorer], count: int, epi
     rules = episode.model_copy(update=wide)
     env, rows = make_env([corpus], count, rules), []
     for name, policy in policies.items():
-        curves = play(env, chooser(policy), seed)
+        curves = play(env, chooser(policy, env), seed)
         areas = zip(*(curves.area(metric).tolist() for metric in METRICS), strict=True)
         rows += [
             {"dataset": corpus.name, "policy": name, "seed": number, **dict(zip(METRICS, area, strict=True))}
