@@ -3,14 +3,13 @@
 import argparse
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import discover
+from discover import signals
 from discover.commands import arguments
 from discover.errors import DiscoverError
 
@@ -22,9 +21,7 @@ SHOWN_LINES = 20  # of a file's bad lines
 
 def main(words: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
-    sys.unraisablehook = _unheard
+    signals.heed()
     try:
         options = _parser().parse_args(words)
         options.command(options)  # what takes long to import is imported in there, where a Ctrl-C is caught
@@ -49,37 +46,6 @@ def _failed(error: OSError) -> str:
     return (
         f"the system refused ({error.strerror or error}){where}: free space or permit it, then the same command goes on"
     )
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """End by KeyboardInterrupt; while modules are imported, after that: half a torch may crash instead."""
-    if _importing(frame):
-        _stop_soon(number)
-        return
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt(*(["SIGTERM"] if number == signal.SIGTERM else []))
-
-
-def _stop_soon(number: int) -> None:
-    signal.signal(signal.SIGALRM, lambda _, frame: _stop(number, frame))
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-
-
-def _unheard(unraisable: "sys.UnraisableHookArgs") -> None:
-    """What is raised in a finaliser goes no further than that; a stop that fell into one is raised once more."""
-    stop = unraisable.exc_value
-    if isinstance(stop, KeyboardInterrupt):
-        _stop_soon(signal.SIGTERM if stop.args else signal.SIGINT)
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
-def _importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _run(options: argparse.Namespace) -> None:
