@@ -133,8 +133,8 @@ def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():
 
 
 def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_known():
-    def picked(word, **changes):
-        return load_strategy(word)(view_of(40, c=3, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()
+    def picked(word, c=3, **changes):
+        return load_strategy(word)(view_of(40, c=c, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()
 
     labels = np.array([0, 1] * 10)
     known = {"m": 20, "make_labels": lambda: labels}
@@ -145,6 +145,9 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     alike = {"m": 20, "make_labels": lambda: 0 * labels}
     assert picked("auto", **alike) == picked("typiclust", **alike)
     assert picked("auto", **known) == picked("spread_margin", **known)
+    assert picked("auto", 2, **known) == picked("clustered_density_margin", 2, **known)
+    several = {"m": 20, "make_labels": lambda: np.eye(2)[labels], "multilabel": True}
+    assert picked("auto", 2, **several) == picked("spread_margin", 2, **several)
     for rounds, word in (
         ([PastRound(0, cross_validated=0.9)], "spread_margin"),
         ([PastRound(0, cross_validated=0.4)], "random"),

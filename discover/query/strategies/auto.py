@@ -3,8 +3,10 @@
 While labels are of one class only, or there are fewer than classes and the model expects to be wrong about more than a
 quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
 say something are known before they have labels; covering the pool then costs more than it finds.) From then on
-`spread_margin`. Where the evidence says that the model knows no more than the commonest class (the accuracy of its last
-cross-validation, and the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks.
+`spread_margin`; between two classes `clustered_density_margin`, since there is but one border, along which documents
+are much alike, and those in crowded places say something of more others (runs/LOG.md). Where the evidence says that the
+model knows no more than the commonest class (the accuracy of its last cross-validation, and the audit answers that are
+kept for decisions), its uncertainty is noise, and `random` asks.
 Cost: that of the strategy in charge.
 """
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from discover.query import uncertainty
 from discover.query.acquire import Picks
+from discover.query.strategies.clustered_density_margin import clustered_density_margin
 from discover.query.strategies.random import random
 from discover.query.strategies.spread_margin import spread_margin
 from discover.query.strategies.typiclust import typiclust
@@ -27,6 +30,8 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
         return typiclust(view, n, rng)
     if _knows_nothing(view):
         return random(view, n, rng)
+    if view.labels.ndim == 1 and len(view.counts) == 2:
+        return clustered_density_margin(view, n, rng)
     return spread_margin(view, n, rng)
 
 
