@@ -80,7 +80,7 @@ class Campaign:
         self.queue = Queue(self.database, config.label.lease_minutes, self.labels, config.query.cost == "tokens")
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
-        self._predicting: tuple[str, Predictor] | None = None  # the version, and what predicts by it
+        self._predicting: tuple[str, Predictor] | None = None  # the checksum of a model, and what predicts by it
 
     def close(self) -> None:
         """Let go of the database."""
@@ -148,9 +148,10 @@ class Campaign:
         version = self.latest_model(arm or self.arms[0])
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
-        if self._predicting is None or self._predicting[0] != version:
+        checksum = self.checksum(version)  # a version that is learned anew keeps its name
+        if self._predicting is None or self._predicting[0] != checksum:
             folder = self.folder.models / version
-            self._predicting = version, Predictor(folder, self.encoder, self.pool, self.labels, self.config)
+            self._predicting = checksum, Predictor(folder, self.encoder, self.pool, self.labels, self.config)
         return self._predicting[1]
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
@@ -219,6 +220,12 @@ class Campaign:
         newest = select(model.c.version).where(model.c.arm == arm).order_by(model.c.round.desc()).limit(1)
         with self.database.read() as connection:
             return connection.execute(newest).scalar()
+
+    def checksum(self, version: str) -> str:
+        """Of a published model's weights."""
+        wanted = select(model.c.checksum).where(model.c.version == version)
+        with self.database.read() as connection:
+            return connection.execute(wanted).scalar_one()
 
     def models_made(self) -> dict[str, float]:
         """When each model was published, by version, in seconds of Unix time."""

@@ -33,11 +33,11 @@ from discover.learn.learner import Learner
 from discover.query import decisions
 from discover.run import crashpoint, publish
 from discover.steps import Finished, simulation
-from discover.steps.choose import affordable, choose, reason_to_stop, stopping_rule, strategy_of
+from discover.steps.choose import affordable, choose, reason_to_stop, rounds_over, stopping_rule, strategy_of
 from discover.steps.collect import answers_of, collect
 from discover.steps.explain import examples, explain
 from discover.steps.intake import check_encoder, drop_removed, intake, restore
-from discover.steps.judge import judge
+from discover.steps.judge import judge, judge_anew
 from discover.steps.reward import rule_of
 from discover.steps.teach import knows_removed, open_learner, teach
 from discover.tables import step
@@ -66,8 +66,11 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         campaign.pool.intake(simulation.unanswerable(campaign))
         drop_removed(campaign)
         for arm in campaign.arms:
-            if campaign.latest_model(arm) and (arm not in learners or knows_removed(campaign, learners[arm])):
-                open_learner(campaign, arm)
+            if campaign.latest_model(arm):
+                if arm not in learners or knows_removed(campaign, learners[arm]):
+                    learners[arm] = open_learner(campaign, arm)
+                if judge_anew(campaign, arm, learners[arm]):
+                    _announce(campaign, arm, _rounds_done(campaign) - 1)
         _write_files(campaign)
         report.write(campaign.folder, campaign.database, campaign.config, examples(campaign))
         for arm in campaign.arms:
@@ -93,6 +96,12 @@ def check(config: Config) -> None:
         )
     if config.label.task == "spans":
         _check_spans(config)
+    looks = config.learn.unlabelled and (config.learn.propagate or config.label.task != "multiclass")
+    if config.loop.stop in ("certain", "stabilising") and not looks:
+        raise DiscoverError(
+            f"loop.stop {config.loop.stop} goes by predictions for unanswered documents, which are not made with "
+            "learn.propagate false or learn.unlabelled 0: change these, set it to plateau, or leave it empty"
+        )
     stopping_rule(config.loop)
     rule_of(config.query)
     simulation.check(config)
@@ -158,10 +167,8 @@ def _rounds_done(campaign: Campaign) -> int:
 
 
 def _is_over(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> bool:
-    """True when the rounds are over, or every answer is learned and nothing more can be asked."""
-    if campaign.config.loop.rounds is not None and round_ > campaign.config.loop.rounds:
-        return True
-    if round_ < 2:  # the seed labels, then at least one choice
+    """True when every answer is learned, and nothing more can be asked or the rounds are over."""
+    if round_ < 2 and not rounds_over(campaign.config.loop, round_):  # the seed labels, then at least one choice
         return False
     growing = crawling() or campaign.pool.count("found", 1) > 0
     return all(_is_settled(campaign, arm, round_, growing) for arm in campaign.arms)

@@ -43,7 +43,7 @@ class Predictor:
         untaught = estimators.untaught(
             encoder, self._read, settings.classes, config.learn, config.seed, cache, None, settings.task
         )
-        self._classifier: Any = registry.load(folder, untaught)
+        self._classifier: Any = registry.load(folder, untaught, exact=False)
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, (n, c), of n texts."""

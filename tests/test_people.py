@@ -131,6 +131,10 @@ def test_a_finished_run_goes_on_when_there_is_more_to_do(running: tuple[subproce
     campaign.queue.correct(trained.id, "ada", next(name for name in campaign.classes if name != trained.label))
     assert command(*more).returncode == 0
     assert len(campaign.metrics()) == rounds + 1  # the correction was learned
+    campaign.queue.correct(trained.id, "ada", trained.label)
+    assert command(*more, "--set", "loop.rounds=1").returncode == 0
+    assert len(campaign.metrics()) == rounds + 2  # also where no round may ask any more
+    more += ["--set", "loop.rounds=null"]
     loop = subprocess.Popen([sys.executable, "-m", "discover.cli", *more, "--set", "label.budget=27"])
     answer(campaign, 3)
     assert loop.wait(60) == 0

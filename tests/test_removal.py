@@ -135,6 +135,7 @@ def test_a_run_goes_on_without_it(
     gone = [learned, unasked, tested]
     names = [one.public_id for one in campaign.documents(split=None) if one.id in gone]
     spent, last = campaign.queue.spent("committee"), campaign.last_intake()
+    judged = campaign.output("committee", 1, "evaluate")
     assert main(["remove", "--run", str(run), *names]) == 0
     said = capsys.readouterr().out
     assert "3 documents removed, 0 open questions withdrawn, 1 answers no longer learned" in said
@@ -143,6 +144,10 @@ def test_a_run_goes_on_without_it(
     loop.run_rounds(campaign, 0)
     taught = load_file(run / "models" / campaign.latest_model("committee") / "model.safetensors")["taught.ids"]
     assert learned not in taught and len(taught) > 5, "a run that plays no round forgets it too"
+    again = campaign.output("committee", 1, "evaluate")
+    assert again["checksum"] == campaign.checksum("committee-0001") != judged["checksum"]
+    assert len(again["truth"]) == len(judged["truth"]) - 1, "and what is shown is of the model that there now is"
+    assert [row["round"] for row in campaign.metrics()] == [0, 1]
     loop.run_rounds(campaign, 1)
     loop.run_rounds(campaign, 1)
     assert len(campaign.retriever.store) == last["stored"] - 3

@@ -42,6 +42,8 @@ class Encoder:
         weights: SHA-256 of the model's files.
         version: 16 hexadecimal digits over weights, tokenizer, truncation, number format and pooling; vectors of two
             versions never meet in one index.
+        reads: of that, what a vector is of: weights, tokens and pooling, by name.
+        computes: and how: number format and layout, of which nothing but the last digits depends.
         dimension: of a vector.
         layers: blocks of the transformer.
         limit: tokens of the longest text.
@@ -66,6 +68,8 @@ class Encoder:
         self.dimension: int = self._model.config.hidden_size
         self.layers = transformer.layers_of(self._model)
         self.limit = min(config.max_tokens, transformer.positions(self._model.config))
+        self.reads = {"weights": self.weights, "max_tokens": self.limit, "pooling": self.pooling}
+        self.computes = {"dtype": str(self.dtype).removeprefix("torch."), "layout": str(self._part(self.layers).layout)}
         described = f"{self.weights} {self.limit} {self.dtype} {self.pooling} {self._part(self.layers).layout}"
         self.version = hashlib.sha256(described.encode()).hexdigest()[:16]
 

@@ -97,7 +97,7 @@ class TextClassifier:
     @property
     def looks_at(self) -> int:
         """How many documents `unlabelled` should hold."""
-        return self.config.unlabelled if self.config.propagate else 0
+        return self.config.unlabelled if self.config.propagate or not self.likelihood.propagates else 0
 
     @property
     def cross_validated(self) -> float | None:

@@ -135,20 +135,24 @@ class Learner(Generic[E]):
         with _silenced():
             self.active.fit(rows, answers)
 
-    def learn(self, ids: ArrayLike, y: ArrayLike) -> None:
+    def learn(self, ids: ArrayLike, y: ArrayLike) -> bool:
         """Take in all answers as they now stand: `teach` where they only grew, `fit` where one changed or went.
 
         Args:
             ids: (m,) row ids of everything that is answered.
             y: their m answers, as for `teach`.
+
+        Returns:
+            Whether there was anything to learn.
         """
         rows, answers, taught = column(ids), _array(y), self.classifier.taught
         stands = dict(zip(rows.ravel().tolist(), hashable(answers), strict=True))
         if any(stands.get(row) != answer for row, answer in taught.items()):
             self.fit(rows, answers)
-            return
+            return True
         new = np.array([row not in taught for row in rows.ravel().tolist()], dtype=bool)
         self.teach(rows[new], answers[new])
+        return bool(new.any())
 
     def predict_proba(self, ids: ArrayLike) -> NDArray[np.float64]:
         """Probabilities, (n, c), of the documents with these row ids (n,)."""

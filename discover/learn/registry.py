@@ -43,18 +43,32 @@ def publish(folder: Path, version: str, classifier: OwnEstimator) -> str:
         ) from error
 
 
-def load(folder: Path, classifier: E) -> E:
+def load(folder: Path, classifier: E, exact: bool = True) -> E:
     """Read a published version's folder into a classifier made with the same encoder, classes and method.
+
+    Args:
+        folder: of the version.
+        classifier: untaught.
+        exact: whether it must compute as the one that was published did, to the last digit, as training on does; else
+            it may be of another number format or machine.
 
     Raises:
         DiscoverError: it is missing, damaged, or was made for something else.
     """
-    card = check(folder)
+    card, encoder = check(folder), classifier.encoder
     for key, expected in _made_for(classifier).items():
         found = card.get(key, UNSAID.get(key))
+        if key == "encoder" and not exact and card.get("reads") == encoder.reads:
+            continue
         if found != expected:
             made = f"with {key} {found!r}, here it is {expected!r}"
-            if key == "classes":
+            if key == "encoder" and "reads" in card:
+                here = {**encoder.reads, **encoder.computes}
+                there = {**card["reads"], **card["computes"]}
+                made = "with an encoder of " + ", ".join(
+                    f"{name} {there.get(name)!r}, here {here[name]!r}" for name in here if here[name] != there.get(name)
+                )
+            elif key == "classes":
                 made = "for other classes, descriptions or another order"
             elif key == "tags" and OUTSIDE not in (found or []):
                 made = f"with tags {found!r}, which lack {OUTSIDE!r}, the one for what is in no span"
@@ -75,6 +89,8 @@ def _write(folder: Path, classifier: OwnEstimator) -> str:
         "format": FORMAT,
         **_made_for(classifier),
         "encoder_model": classifier.encoder.config.model,
+        "reads": classifier.encoder.reads,
+        "computes": classifier.encoder.computes,
         "taught": len(classifier.taught),
         "temperature": classifier.temperature,
         **({"untold": classifier.untold} if isinstance(classifier, Tagger) else {}),

@@ -50,6 +50,11 @@ class Audit:
 NO_AUDIT = Audit()
 
 
+def prepare(view: View) -> None:
+    """Have the model say of the candidates what `record` writes down: in there, whoever answers would wait for it."""
+    _features(view)
+
+
 def record(
     connection: Connection, folder: RunFolder, row: dict[str, Any], view: View, picks: Picks, audit: Audit = NO_AUDIT
 ) -> None:
@@ -59,7 +64,7 @@ def record(
         connection: the caller's write transaction, which commits the rows.
         folder: the run's; the arrays are published there at once.
         row: of the table `query`: id, arm, round, strategy, policy, model, seed.
-        view: the candidates.
+        view: the candidates, prepared.
         picks: what the strategy chose of them, and the temperature of the draw; logged in this order, then the audit
             sample.
         audit: what was drawn blindly besides.

@@ -54,6 +54,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstima
         "seed": seed,
     }
     asking = np.concatenate([view.ids[picks.indices], audited.ids])
+    decisions.prepare(view)
 
     def commit(connection: Connection) -> None:
         decisions.record(connection, campaign.folder, row, view, picks, audited)
@@ -86,7 +87,7 @@ def query_id(arm: str, round_: int) -> str:
 
 def affordable(campaign: Campaign, arm: str, round_: int) -> int:
     """How many questions the budget and the stopping rule allow now; open ones are as good as paid."""
-    if reason_to_stop(campaign, arm, round_):
+    if rounds_over(campaign.config.loop, round_) or reason_to_stop(campaign, arm, round_):
         return 0
     wanted = campaign.config.query.batch if round_ else campaign.config.label.seed
     return max(0, min(wanted, int(_left(campaign, arm))))
@@ -102,6 +103,11 @@ def _within(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> int:
         return len(ids)
     prices = np.cumsum([count_words(text) for text in campaign.pool.texts(ids.tolist())])
     return min(len(ids), 1 + int(np.searchsorted(prices, _left(campaign, arm))))
+
+
+def rounds_over(settings: LoopConfig, round_: int) -> bool:
+    """Whether a round asks nothing, and only learns what has changed since."""
+    return settings.rounds is not None and round_ > settings.rounds
 
 
 def reason_to_stop(campaign: Campaign, arm: str, round_: int) -> str:

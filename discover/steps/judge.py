@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from discover import tables
 from discover.campaign import Campaign
@@ -23,6 +23,47 @@ from discover.steps.reward import reward
 
 def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
+    row, output = _measured(campaign, arm, round_, learner)
+    rewarded = reward(campaign, arm)
+
+    def commit(connection: Connection) -> None:
+        connection.execute(tables.metric.insert().values(arm=arm, round=round_, row=row))
+        _reward(connection, arm, round_, row)
+        rewarded.commit(connection)
+
+    return Finished(output | {"rewards": rewarded.by}, commit)
+
+
+def judge_anew(campaign: Campaign, arm: str, learner: Learner[OwnEstimator]) -> bool:
+    """Measure an arm's newest model once more, where it was learned anew since: its round's row is replaced.
+
+    Rewards stay as they were given, so that the decisions that were made by them can be retraced.
+
+    Returns:
+        Whether it was.
+    """
+    version, before = campaign.latest_model(arm), campaign.last_metrics(arm)
+    if version is None or before is None or before["model"] != version:
+        return False
+    round_ = before["round"]
+    done = campaign.output(arm, round_, "evaluate") or {}
+    if done.get("checksum") in (None, campaign.checksum(version)):
+        return False
+    row, output = _measured(campaign, arm, round_, learner)
+    row["pool"], output["rewards"] = before["pool"], done["rewards"]
+    metric, step = tables.metric, tables.step
+    of_metric = (metric.c.arm == arm, metric.c.round == round_)
+    of_step = (step.c.arm == arm, step.c.round == round_, step.c.step == "evaluate")
+    with campaign.database.write() as connection:
+        connection.execute(update(metric).where(*of_metric).values(row=row))
+        connection.execute(update(step).where(*of_step).values(output=output))
+    return True
+
+
+def _measured(
+    campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The round's row of metrics.jsonl, and what the step leaves besides the rewards."""
     started = time.perf_counter()
     labelled = campaign.queue.labels(arm)
     audited = [row for row in labelled if row.kind == "audit"]
@@ -51,17 +92,10 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
     else:
         seen = Prediction(*(one[reported] for one in seen))
         row |= {"source": "audit", **_scores(seen, audit_truth[reported], campaign)}
-    row["model"] = campaign.latest_model(arm)
+    version = row["model"] = campaign.latest_model(arm)
+    output["checksum"] = campaign.checksum(version) if version else None
     row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
-    decided = _estimated(audit_right[~reported])
-    rewarded = reward(campaign, arm)
-
-    def commit(connection: Connection) -> None:
-        connection.execute(tables.metric.insert().values(arm=arm, round=round_, row=row))
-        _reward(connection, arm, round_, row)
-        rewarded.commit(connection)
-
-    return Finished(output | {"decide": decided, "rewards": rewarded.by}, commit)
+    return row, output | {"decide": _estimated(audit_right[~reported])}
 
 
 def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:

@@ -72,12 +72,12 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
     digest = (campaign.output(arm, round_, "collect") or {})["digest"]
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
-    _learn(campaign, arm, labelled, learner)
-    output |= {name: getattr(learner.classifier, name) for name in OF_TRAINING}
+    if _learn(campaign, arm, labelled, learner):  # else what the classifier says of its last training is an older one's
+        output |= {name: getattr(learner.classifier, name) for name in OF_TRAINING}
+        if curve := learner.classifier.curve:
+            tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     if isinstance(learner.classifier, Tagger) and learner.classifier.untold:
         print(f"{arm}: {_untold(learner.classifier)}", flush=True)
-    if curve := learner.classifier.curve:
-        tracking.write(campaign.folder.tensorboard / arm / f"training-{round_:04d}", tracking.of_training(curve))
     version = f"{arm}-{round_:04d}"
     checksum = registry.publish(campaign.folder.models, version, learner.classifier)
 
@@ -96,13 +96,18 @@ def _untold(tagger: Tagger) -> str:
     )
 
 
-def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator]) -> None:
-    """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate."""
+def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator]) -> bool:
+    """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate.
+
+    Returns:
+        Whether there was anything to train on that is new.
+    """
     classifier = learner.classifier
     classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
-    learner.learn(*arrays(campaign, [row for row in labelled if row.kind != "audit"]))
+    trained = learner.learn(*arrays(campaign, [row for row in labelled if row.kind != "audit"]))
     held, truth = arrays(campaign, audit.answers(labelled, audit.DECIDE))
     classifier.calibrate(column(held), truth)
+    return trained
 
 
 def unlabelled(campaign: Campaign, arm: str, count: int, seed: int) -> np.ndarray:
