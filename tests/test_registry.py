@@ -1,6 +1,8 @@
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
@@ -57,6 +59,22 @@ def test_a_damaged_folder_gets_one_line(make, published, damage):
     with pytest.raises(DiscoverError) as caught:
         registry.load(folder, make("head"))
     assert "\n" not in str(caught.value) and str(folder) in str(caught.value)
+
+
+def test_a_model_predicts_with_another_number_format_but_is_not_trained_on(make, published, monkeypatch):
+    folder = published[0] / "margin-0001"
+    here = make("head")
+    likely = registry.load(folder, make("head")).predict_proba(column(ODD))
+    other = "float32" if here.encoder.dtype != torch.float32 else "bfloat16"
+    elsewhere = Encoder(here.encoder.config.model_copy(update={"dtype": other}))
+    monkeypatch.setattr(here, "encoder", elsewhere)
+    with pytest.raises(DiscoverError, match=f"made with an encoder of dtype '.*', here '{other}'.*: `discover run`"):
+        registry.load(folder, here)
+    found = registry.load(folder, here, exact=False).predict_proba(column(ODD))
+    assert np.abs(found - likely).max() < 0.05
+    monkeypatch.setitem(elsewhere.reads, "max_tokens", 7)
+    with pytest.raises(DiscoverError, match=r"made with an encoder of max_tokens .*, here 7, dtype"):
+        registry.load(folder, here, exact=False)
 
 
 def test_a_model_made_for_something_else_is_refused(make, published, encoder, monkeypatch):

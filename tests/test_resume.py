@@ -1,13 +1,22 @@
 """A killed run goes on and ends as if nobody had killed it."""
 
+import json
 import random
 import shutil
 import signal
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from discover.campaign import Campaign, open_run
+from discover.config import load_config
+from discover.learn.classifier import TextClassifier
+from discover.loop import run_rounds
+from discover.pool.files import import_files
+from discover.query.view import OF_TRAINING
+from discover.start import start_run
 from tests.commands import attempt
 from tests.kills import curves_of, decisions_of, metrics_without_times, write_inputs
 
@@ -106,6 +115,54 @@ def test_a_stop_is_clean_and_quick(begun: Path, seconds: float, number: int, sta
     assert stopped["seconds"] < moment + 10
     assert attempt(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)
+
+
+def audits(folder: Path, encoder: Path, **changes: dict) -> Path:
+    """A config by which every second answer is an audit one, of which the model learns nothing."""
+    config = write_inputs(folder, documents=120, encoder=encoder)
+    settings = json.loads(config.read_text()) | {"loop": {}}
+    settings["query"]["batch"], settings["label"]["audit"] = 1, 0.5
+    for section, values in changes.items():
+        settings[section] |= values
+    config.write_text(json.dumps(settings))
+    return config
+
+
+def played(config: Path, root: Path, *rounds: int | None) -> Campaign:
+    """A run by several commands, each of so many rounds."""
+    campaign = start_run(load_config(config), root)
+    import_files(campaign.pool, [config.parent / "documents.jsonl.gz"], campaign.labels)
+    for count in rounds:
+        campaign.close()
+        campaign = open_run(root)
+        run_rounds(campaign, count)
+    return campaign
+
+
+def test_a_round_that_teaches_nothing_is_the_same_after_a_stop(tmp_path: Path, small_encoder: Path) -> None:
+    config = audits(tmp_path, small_encoder, loop={"stop": "certain", "stop_options": {"rounds": 4, "unsure": 1.0}})
+    whole, parts = played(config, tmp_path / "whole", None), played(config, tmp_path / "parts", 1, 2, 1, None)
+    taught = [one.outputs("margin", "teach", *OF_TRAINING) for one in (whole, parts)]
+    assert taught[0] == taught[1] and (None, None, None) in taught[0]
+    assert metrics_without_times(whole.folder.root) == metrics_without_times(parts.folder.root)
+    whole.close()
+    parts.close()
+
+
+def test_nobody_waits_for_the_model_at_the_database(
+    tmp_path: Path, small_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = audits(tmp_path, small_encoder, query={"strategy": "random"})  # which asks for no probabilities itself
+    campaign, asked, logits = played(config, tmp_path / "run"), [], TextClassifier.logits
+
+    def spied(classifier: TextClassifier, X: np.ndarray) -> np.ndarray:
+        asked.append(getattr(campaign.database._writing, "now", False))
+        return logits(classifier, X)
+
+    monkeypatch.setattr(TextClassifier, "logits", spied)
+    run_rounds(campaign, 3)
+    assert asked and not any(asked)
+    campaign.close()
 
 
 def test_lost_vectors_are_embedded_again_as_they_were(begun: Path) -> None:

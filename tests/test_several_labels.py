@@ -177,6 +177,14 @@ def test_labels_are_learned_one_by_one(make, method: str) -> None:
     assert votes.shape[::2] == (len(EVEN), 3) and votes.min() >= 0 and votes.max() <= 1
 
 
+def test_thresholds_come_of_the_unanswered_whatever_is_propagated(make) -> None:
+    one, other = make("head"), make("head", propagate=False)
+    for classifier in (one, other):
+        classifier.unlabelled = EVEN[: classifier.looks_at]
+        classifier.fit(column(ODD[:20]), TRUTH[ODD[:20]])
+    assert np.array_equal(one.thresholds, other.thresholds) and not (one.thresholds == thresholds.START).all()
+
+
 def test_saved_and_loaded_is_the_same_and_of_another_task_is_refused(make, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 10)
     some, more = EVEN[:24], EVEN[:30]

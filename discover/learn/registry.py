@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from discover import run
+from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn.estimators import OwnEstimator
 from discover.learn.tagger import Tagger
@@ -62,12 +63,8 @@ def load(folder: Path, classifier: E, exact: bool = True) -> E:
             continue
         if found != expected:
             made = f"with {key} {found!r}, here it is {expected!r}"
-            if key == "encoder" and "reads" in card:
-                here = {**encoder.reads, **encoder.computes}
-                there = {**card["reads"], **card["computes"]}
-                made = "with an encoder of " + ", ".join(
-                    f"{name} {there.get(name)!r}, here {here[name]!r}" for name in here if here[name] != there.get(name)
-                )
+            if key == "encoder" and (differences := _differences(card, encoder)):
+                made = f"with an encoder of {differences}"
             elif key == "classes":
                 made = "for other classes, descriptions or another order"
             elif key == "tags" and OUTSIDE not in (found or []):
@@ -78,6 +75,13 @@ def load(folder: Path, classifier: E, exact: bool = True) -> E:
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise DiscoverError(f"the model {folder} cannot be read ({str(error).splitlines()[0]}): {ADVICE}") from error
     return classifier
+
+
+def _differences(card: dict[str, Any], encoder: Encoder) -> str:
+    """In what the encoder of a card and this one differ, as far as an older card says it."""
+    here = {**encoder.reads, **encoder.computes}
+    there = {**card.get("reads", {}), **card.get("computes", {})}
+    return ", ".join(f"{name} {there[name]!r}, here {here[name]!r}" for name in there if there[name] != here.get(name))
 
 
 def _write(folder: Path, classifier: OwnEstimator) -> str:

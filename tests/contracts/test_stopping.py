@@ -3,7 +3,9 @@
 import pytest
 
 from discover import plugins
+from discover.config import Config
 from discover.errors import DiscoverError
+from discover.loop import check
 from discover.query.view import PastRound, Progress
 
 PACKAGE = "discover.query.stopping"
@@ -31,6 +33,15 @@ def test_it_goes_on_while_things_move_and_stops_when_they_have_settled(rule):
     reason = rule(course(*[MOVING] * 10, *[SETTLED] * 10))
     assert "%" in reason and "\n" not in reason
     assert rule(course(*[SETTLED] * 10, MOVING)) == ""
+
+
+@pytest.mark.parametrize("off", [{"propagate": False}, {"unlabelled": 0}], ids=str)
+@pytest.mark.parametrize("word", ["certain", "stabilising"])
+def test_rules_that_need_predictions_are_refused_where_none_are_made(word, off):
+    settings = {"name": "a", "label": {"classes": ["yes", "no"], "oracle": "people"}, "loop": {"stop": word}}
+    check(Config.model_validate(settings))
+    with pytest.raises(DiscoverError, match=rf"loop.stop {word} goes by predictions .* learn.propagate false"):
+        check(Config.model_validate(settings | {"learn": off}))
 
 
 def test_plateau_waits_for_an_interval_that_can_tell():
