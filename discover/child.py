@@ -32,6 +32,26 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
+def watch(child: subprocess.Popen[bytes], failed: Callable[[int], None]) -> threading.Thread:
+    """Tell of a child's failure when it happens, since the work beside it may go on for months.
+
+    Args:
+        child: that runs.
+        failed: called with its status, from another thread; of one that `end` stopped, and of success, nothing is told.
+
+    Returns:
+        The thread, to be joined before what was told is looked at.
+    """
+
+    def wait() -> None:
+        if (status := child.wait()) not in (0, -signal.SIGTERM, 128 + signal.SIGTERM):
+            failed(status)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
 def end_with_parent(parent: int) -> None:
     """Send this process SIGTERM when its parent has gone, and end it if that does not.
 

@@ -65,7 +65,7 @@ def test_a_finished_crawl_is_not_repeated(tmp_path: Path):
         assert len(site.asked) == asked
 
 
-def test_a_crawl_that_fails_is_told_after_what_it_found_is_learned(tmp_path: Path):
+def test_a_crawl_that_fails_is_told_at_once_and_after_what_it_found_is_learned(tmp_path: Path):
     dying = SPIDER.replace(
         "        for par", "        if response.url.endswith('/60'): import os; os._exit(3)\n        for par"
     )
@@ -73,7 +73,9 @@ def test_a_crawl_that_fails_is_told_after_what_it_found_is_learned(tmp_path: Pat
         # More than it finds, so that the loop is not over before the crawl fails.
         done = command("run", config(tmp_path, site, dying, budget=80), "--run", tmp_path / "run")
     assert done.returncode == 1, done.stdout
-    assert done.stderr.strip().splitlines()[-1].startswith("discover: the crawl failed: it ended with status 3")
+    told, last = done.stderr.strip().splitlines()
+    assert last.startswith("discover: the crawl failed: it ended with status 3")
+    assert told == f"{last}; the loop goes on with what it has brought"
     campaign = open_run(tmp_path / "run")
     found = campaign.pool.count("pool", TREE)
     assert 20 < found < 60 and campaign.metrics()[-1]["labels"] == found
@@ -85,7 +87,7 @@ def test_a_crawl_that_cannot_begin_is_told_and_not_the_empty_pool(tmp_path: Path
     with Site() as site:
         done = command("run", config(tmp_path, site, broken), "--run", tmp_path / "run")
     assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    line = done.stderr.splitlines()[-1]
     assert line.startswith("discover: the crawl failed: crawl.spider:") and "needs a method parse_page" in line
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from discover.campaign import Campaign
-from discover.child import end
+from discover.child import end, watch
 from discover.config import Config
 from discover.errors import DiscoverError
 
@@ -46,7 +46,7 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         A function that says whether the crawl still runs.
 
     Raises:
-        DiscoverError: the crawl failed; in the background, after the body.
+        DiscoverError: the crawl failed; in the background it is told at once, and raised after the body.
     """
     settings = campaign.config.crawl
     if settings is None or _finished(campaign):
@@ -56,14 +56,26 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         crawl(campaign)
         yield lambda: False
         return
+    failures: list[DiscoverError] = []
     with _child(campaign) as (child, said):
+
+        def failed(status: int) -> None:
+            failures.append(_failure(status, said))
+            print(f"discover: {failures[0]}; the loop goes on with what it has brought", file=sys.stderr, flush=True)
+
+        watching = watch(child, failed)
         try:
             yield lambda: child.poll() is None
         except DiscoverError as error:
             if child.poll():  # why there is nothing to learn from, say
-                raise _failure(child.returncode, said) from error
+                watching.join()
+                if failures:
+                    raise failures[0] from error
             raise
         if child.poll() is not None:  # else it is stopped by us now, and goes on next time
+            watching.join()
+            if failures:
+                raise failures[0]
             _conclude(campaign, child.returncode, said)
 
 

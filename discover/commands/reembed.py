@@ -6,15 +6,13 @@ ends; the loop's next intake then adds the rest and goes over to them.
 
 import fcntl
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from discover.campaign import Campaign, open_run
-from discover.child import end, end_with_parent
+from discover.child import end, end_with_parent, watch
 from discover.errors import DiscoverError
 from discover.steps.intake import embed_rounds
 
@@ -45,13 +43,12 @@ def alongside(campaign: Campaign) -> Iterator[None]:
         f"discover: the vectors of {wanted} could not be made (see {log.name}): the index keeps those of {had}, and "
         "the next start tries again"
     )
-    teller = threading.Thread(target=_tell_failure, args=(child, trouble), daemon=True)
-    teller.start()
+    watching = watch(child, lambda status: print(trouble, file=sys.stderr, flush=True))
     try:
         yield
     finally:
         end(child)
-        teller.join()  # it may have failed just now
+        watching.join()  # it may have failed just now
 
 
 def _is_gone(model: str) -> bool:
@@ -62,12 +59,6 @@ def _is_gone(model: str) -> bool:
     except DiscoverError:
         return True
     return False
-
-
-def _tell_failure(child: subprocess.Popen[bytes], trouble: str) -> None:
-    """Say so when it happens: the loop may go on for months."""
-    if child.wait() not in (0, -signal.SIGTERM):  # SIGTERM is ours; a process out of memory dies by SIGKILL
-        print(trouble, file=sys.stderr, flush=True)
 
 
 def reembed(campaign: Campaign) -> None:
