@@ -1,5 +1,6 @@
 import json
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from discover.embed import index as module
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
 from discover.embed.index import Index
+from discover.embed.retriever import Retriever
 from discover.embed.vectors import VectorStore
 from tests.conftest import room_for
 from tests.test_encoder import some_texts
@@ -38,6 +40,13 @@ def test_exact_below_the_threshold(tmp_path):
     assert Index(store, tmp_path).search(queries, 9999)[1].shape == (20, 500)
     empty = Index(VectorStore(tmp_path, "empty", 32), tmp_path)
     assert empty.search(queries, 5)[1].shape == (20, 0)
+
+
+def test_who_reads_vectors_only_leaves_the_index_alone(tmp_path):
+    filled(tmp_path, 10)
+    retriever = Retriever(SimpleNamespace(version="v1", dimension=32), tmp_path)
+    assert len(retriever.store) == 10 and not (retriever.store.folder / "index").exists()
+    assert len(retriever.index) == 10
 
 
 @pytest.mark.parametrize("lists_from", [10_000, 1000])

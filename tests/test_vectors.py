@@ -85,8 +85,9 @@ def test_a_kill_while_appending_tears_nothing(tmp_path, point):
     assert len(store) == (50 if point == "append:published" else 20)
     assert np.array_equal(store.vectors(before[0]), before[2].astype(np.float16).astype(np.float32))
     if len(store) == 20:
-        assert (store.folder / "vectors.bin").stat().st_size == 20 * 8 * 2, "the torn tail is cut off"
-        store.append(*after)
+        store.append(*(column[:1] for column in after))
+        assert (store.folder / "vectors.bin").stat().st_size == 21 * 8 * 2, "the torn tail is cut off"
+        store.append(*(column[1:] for column in after))
     assert np.array_equal(store.vectors(after[0]), after[2].astype(np.float16).astype(np.float32))
     assert np.array_equal(store.keys, np.concatenate([before[1], after[1]]))
 
@@ -108,6 +109,54 @@ def test_damage_empties_the_store(tmp_path, damage, caplog):
     assert len(again) == 0 and (damage == "lost" or "damaged" in caplog.text)
     again.append(*rows(20))
     assert len(VectorStore(tmp_path, "v1", 8)) == 20
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_reading_beside_a_writer_changes_nothing(tmp_path, monkeypatch):
+    assert len(VectorStore(tmp_path, "v1", 8)) == 0 and not list(tmp_path.iterdir())
+    writer = VectorStore(tmp_path, "v1", 8)
+    writer.append(*rows(20))
+    published = VectorStore._published
+    extended = []
+
+    def overtaken(self):
+        found = published(self)
+        if not extended:  # between the manifest, as the reader has it, and the files
+            extended.append(writer.append(*rows(30, seed=2, start=100)))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorStore, "_published", overtaken)
+        reader = VectorStore(tmp_path, "v1", 8)
+    assert (len(reader), len(writer)) == (20, 50)
+    assert np.array_equal(writer.ids, np.concatenate([rows(20)[0], rows(30, start=100)[0]]))
+    before = contents(writer.folder)
+    (writer.folder / "vectors.9.bin").write_bytes(b"of a compaction under way")
+    assert len(VectorStore(tmp_path, "v1", 8)) == 50
+    assert contents(writer.folder) == before | {"vectors.9.bin": b"of a compaction under way"}
+
+
+def test_a_compaction_takes_nothing_from_a_reader(tmp_path, monkeypatch):
+    writer = VectorStore(tmp_path, "v1", 8)
+    writer.append(*rows(20))
+    reader = VectorStore(tmp_path, "v1", 8)
+    writer.remove([3])
+    published = VectorStore._published
+    compacted = []
+
+    def overtaken(self):
+        found = published(self)
+        if not compacted:
+            compacted.append(writer.compact())
+        return found
+
+    monkeypatch.setattr(VectorStore, "_published", overtaken)
+    assert len(VectorStore(tmp_path, "v1", 8)) == 19, "the manifest is read again"
+    expected = rows(20)[2].astype(np.float16).astype(np.float32)
+    assert np.array_equal(reader.vectors(rows(20)[0]), expected) and len(writer) == 19
 
 
 class CountingEncoder:
@@ -175,9 +224,10 @@ def test_a_kill_while_removing_loses_nothing(tmp_path, point):
     store = VectorStore(tmp_path, "v1", 8)
     removed = {"append:removed": 0, "compact:written": 2, "compact:published": 0}[point]
     assert (len(store), len(store.removed)) == ({"compact:published": 18}.get(point, 20), removed)
-    assert len(list(store.folder.glob("*.bin"))) == 4
     store.remove([2, 4])
-    assert store.alive == 18 and np.array_equal(
+    store.append(*rows(1, start=100))
+    assert len(list(store.folder.glob("*.bin"))) == 4
+    assert store.alive == 19 and np.array_equal(
         store.vectors([1, 20]), rows(20)[2][[0, 19]].astype(np.float16).astype(np.float32)
     )
 

@@ -1,5 +1,6 @@
 """What finds documents by meaning: an encoder, the vectors that it gave the pool, and the index over them."""
 
+import functools
 from pathlib import Path
 
 from discover.embed.encoder import Encoder
@@ -17,10 +18,13 @@ class Retriever:
     Attributes:
         encoder: text to vectors.
         store: the memory-mapped vectors.
-        index: FAISS over the store.
     """
 
     def __init__(self, encoder: Encoder, folder: Path):
         self.encoder = encoder
         self.store = VectorStore(folder, encoder.version, encoder.dimension)
-        self.index = Index(self.store, self.store.folder)
+
+    @functools.cached_property
+    def index(self) -> Index:
+        """FAISS over the store. It saves what it has built, so that only who holds the run asks for it."""
+        return Index(self.store, self.store.folder)

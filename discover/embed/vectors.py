@@ -1,10 +1,12 @@
 """The vector store: an append-only, memory-mapped file of vectors for each encoder version, with row ids and keys.
 
 Three plain arrays lie side by side (vectors, ids, keys) and a manifest says how many rows of them count. Rows are
-written and synced first, the manifest is published last; so what a killed process left is cut off at the next opening.
+written and synced first, the manifest is published last; so what a killed process left is passed over by whoever reads,
+and cut off before the next write. Opening and reading change no file: `discover search` reads beside a writing loop.
 A fourth array names the rows that were removed: they stay in their places until `compact` writes all files anew, under
 names of their own, which the manifest then points to.
-The store is a cache: damage empties it, and `discover.embed.embedding` fills it again. Left out: concurrent writers.
+The store is a cache: damage empties it, and `discover.embed.embedding` fills it again. Left out: concurrent writers;
+who has opened it sees nothing of what another process writes.
 """
 
 import json
@@ -44,13 +46,13 @@ class VectorStore:
         self.version = version
         self.dimension = dimension
         self.folder = Path(folder) / version
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._manifest = self.folder / "manifest.json"
         self._rows = {"vectors": np.dtype((dtype, (dimension,))), "ids": np.dtype("<i8"), "keys": np.dtype("<u8")}
         self._columns = {**self._rows, REMOVED: np.dtype("<i8")}
         self._lengths = dict.fromkeys(self._columns, 0)
         self._checksums = dict.fromkeys(self._columns, 0)
         self._generation = 0  # how often it was compacted
+        self._cleared = False  # of what a killed process left
         self._maps: dict[str, NDArray[Any]] = {}
         self._order = np.empty(0, np.int64)
         self._open()
@@ -159,6 +161,7 @@ class VectorStore:
         Raises:
             OSError: there is no room, or no right to write.
         """
+        self._clear()
         stays, generation = ~np.isin(self.ids, self.removed), self._generation + 1
         checksums = dict.fromkeys(self._columns, 0)
         for name in self._columns:
@@ -178,6 +181,7 @@ class VectorStore:
 
     def _write(self, arrays: dict[str, NDArray[Any]], what: str) -> None:
         try:
+            self._clear()
             self._append(arrays)
         except OSError as error:
             raise DiscoverError(
@@ -204,31 +208,56 @@ class VectorStore:
         crashpoint("append:published")
 
     def _open(self) -> None:
+        """Take what the manifest says, where the files have it; else the store is empty until the first write."""
+        manifest = ""
+        while (found := self._published()) != manifest:  # a compaction may put other files in their place meanwhile
+            manifest = found
+            try:
+                if self._taken(json.loads(manifest)):
+                    return
+            except (ValueError, KeyError, TypeError, AttributeError):
+                _log.warning("the vector store's manifest in %s is damaged", self.folder)
+                break
+            except FileNotFoundError:
+                pass
+        if manifest:
+            _log.warning("the vectors in %s are damaged: they are computed again", self.folder)
+        self._lengths = dict.fromkeys(self._columns, 0)
+        self._checksums = dict.fromkeys(self._columns, 0)
+        self._generation = 0
+        self._maps.clear()
+
+    def _published(self) -> str:
+        """The manifest as it now is; empty where nothing was ever written."""
         try:
-            manifest = json.loads(self._manifest.read_text(encoding="utf-8"))
-            # An older version's says nothing of removal.
-            self._generation = int(manifest.get("generation", 0))
-            self._lengths = dict.fromkeys(self._rows, manifest["count"]) | {REMOVED: manifest.get(REMOVED, 0)}
-            self._checksums = {REMOVED: 0} | manifest["checksums"]
-            self._touch()
-            fits = manifest["columns"] == self._described() and all(map(self._intact, self._columns))
+            return self._manifest.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
-            fits = False
-        except (ValueError, KeyError, TypeError, AttributeError):
-            fits = False
-            _log.warning("the vector store's manifest in %s is damaged", self.folder)
-        if not fits:
-            if self._manifest.exists():
-                _log.warning("the vectors in %s are damaged: they are computed again", self.folder)
-            self._write_manifest(dict.fromkeys(self._columns, 0), dict.fromkeys(self._columns, 0), 0)
-            self._touch()
+            return ""
+
+    def _taken(self, manifest: dict[str, Any]) -> bool:
+        """Whether the files hold what the manifest says."""
+        # An older version's says nothing of removal.
+        self._generation = int(manifest.get("generation", 0))
+        self._lengths = dict.fromkeys(self._rows, manifest["count"]) | {REMOVED: manifest.get(REMOVED, 0)}
+        self._checksums = {REMOVED: 0} | manifest["checksums"]
+        self._maps.clear()
+        if manifest["columns"] != self._described() or not all(map(self._intact, self._columns)):
+            return False
+        for name in self._columns:
+            self._map(name)  # now, so that a reader keeps the rows of files that a compaction removes later
+        return True
+
+    def _clear(self) -> None:
+        """Before the first write, cut off and remove what a killed process left."""
+        if self._cleared:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._write_manifest(self._lengths, self._checksums, self._generation)  # of a damaged store: it is empty
         for name, kind in self._columns.items():
+            self._file(name).touch()
             os.truncate(self._file(name), self._lengths[name] * kind.itemsize)
         self._drop_others()
-
-    def _touch(self) -> None:
-        for name in self._columns:
-            self._file(name).touch()
+        self._cleared = True
 
     def _drop_others(self) -> None:
         """Remove the files of another generation: from before a compaction, or of one that was killed."""
@@ -240,6 +269,8 @@ class VectorStore:
     def _intact(self, name: str) -> bool:
         size = self._lengths[name] * self._columns[name].itemsize
         checksum = 0
+        if not size:
+            return self._checksums[name] == 0
         with self._file(name).open("rb") as handle:
             while size > 0 and (block := handle.read(min(size, 1 << 24))):
                 checksum = zlib.crc32(block, checksum)
