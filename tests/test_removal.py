@@ -62,6 +62,20 @@ def test_what_a_document_said_goes_and_does_not_come_back(either_database: Datab
     assert not removed(either_database, "http://d/4")
 
 
+@pytest.mark.parametrize("word", range(3))
+def test_whichever_near_duplicate_is_named_all_go(either_database: Database, word: int) -> None:
+    pool = Pool(either_database, PoolConfig())
+    for number, tail in enumerate(["", " now", " today"]):  # the first is kept
+        pool.add([Document(f"{SECRET * 3}{tail}", f"http://a/{number}")])
+        pool.intake()
+    assert pool.counts()["duplicate"] == 2
+    named = [f"http://a/{word}", Document(f"{SECRET * 3} now").public_id]
+    for name in named:
+        with either_database.read() as connection:
+            assert len(removal.named(connection, [name])) == 3
+    assert len(removed(either_database, named[0])) == 3 and not list(pool.documents(split=None))
+
+
 def test_a_text_that_is_gone_cannot_be_read_from_the_file(database: Database) -> None:
     pool = Pool(database, PoolConfig())
     pool.add([Document(f"{SECRET} {number} {'zebra' * 2000}", f"http://a/{number}") for number in range(40)])

@@ -6,7 +6,7 @@ addresses where it was found, so that the same text is not taken in again and no
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Column, Connection, delete, select, update
 
 from discover.errors import DiscoverError
 from discover.pool.adding import PAGE, clean_address
@@ -16,7 +16,7 @@ GONE = {"text": "", "title": "", "language": "", "date": "", "label": None, "rea
 
 
 def named(connection: Connection, words: Sequence[str]) -> list[int]:
-    """Row ids of documents, and of those that were left out as near-duplicates of them.
+    """Row ids of documents and of their near-duplicates: which of them was kept is chance, and what they say is one.
 
     Args:
         connection: of a transaction.
@@ -41,11 +41,17 @@ def named(connection: Connection, words: Sequence[str]) -> list[int]:
             f"found, and {len(unknown)} of {len(words)} names are neither, like {unknown[0]!r:.200}: nothing is removed"
         )
     rows = {row for found in known.values() for row in found}
-    copies: set[int] = set()
+    kept = rows | _of(connection, document.c.duplicate_of, document.c.id, rows)
+    return sorted(kept | _of(connection, document.c.id, document.c.duplicate_of, kept))
+
+
+def _of(connection: Connection, wanted: Column[int], key: Column[int], rows: set[int]) -> set[int]:
+    """What a column says in the rows whose key is among these, where it says anything."""
+    found: set[int] = set()
     for start in range(0, len(rows), PAGE):
-        twins = document.c.duplicate_of.in_(sorted(rows)[start : start + PAGE])
-        copies.update(connection.scalars(select(document.c.id).where(twins)))
-    return sorted(rows | copies)
+        page = key.in_(sorted(rows)[start : start + PAGE])
+        found.update(connection.scalars(select(wanted).where(page, wanted.is_not(None))))
+    return found
 
 
 def remove(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
