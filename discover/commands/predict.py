@@ -96,6 +96,6 @@ def _trust(campaign: Campaign, confidence: float) -> str:
 
 def _held_out(campaign: Campaign) -> tuple["Prediction", NDArray[Any]]:
     """What is predicted of the documents of the k audit answers that are for reporting, and these answers."""
-    rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
+    rows = audit.answers(campaign.queue.audited(campaign.arms[0]), audit.REPORT)
     texts = campaign.pool.texts([row.document_id for row in rows])
     return campaign.predicted(texts), campaign.labels.array([row.label for row in rows])

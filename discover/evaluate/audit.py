@@ -2,7 +2,8 @@
 
 They serve two masters that must not share them: the loop's own decisions (when to stop, which temperature) and the
 figure that is reported. A decision made on a sample makes that sample's figure optimistic, so each audit document
-belongs to one part for good, by a seeded hash of its public id.
+belongs to one part for good, by a seeded hash of its public id. What counts is the first answer, which is given before
+the model's guess is shown (`Queue.audited`).
 """
 
 import hashlib
@@ -33,9 +34,9 @@ def part(public_id: str, seed: int) -> str:
     return (DECIDE, REPORT)[hashlib.sha256(f"audit:{seed}:{public_id}".encode()).digest()[0] & 1]
 
 
-def answers(labelled: Iterable[Labelled], part: str) -> list[Labelled]:
-    """Those of an arm's answers that are audit ones of a part."""
-    return [one for one in labelled if one.kind == "audit" and one.part == part]
+def answers(audited: Iterable[Labelled], part: str) -> list[Labelled]:
+    """Those of an arm's audit answers (`Queue.audited`) that are of a part."""
+    return [one for one in audited if one.part == part]
 
 
 def estimate(correct: ArrayLike, level: float = 0.95) -> Estimate:

@@ -214,6 +214,29 @@ class Queue:
         with self.database.read() as connection:
             return [Labelled(*row) for row in connection.execute(wanted)]
 
+    def audited(self, arm: str) -> list[Labelled]:
+        """What measures the arm's model: the first answer to each audit question, ordered by public id.
+
+        After it the model's guess is shown, so that what is undone, corrected or skipped from then on, by whomever,
+        would flatter the model: it changes `labels`, and nothing here.
+        """
+        slot, answer = tables.slot.c, tables.answer.c
+        first = (
+            select(func.min(answer.id))
+            .where(answer.slot_id == slot.id, answer.action == "answer")
+            .correlate(tables.slot)
+            .scalar_subquery()
+        )
+        wanted = (
+            select(slot.document_id, answer.label, slot.kind, slot.part, slot.round)
+            .join_from(tables.slot, tables.answer, answer.id == first)
+            .join(tables.document, tables.document.c.id == slot.document_id)
+            .where(slot.arm == arm, slot.kind == "audit", slot.state != tables.REMOVED)
+            .order_by(tables.document.c.public_id)
+        )
+        with self.database.read() as connection:
+            return [Labelled(*row) for row in connection.execute(wanted)]
+
     def spent(self, arm: str) -> float:
         """What the arm's answers have cost, in labels or in words."""
         with self.database.read() as connection:

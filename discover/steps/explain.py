@@ -47,7 +47,7 @@ def examples(campaign: Campaign) -> list[dict[str, object]]:
     that is, its `answer`, and whether both are the same (`right`). Without a model that can be read, or an answer to
     hold against it, there are none.
     """
-    rows = audit.answers(campaign.queue.labels(campaign.arms[0]), audit.REPORT)
+    rows = audit.answers(campaign.queue.audited(campaign.arms[0]), audit.REPORT)
     if not rows or campaign.latest_model(campaign.arms[0]) is None:
         return []
     texts = campaign.pool.texts([row.document_id for row in rows])

@@ -65,8 +65,7 @@ def _measured(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The round's row of metrics.jsonl, and what the step leaves besides the rewards."""
     started = time.perf_counter()
-    labelled = campaign.queue.labels(arm)
-    audited = [row for row in labelled if row.kind == "audit"]
+    audited = campaign.queue.audited(arm)
     seen = learner.classifier.predicted(column([row.document_id for row in audited]))
     audit_truth = campaign.labels.array([row.label for row in audited])
     audit_right = agree(seen.answers, audit_truth)

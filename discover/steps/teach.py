@@ -105,7 +105,7 @@ def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Lear
     classifier = learner.classifier
     classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
     trained = learner.learn(*arrays(campaign, [row for row in labelled if row.kind != "audit"]))
-    held, truth = arrays(campaign, audit.answers(labelled, audit.DECIDE))
+    held, truth = arrays(campaign, audit.answers(campaign.queue.audited(arm), audit.DECIDE))
     classifier.calibrate(column(held), truth)
     return trained
 
