@@ -6,6 +6,8 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args
@@ -67,6 +69,24 @@ def load(package: str, word: str) -> Any:
         advice = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}, or path/file.py:name"
         raise DiscoverError(f"{package} has no {word!r}: {advice}")
     return getattr(importlib.import_module(f"{package}.{word}"), word)
+
+
+@contextmanager
+def calling(what: str, ours: bool) -> Iterator[None]:
+    """Run what a config names: what a user's own raises becomes one line, what ours raises is a bug, and stays.
+
+    Args:
+        what: names it, as in "the rule 'path/file.py:name'".
+        ours: whether it is one of the package's.
+    """
+    try:
+        yield
+    except DiscoverError as error:
+        raise DiscoverError(f"{what}: {error}") from error
+    except (Exception, SystemExit) as error:
+        if ours:
+            raise
+        raise DiscoverError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
 def check_options(plugin: Any, options: dict[str, Any], where: str) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, insert, select
@@ -13,10 +14,11 @@ from sqlalchemy import func, insert, select
 from discover import tables
 from discover.db import Database
 from discover.errors import DiscoverError
+from discover.label.config import LabelConfig
 from discover.label.oracles.file_labels import file_labels
 from discover.label.oracles.page_table import page_table
 from discover.label.queue import Queue
-from discover.label.simulate import answer_open
+from discover.label.simulate import answer_open, oracle_of
 from discover.pool.document import Document
 from discover.pool.labels import Multiclass
 
@@ -67,10 +69,48 @@ def test_noise_has_its_rate_and_ignores_order() -> None:
     assert len(missed) == 6
 
 
-@pytest.mark.parametrize("options", [{"noise": 1.5}, {"noise": 0.1}, {"noise": 0.1, "classes": ["a"]}])
-def test_file_labels_refuse_noise_without_meaning(options: dict) -> None:
-    with pytest.raises(DiscoverError, match="noise"):
-        file_labels(**options)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"noise": 1.5}, "noise"),
+        ({"noise": 0.1}, "noise"),
+        ({"noise": 0.1, "classes": ["a"]}, "noise"),
+        ({"noise": 0.1, "classes": 5}, "'file_labels': classes must be a list of labels, .* got 5"),
+        ({"noise": 0.1, "classes": "abc"}, "list of labels"),
+    ],
+)
+def test_file_labels_refuse_noise_without_meaning(options: dict, message: str) -> None:
+    with pytest.raises(DiscoverError, match=message):
+        oracle_of(LabelConfig(classes=["a", "b"], oracle="file_labels", options=options))
+
+
+MINE = """
+class unmade:
+    def __init__(self):
+        raise KeyError("table")
+
+class failing:
+    def answer(self, documents):
+        return [documents[0].no_such_thing]
+
+class leaving:
+    def answer(self, documents):
+        raise SystemExit
+"""
+
+
+def test_an_oracle_of_ones_own_that_fails_is_one_line(database: Database, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    queue = fill(database, 5)
+
+    def mine(name: str) -> Any:
+        return oracle_of(LabelConfig(classes=["a", "b"], oracle=f"{tmp_path / 'mine.py'}:{name}"))
+
+    with pytest.raises(DiscoverError, match=r"the oracle '.*mine.py:unmade' failed: KeyError: 'table'"):
+        mine("unmade")
+    for name, kind in (("failing", "AttributeError"), ("leaving", "SystemExit")):
+        with pytest.raises(DiscoverError, match=f"the oracle '{name}' failed: {kind}"):
+            answer_open(queue, "margin", mine(name))
 
 
 def fill(database: Database, n: int) -> Queue:

@@ -27,13 +27,14 @@ def oracle_of(settings: LabelConfig) -> Any:
     """The simulated annotator that a config names, made with its options; None where people answer.
 
     Raises:
-        DiscoverError: there is no such oracle, or an option is not its own.
+        DiscoverError: there is no such oracle, an option is not its own, or it cannot be made with them.
     """
     if settings.oracle == PEOPLE:
         return None
     made = plugins.load("discover.label.oracles", settings.oracle)
     plugins.check_options(made, settings.options, f"the oracle {settings.oracle!r}")
-    return made(**settings.options)
+    with plugins.calling(f"the oracle {settings.oracle!r}", ours=":" not in settings.oracle):
+        return made(**settings.options)
 
 
 def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
@@ -43,7 +44,7 @@ def answer_open(queue: Queue, arm: str, oracle: Oracle) -> Counter[str]:
         How many were "answered" and how many "skipped".
 
     Raises:
-        DiscoverError: the oracle's answer is none that the queue accepts.
+        DiscoverError: the oracle fails, or its answer is none that the queue accepts.
     """
     counts: Counter[str] = Counter()
     while questions := queue.claim(arm, ANNOTATOR, AT_A_TIME):
@@ -61,9 +62,11 @@ def ask(oracle: Oracle, documents: Sequence[Document], labels: Labels) -> list[s
     """What an oracle says of documents, as it is kept; None where it has no answer.
 
     Raises:
-        DiscoverError: it does not say one thing of each, or says what is no answer.
+        DiscoverError: it fails, does not say one thing of each, or says what is no answer.
     """
-    name, said = type(oracle).__name__, oracle.answer(documents)
+    name = type(oracle).__name__
+    with plugins.calling(f"the oracle {name!r}", ours=type(oracle).__module__.startswith("discover.")):
+        said = oracle.answer(documents)
     if not isinstance(said, list) or len(said) != len(documents):
         raise DiscoverError(
             f"the oracle {name!r} must return a list of {len(documents)} labels, got {said!r:.60}: one for each "

@@ -120,14 +120,8 @@ class Estimator:
                 f"the estimator {self.name!r}: rewards of picks are needed, those of this log are of whole batches: "
                 "take set_ips, or pdis"
             )
-        try:
+        with plugins.calling(f"the estimator {self.name!r}", ours=":" not in self.word):
             found = self.function(feedback, weights, **self.options)
-        except DiscoverError as error:
-            raise DiscoverError(f"the estimator {self.name!r}: {error}") from error
-        except Exception as error:
-            if ":" not in self.word:
-                raise  # one of ours: a bug, not the user's to mend
-            raise DiscoverError(f"the estimator {self.word!r} failed: {type(error).__name__}: {error}") from error
         shape = (len(weights),)
         if not (isinstance(found, tuple) and len(found) == 2 and all(np.shape(one) == shape for one in found)):
             raise DiscoverError(f"the estimator {self.word!r} must return values {shape} and standard errors {shape}")

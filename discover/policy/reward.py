@@ -71,12 +71,8 @@ def load_reward(word: str, options: dict[str, Any] | None = None) -> Rule | None
 
 def _checked(word: str, function: Rule, answered: Answered) -> Floats:
     k = len(answered.answers)
-    try:
+    with plugins.calling(f"the reward {word!r}", ours=":" not in word):
         found = np.asarray(function(answered), np.float64)
-    except (Exception, SystemExit) as error:
-        if ":" not in word:
-            raise  # one of ours: a bug, not the user's to mend
-        raise DiscoverError(f"the reward {word!r} failed: {type(error).__name__}: {error}") from error
     if found.shape != (k,):
         raise DiscoverError(f"the reward {word!r} must give a number for each of {k} picks, found shape {found.shape}")
     bad = np.flatnonzero(~((found >= 0) & (found <= 1)))

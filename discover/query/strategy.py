@@ -60,14 +60,8 @@ class Strategy:
         count = min(n, len(view))
         if count == 0:  # no strategy need think of it
             return Picks(np.empty(0, np.int64), np.empty(0), np.empty(0))
-        try:
+        with plugins.calling(f"the strategy {self.word!r}", ours=":" not in self.word):
             picks = self.function(view, count, rng, **self.options)
-        except DiscoverError as error:
-            raise DiscoverError(f"the strategy {self.word!r}: {error}") from error
-        except (Exception, SystemExit) as error:
-            if ":" not in self.word:
-                raise  # one of ours: a bug, not the user's to mend
-            raise DiscoverError(f"the strategy {self.word!r} failed: {type(error).__name__}: {error}") from error
         _check(picks, view, count, self.word)
         return picks
 

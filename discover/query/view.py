@@ -47,7 +47,7 @@ class PastRound:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the run stands: labels spent, labels it may spend, and its past rounds, oldest first."""
+    """Where the run stands: labels spent, labels it may spend, and its past rounds, oldest first; at first none."""
 
     spent: float = 0.0
     budget: float = 0.0

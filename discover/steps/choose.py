@@ -1,6 +1,5 @@
 """Step 2: which documents to ask about. The picks are logged, each with the probability that it had, and queued."""
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -120,13 +119,18 @@ def stopping_rule(settings: LoopConfig) -> Callable[[Progress], str] | None:
     """The rule that a config names, if it names one.
 
     Raises:
-        DiscoverError: there is no such rule, or an option is not its own.
+        DiscoverError: there is no such rule, or an option is not its own; when it is asked: it fails.
     """
     if not settings.stop:
         return None
     rule = plugins.load("discover.query.stopping", settings.stop)
     plugins.check_options(rule, settings.stop_options, f"the rule {settings.stop!r}")
-    return functools.partial(rule, **settings.stop_options)
+
+    def asked(progress: Progress) -> str:
+        with plugins.calling(f"the rule {settings.stop!r}", ours=":" not in settings.stop):
+            return str(rule(progress, **settings.stop_options) or "")
+
+    return asked
 
 
 def _audits_due(campaign: Campaign, arm: str, round_: int, n: int) -> int:

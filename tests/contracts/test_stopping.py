@@ -3,10 +3,11 @@
 import pytest
 
 from discover import plugins
-from discover.config import Config
+from discover.config import Config, LoopConfig
 from discover.errors import DiscoverError
 from discover.loop import check
 from discover.query.view import PastRound, Progress
+from discover.steps.choose import stopping_rule
 
 PACKAGE = "discover.query.stopping"
 RULES = plugins.names(PACKAGE)
@@ -58,6 +59,16 @@ def test_a_mean_over_rounds_is_no_single_round():
     rounds = [PastRound(0, changed=one) for one in (0.02, 0.0, 0.0)]
     assert stabilising(course(*rounds))
     assert stabilising(course(*rounds), changed=0.001) == ""
+
+
+def test_a_rule_of_ones_own_that_fails_is_one_line(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def last(progress):\n    return progress.rounds[-1].note\n\ndef never(progress):\n    return None\n"
+    )
+    failing, never = (stopping_rule(LoopConfig(stop=f"{tmp_path / 'mine.py'}:{name}")) for name in ("last", "never"))
+    with pytest.raises(DiscoverError, match=r"the rule '.*mine.py:last' failed: IndexError"):
+        failing(course())
+    assert never(course()) == ""
 
 
 def test_there_are_rules():

@@ -17,17 +17,19 @@ class file_labels:  # the name is the word in a config
         classes: the labels to err with; needed when noise is above 0.
 
     Raises:
-        DiscoverError: the noise is no share, or has no two classes to choose from.
+        DiscoverError: the noise is no share, or the classes are no list, or too few to choose from.
     """
 
     def __init__(self, *, noise: float = 0.0, seed: int = 0, classes: Sequence[str] = ()):
         if not 0 <= noise <= 1:
-            raise DiscoverError(f"file_labels: noise must be a share from 0 to 1, got {noise}")
+            raise DiscoverError(f"noise must be a share from 0 to 1, got {noise}")
+        if isinstance(classes, str) or not isinstance(classes, Sequence):
+            raise DiscoverError(f"classes must be a list of labels, as in label.classes, got {classes!r:.80}")
         if noise and len(classes) < 2:
-            raise DiscoverError("file_labels: noise needs classes to err with: list two or more in label.options")
+            raise DiscoverError("noise needs classes to err with: list two or more in label.options")
         self.noise = noise
         self.seed = seed
-        self.classes = list(classes)
+        self.classes = [str(name) for name in classes]
 
     def answer(self, documents: Sequence[Document]) -> list[str | None]:
         """One label a document; None where the file gave none."""
