@@ -69,6 +69,17 @@ def test_overrides_replace_nested_values(tmp_path: Path) -> None:
         load_config(write(tmp_path, MINIMAL + "seed: 1"), ["seed.x=1"])
 
 
+def test_classes_may_be_numbers_and_need_no_description(tmp_path: Path) -> None:
+    for text, found in (
+        ("{1: one star, 2: two stars}", {"1": "one star", "2": "two stars"}),
+        ("{a: , b: }", {"a": "", "b": ""}),
+        ("[1, 2.5]", {"1": "", "2.5": ""}),
+    ):
+        config = load_config(write(tmp_path, f"label: {{classes: {text}}}\n"))
+        save_config(config, tmp_path / "config.yaml")
+        assert config.label.classes == found == load_config(tmp_path / "config.yaml").label.classes
+
+
 def test_a_number_may_have_an_exponent_alone_and_stays_one(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL + "query: {options: {power: 1e-3, word: '1e-3', other: -.5E+2}}"))
     save_config(config, tmp_path / "config.yaml")

@@ -43,6 +43,8 @@ class LabelConfig(Strict):
         twice = next((name for name, times in written.items() if times > 1), None)
         if twice is not None:
             raise ValueError(f"the class {twice!r} is listed twice: remove one")
+        if isinstance(value, dict):  # nothing behind the colon is no description
+            return {str(name): "" if what is None else what for name, what in value.items()}
         return {str(name): "" for name in value} if isinstance(value, list) else value
 
     @field_validator("classes")
