@@ -91,8 +91,12 @@ class Campaign:
         return self.pool.documents(split=split)
 
     def ask(self, annotator: str, arm: str | None = None) -> Question | None:
-        """The next question for an annotator, leased to them; none when nothing waits."""
-        return next(iter(self.queue.claim(arm or self.arms[0], annotator)), None)
+        """The next question for an annotator, leased to them; none when nothing waits.
+
+        Raises:
+            DiscoverError: there is no such arm.
+        """
+        return next(iter(self.queue.claim(self._arm(arm), annotator)), None)
 
     def answer(self, question: Question, label: str | Sequence[str | Mapping[str, Any]], annotator: str) -> None:
         """Answer a question: by a label, with ``label.task: multilabel`` by a list of them, with ``spans`` by a list of
@@ -143,9 +147,15 @@ class Campaign:
         """
         return self._newest(arm).explain(texts, spans)
 
+    def _arm(self, name: str | None) -> str:
+        """The arm of a name; the first one of none."""
+        if name is not None and name not in self.arms:
+            raise DiscoverError(f"{self.folder.root} has no arm {name!r}: there are {', '.join(self.arms)}")
+        return self.arms[0] if name is None else name
+
     def _newest(self, arm: str | None) -> Predictor:
         """An arm's newest model."""
-        version = self.latest_model(arm or self.arms[0])
+        version = self.latest_model(self._arm(arm))
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
         checksum = self.checksum(version)  # a version that is learned anew keeps its name

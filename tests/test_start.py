@@ -34,6 +34,14 @@ def test_settings_are_kept_where_that_is_wanted(begun: Path) -> None:
     assert discover.open(begun).config.label.budget == 40
 
 
+def test_a_mistyped_arm_is_refused(begun: Path) -> None:
+    campaign = discover.open(begun)
+    for ask in (campaign.predict, campaign.predicted, campaign.explain, campaign.ask):
+        with pytest.raises(DiscoverError, match=r"run has no arm 'typo': there are auto"):
+            ask("ada", arm="typo")
+    assert campaign.ask("ada") is campaign.ask("ada", arm="auto") is None
+
+
 def test_a_run_that_has_not_begun_takes_new_settings(tmp_path: Path) -> None:
     start_run(config(budget=60), tmp_path / "run")
     assert start_run(config(), tmp_path / "run", keep=True).config.label.budget == 40
