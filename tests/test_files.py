@@ -237,6 +237,11 @@ def test_parquet_types(tmp_path: Path):
     documents, bad = read(path)
     assert [(document.text, document.label) for document in documents] == [("fine", "1"), ("fine too", None)]
     assert bad == [(2, "not UTF-8"), (4, "no text")]
+    dates = pa.array([0, 2**62, None], pa.timestamp("us"))
+    parquet.write_table(pa.table({"text": ["old", "far off", "undated"], "date": dates}), path)
+    documents, bad = read(path)
+    assert [document.date for document in documents] == ["1970-01-01 00:00:00", ""]
+    assert bad == [(2, "out of range: date value out of range")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -259,6 +264,12 @@ def test_a_table_without_texts_is_refused(kind: str, tmp_path: Path):
     export_rows([{"content": "x", "label": "y"}], tmp_path / f"in.{kind}")
     with pytest.raises(DiscoverError, match="one column 'text' is expected, found 'content', 'label'"):
         read(tmp_path / f"in.{kind}")
+
+
+def test_a_header_that_is_no_csv_is_one_line(tmp_path: Path):
+    (tmp_path / "in.csv").write_text('"te"xt,label\nhello there,a\n')
+    with pytest.raises(DiscoverError, match=r"in\.csv: line 1 must name the columns, but .* expected after"):
+        read(tmp_path / "in.csv")
 
 
 def test_two_columns_of_texts_are_refused(tmp_path: Path):

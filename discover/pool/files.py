@@ -3,6 +3,7 @@
 A row's own ``id`` is kept as ``given_id``, for joining: a document's public id is a hash of its text.
 """
 
+import csv
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -151,6 +152,10 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels | None) -> Iterator[tupl
                     yield line, found
     except formats.NoText as error:
         raise DiscoverError(f"{path}: {error}: rename the column that holds the texts") from error
+    except csv.Error as error:  # of a later row: that one is skipped
+        raise DiscoverError(
+            f"{path}: line 1 must name the columns, but {error}: quote a name as a whole, or not at all"
+        ) from error
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DiscoverError(f"{path} is damaged after line {line} ({reason}): give a whole file") from error

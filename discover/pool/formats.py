@@ -110,6 +110,8 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
                     found = {name: batch.column(name)[offset].as_py() for name in batch.schema.names}
                 except UnicodeDecodeError:
                     on_bad(row, "not UTF-8")
+                except OverflowError as error:  # a date that Python cannot hold
+                    on_bad(row, f"out of range: {error}")
                 else:
                     yield row, found
     except pyarrow.ArrowException as error:
