@@ -84,10 +84,10 @@ def _init(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from discover.pool.files import check_readable, import_files
+    from discover.pool.files import import_files, read_documents
 
-    for path in options.files:  # before there is a run folder for it
-        check_readable(path)
+    for path in options.files:  # as far as its first document, before there is a run folder for it
+        next(read_documents(path, lambda _line, _reason: None, None), None)
     campaign = _start(options, keep=not options.set)
     counts = import_files(campaign.pool, options.files, campaign.labels, _tell_first(SHOWN_LINES))
     print(", ".join(f"{count} {reason}" for reason, count in sorted(counts.items())) or "nothing found")

@@ -32,15 +32,20 @@ from tests.kills import write_inputs
         (["run", "{config}"], "the pool is empty"),
         (["crawl", "{config}"], "needs a section `crawl`"),
         (["import", "{config}", "absent.jsonl"], "absent.jsonl"),
+        (["import", "{config}", "{folder}/bad.csv"], "line 1 must name the columns"),
+        (["import", "{config}", "{folder}/other.csv"], "one column 'text' is expected, found 'words'"),
         (["run", "{config}", "--set", "label.oracle=people"], "with people there is one arm"),
     ],
 )
 def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], said: str) -> None:
     config = write_inputs(tmp_path, documents=5)
-    filled = [argument.format(config=config) for argument in arguments]
+    (tmp_path / "bad.csv").write_text('"te"xt,label\nhello there,a\n')
+    (tmp_path / "other.csv").write_text("words\nhello there\n")
+    filled = [argument.format(config=config, folder=tmp_path) for argument in arguments]
     run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
     assert_one_line(run(*filled, *run_folder), said)
-    if any(part in said for part in ("did you mean", "people", "pool.url", "cannot be used", "crawl", "absent.jsonl")):
+    nothing = ("did you mean", "people", "pool.url", "cannot be used", "crawl", "absent.jsonl", "column")
+    if any(part in said for part in nothing):
         assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
 
 
