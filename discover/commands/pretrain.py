@@ -1,4 +1,4 @@
-"""An encoder for the run's pool, made before the loop begins, or beside it for the next run."""
+"""An encoder for the run's pool, made before the loop begins, or while it rests, for the next run: it holds the run."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ def pretrain_encoder(campaign: Campaign) -> None:
     """Pretrain on the pool; the same command goes on after a kill.
 
     Only training documents are read: what the run tests on is held out first, as the loop would hold it out, and so are
-    the documents of its audit sample, as far as they have been drawn.
+    the documents of its audit sample, as far as they have been drawn; of later audit questions it has read the texts
+    (an encoder may know any text of the pool), but no answer.
 
     Raises:
         DiscoverError: the pool is too small, the settings do not fit, or another process is at work in the folder.
