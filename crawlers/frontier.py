@@ -4,20 +4,22 @@ A page's documents, its links and the note that it is done are one transaction, 
 goes on where it was: a page is fetched again, at worst, but nothing is lost and nothing doubled. (Scrapy's own JOBDIR
 loses most of a crawl to ``kill -9``: https://github.com/scrapy/scrapy/issues/7978.)
 
-Pages are leased level by level, by depth and then by row id: a page's depth is the length of the shortest way to it,
-however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl. What `max_pages` cuts off
-is not: there the order of arrival decides.
+Each host's pages are leased level by level, by depth and then by row id: on one host a page's depth is the length of
+the shortest way to it, however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl.
+Hosts take turns and do not wait for one another. So where a shorter way leads over another host, a page that is
+fetched already keeps the depth of the way known then; one that is not gets the smaller depth. What `max_pages` cuts
+off depends on the order of arrival.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
-from crawlers.addresses import canonical, host
-from discover.db import Database, insert_new, now
+from crawlers.addresses import host
+from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
 from discover.run import crashpoint
@@ -45,7 +47,7 @@ class Outcome:
         page: the lease.
         status: of HTTP; None where there was no response.
         documents: what the page holds.
-        links: addresses that it leads to.
+        links: addresses that it leads to, each in its canonical form.
         reason: why nothing was taken from it; empty for a page that was read.
         detail: the same in a sentence.
         retry_after: seconds after which to try once more; None: this is final.
@@ -73,8 +75,11 @@ class Frontier:
         self.database: Database = pool.database
         self.pool = pool
         self.max_depth = max_depth
-        self._remembered: set[str] = set()
-        with self.database.read() as connection:
+        self._remembered: dict[str, int] = {}  # address: depth
+        self._hosts: dict[str, float] = {}  # those that may have work, and from when on; whose turn is next comes first
+        with self.database.write() as connection:
+            for index in url.indexes:  # a run of an earlier version has others
+                index.create(connection, checkfirst=True)
             self.finished_before = _count(connection, "done", "failed")
         self.left = max_pages - self.finished_before
 
@@ -86,39 +91,55 @@ class Frontier:
             connection.execute(update(url).where(url.c.state == "leased").values(state="new", lease_until=0.0))
             connection.execute(update(url).where(failed).values(state="new", lease_until=0.0, attempts=0, reason=""))
             insert_new(connection, url, rows)
+            hosts = connection.execute(select(url.c.host).where(url.c.state == "new").distinct().order_by(url.c.host))
+            self._hosts = dict.fromkeys(hosts.scalars(), 0.0)
 
-    def lease(self, n: int, avoid: Collection[str] = ()) -> list[Leased]:
-        """Up to n addresses of the lowest unfinished depth.
+    def lease(self, n: int, avoid: Collection[str] = (), each: int | None = None) -> list[Leased]:
+        """Up to n addresses, each of the lowest unfinished depth of its host.
 
         Args:
             n: how many.
             avoid: hosts that are to be left alone at the moment.
+            each: how many of one host at most.
         """
-        n = min(n, self.left)
-        if n <= 0:
+        n, moment = min(n, self.left), now()
+        turns = [name for name, due in self._hosts.items() if due <= moment and name not in avoid] if n > 0 else []
+        if not turns:
             return []
+        pages: list[Leased] = []
         with self.database.write() as connection:
-            wanted = (
-                select(url.c.id, url.c.address, url.c.depth, url.c.attempts)
-                .where(url.c.state == "new", _ON_LEVEL, url.c.lease_until <= now())
-                .where(url.c.host.not_in(list(avoid)))
-                .order_by(url.c.depth, url.c.id)
-                .limit(n)
-            )
-            pages = [Leased(*row) for row in connection.execute(wanted)]
+            for name in turns:
+                pages += self._next(connection, name, min(n - len(pages), each or n), moment)
+                if len(pages) == n:
+                    break
             if pages:
                 taken = url.c.id.in_([page.id for page in pages])
                 connection.execute(update(url).where(taken).values(state="leased", lease_until=now() + LEASE_SECONDS))
         self.left -= len(pages)
         return pages
 
-    def waiting(self) -> float | None:
-        """Seconds until `lease` may give an address again; None where there is none to fetch at all."""
-        if self.left <= 0:
+    def _next(self, connection: Connection, name: str, n: int, moment: float) -> list[Leased]:
+        """Up to n addresses of a host, which goes to the end of the queue, or out of it while it has none."""
+        due = self._hosts.pop(name)
+        level, leased = (connection.execute(_LEVEL, {"host": name, "state": s}).scalar() for s in ("new", "leased"))
+        if level is None or (leased is not None and leased < level):
+            return []  # nothing, or not before what is under way is recorded
+        found = [Leased(*row) for row in connection.execute(_DUE, _at(name, level, moment=moment, n=n))]
+        if not found:
+            due = connection.execute(_FIRST_DUE, _at(name, level)).scalar_one()
+        self._hosts[name] = due
+        return found
+
+    def waiting(self, rests: Mapping[str, float] | None = None) -> float | None:
+        """Seconds until `lease` may give an address again; None where there is none to fetch at all.
+
+        Args:
+            rests: hosts that are to be left alone, and for how many seconds.
+        """
+        if self.left <= 0 or not self._hosts:
             return None
-        with self.database.read() as connection:
-            due = connection.execute(select(func.min(url.c.lease_until)).where(_UNFINISHED, _ON_LEVEL)).scalar()
-        return None if due is None else max(0.0, due - now())
+        rests, moment = rests or {}, now()
+        return max(0.0, min(max(due - moment, rests.get(name, 0.0)) for name, due in self._hosts.items()))
 
     def record(self, outcomes: Iterable[Outcome]) -> Counter[str]:
         """Write what became of several pages, all of it or nothing.
@@ -127,11 +148,11 @@ class Frontier:
             what the pool counted: "new", "seen", and reasons of refusal.
         """
         outcomes = list(outcomes)
+        found = self.pool.prepare(document for outcome in outcomes for document in outcome.documents)
+        links = self._new_links(outcomes)
         with self.database.write() as connection:
-            found = [document for outcome in outcomes for document in outcome.documents]
-            counts = self.pool.add_in(connection, found) if found else Counter()
-            links = self._new_links(outcomes)
-            insert_new(connection, url, links)
+            counts = self.pool.add_in(connection, found)
+            _insert_links(connection, links)
             for outcome in outcomes:
                 if outcome.reason and outcome.retry_after is None:
                     self.pool.reject(connection, outcome.page.address, outcome.reason, outcome.detail)
@@ -140,16 +161,21 @@ class Frontier:
             crashpoint("crawl.record")
         crashpoint("crawl.recorded")
         self.left += sum(outcome.retry_after is not None for outcome in outcomes)
-        self._remember(row["address"] for row in links)
+        self._remember(links)
+        self._look_again(outcome.page for outcome in outcomes)
+        for row in links:
+            self._hosts.setdefault(row["host"], 0.0)
         return counts
 
     def release(self, pages: Iterable[Leased]) -> None:
         """Give back what will not be fetched now."""
+        pages = list(pages)
         ids = [page.id for page in pages]
         if ids:
             with self.database.write() as connection:
                 mine = url.c.id.in_(ids) & (url.c.state == "leased")
                 connection.execute(update(url).where(mine).values(state="new", lease_until=0.0))
+            self._look_again(pages)
 
     def is_empty_handed(self) -> bool:
         """Whether the database holds no document at all."""
@@ -162,28 +188,37 @@ class Frontier:
             return connection.execute(select(func.count()).select_from(url)).scalar() or 0
 
     def _new_links(self, outcomes: list[Outcome]) -> list[dict[str, Any]]:
-        rows: dict[str, dict[str, Any]] = {}
+        depths: dict[str, int] = {}
         for outcome in outcomes:
             # a start address that redirects is still the start
             depth = 0 if outcome.reason == "redirect" and outcome.page.depth == 0 else outcome.page.depth + 1
             if depth > self.max_depth:
                 continue
-            for link in outcome.links:
-                address = canonical(link)
-                if address is None or address in self._remembered:
-                    continue
-                if address not in rows or rows[address]["depth"] > depth:
-                    rows[address] = _row(address, depth)
-        return list(rows.values())
+            for address in outcome.links:
+                if depth < min(self._remembered.get(address, depth + 1), depths.get(address, depth + 1)):
+                    depths[address] = depth
+        return [_row(address, depth) for address, depth in depths.items()]
 
-    def _remember(self, addresses: Iterable[str]) -> None:
+    def _remember(self, links: list[dict[str, Any]]) -> None:
         if len(self._remembered) > REMEMBERED:
             self._remembered.clear()
-        self._remembered.update(addresses)
+        self._remembered.update((row["address"], row["depth"]) for row in links)
+
+    def _look_again(self, pages: Iterable[Leased]) -> None:
+        """What has become of these pages may have given their hosts work, or the next level."""
+        self._hosts.update((host(page.address), 0.0) for page in pages)
 
 
-_UNFINISHED = url.c.state.in_(["new", "leased"])
-_ON_LEVEL = url.c.depth == select(func.min(url.c.depth)).where(_UNFINISHED).scalar_subquery()
+_OF_HOST = (url.c.host == bindparam("host")) & (url.c.state == bindparam("state"))
+_LEVEL = select(func.min(url.c.depth)).where(_OF_HOST)  # by the index alone, as long as it asks for one state
+_ON_LEVEL = _OF_HOST & (url.c.depth == bindparam("level"))
+_DUE = (
+    select(url.c.id, url.c.address, url.c.depth, url.c.attempts)
+    .where(_ON_LEVEL, url.c.lease_until <= bindparam("moment"))
+    .order_by(url.c.id)
+    .limit(bindparam("n"))
+)
+_FIRST_DUE = select(func.min(url.c.lease_until)).where(_ON_LEVEL)
 _FINISH = (
     update(url)
     .where(url.c.id == bindparam("row_id"))
@@ -212,6 +247,20 @@ def _finish(outcome: Outcome) -> dict[str, Any]:
 
 def _row(address: str, depth: int) -> dict[str, Any]:
     return {"address": address, "host": host(address), "depth": depth}
+
+
+def _at(name: str, level: int, **more: float) -> dict[str, Any]:
+    return {"host": name, "state": "new", "level": level, **more}
+
+
+def _insert_links(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Insert the addresses that are new; of those still to be fetched the smaller depth counts."""
+    if not rows:
+        return
+    insert = insert_into(connection, url)
+    nearer = (url.c.state == "new") & (url.c.depth > insert.excluded.depth)
+    lower = {"depth": insert.excluded.depth}
+    connection.execute(insert.on_conflict_do_update(index_elements=[url.c.address], set_=lower, where=nearer), rows)
 
 
 def _count(connection: Any, *states: str) -> int:

@@ -14,7 +14,7 @@ from scrapy.http import Response, TextResponse
 from scrapy.utils.log import logger
 from twisted.python.failure import Failure
 
-from crawlers.addresses import host
+from crawlers.addresses import canonical, host
 from crawlers.failures import transient, why
 from crawlers.frontier import Frontier, Leased, Outcome
 from crawlers.hardening import HardeningMiddleware, retry_after
@@ -24,6 +24,7 @@ ATTEMPTS = 3
 GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
 LONGEST_PAUSE = 300.0  # a longer Retry-After is a no
+LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 
 
 @dataclass
@@ -189,18 +190,22 @@ class FrontierSpider(Spider, ABC):
 
     def _read(self, response: TextResponse, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
+        links: dict[str, None] = {}  # in the order of the page
         try:
             for found in self.parse_page(response):
                 if isinstance(found, Document):
                     found.address = found.address or response.url
                     outcome.documents.append(found)
-                elif link := self._link(response, found):
-                    outcome.links.append(link)
+                elif len(links) <= LINKS and (link := self._link(response, found)):
+                    links[link] = None
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
         except Exception as error:
             logger.exception("parse_page failed on %s", response.url)
             return Outcome(page, response.status, reason="spider error", detail=f"{type(error).__name__}: {error}")
+        if len(links) > LINKS:
+            logger.warning("%s has more than %d links: only the first %d are followed", response.url, LINKS, LINKS)
+        outcome.links = list(links)[:LINKS]
         return outcome
 
     def _failed(self, failure: Failure) -> None:
@@ -214,7 +219,7 @@ class FrontierSpider(Spider, ABC):
         self._finish(outcome)
 
     def _link(self, response: Response, found: str) -> str:
-        """An absolute address inside the allowed domains, or an empty string."""
+        """The canonical address, if it is inside the allowed domains, or an empty string."""
         try:
             link = urljoin(response.url, found.strip())
             name = host(link) if link.startswith(("http://", "https://")) else ""
@@ -222,7 +227,7 @@ class FrontierSpider(Spider, ABC):
             return ""
         domains = self.task.domains
         wanted = bool(name) and (not domains or any(name == d or name.endswith(f".{d}") for d in domains))
-        return link if wanted else ""
+        return (canonical(link) or "") if wanted else ""
 
     def _finish(self, outcome: Outcome) -> None:
         self._finished.append(outcome)

@@ -198,18 +198,21 @@ class Database:
             )
 
 
-def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-    """Insert the rows that break no uniqueness rule; the others are left as they stand."""
-    if not rows:
-        return
+def insert_into(connection: Connection, table: Table) -> Any:
+    """An INSERT that can say what to do on a conflict, in the words of the database that is connected."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-        connection.execute(sqlite_insert(table).on_conflict_do_nothing(), rows)
-    else:
-        from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+        return sqlite_insert(table)
+    from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
-        connection.execute(postgresql_insert(table).on_conflict_do_nothing(), rows)
+    return postgresql_insert(table)
+
+
+def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Insert the rows that break no uniqueness rule; the others are left as they stand."""
+    if rows:
+        connection.execute(insert_into(connection, table).on_conflict_do_nothing(), rows)
 
 
 def _prepare_sqlite(raw: Any, _record: Any) -> None:

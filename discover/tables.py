@@ -89,7 +89,7 @@ url = Table(  # the crawl frontier
     Column("lease_until", Float, nullable=False, default=0.0),
     Column("status", Integer),
     Column("reason", Text, nullable=False, default=""),
-    Index("url_state", "state", "depth", "id"),
+    Index("url_level", "state", "host", "depth", "id"),  # the frontier makes it where an earlier version did not
 )
 query = Table(  # one acquisition decision: the candidates' arrays lie in decisions/<id>.safetensors
     "query",

@@ -2,11 +2,12 @@ import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, insert, inspect, select
 
 from crawlers.addresses import canonical
 from crawlers.frontier import Frontier, Outcome
 from discover.db import Database
+from discover.pool import minhash
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
 from discover.pool.pool import Pool
@@ -32,6 +33,82 @@ def test_leases_come_by_level_and_only_once(frontier):
     assert frontier.lease(5) == [], "level 1 must wait for all of level 0"
     frontier.record([Outcome(second, 200, links=[page(3), page(4)])])
     assert [p.address for p in frontier.lease(5)] == [page(3), page(4)]
+
+
+def test_a_host_does_not_wait_for_another(frontier):
+    frontier.seed(["http://slow.org/", "http://fast.org/"])
+    pages = {p.address: p for p in frontier.lease(2)}
+    frontier.record(
+        [
+            Outcome(pages["http://slow.org/"], 200, links=["http://slow.org/1", "http://slow.org/2"]),
+            Outcome(pages["http://fast.org/"], 200, links=["http://fast.org/1"]),
+        ]
+    )
+    (first,) = frontier.lease(5, avoid=["slow.org"])
+    assert first.address == "http://fast.org/1"
+    frontier.record([Outcome(first, 200, links=["http://fast.org/2"])])
+    assert [p.address for p in frontier.lease(5, avoid=["slow.org"])] == ["http://fast.org/2"], "two levels on"
+    assert [p.address for p in frontier.lease(5)] == ["http://slow.org/1", "http://slow.org/2"]
+
+
+def test_hosts_take_turns(frontier):
+    frontier.seed([f"http://{name}.org/{n}" for name in "ab" for n in range(3)])
+    leased = [[p.address for p in frontier.lease(2, each=1)] for _ in range(3)]
+    assert leased == [[f"http://{name}.org/{n}" for name in "ab"] for n in range(3)]
+
+
+def test_a_shorter_way_over_another_host_counts(either_database):
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=10, max_depth=5)
+    frontier.seed(["http://a.org/", "http://b.org/"])
+    a, b = frontier.lease(2)
+    frontier.record([Outcome(a, 200, links=["http://a.org/1"])])
+    (one,) = frontier.lease(1, avoid=["b.org"])
+    frontier.record([Outcome(one, 200, links=["http://a.org/2", "http://b.org/2"])])
+    frontier.record([Outcome(b, 200, links=["http://a.org/2", "http://b.org/2"])])
+    assert {p.address: p.depth for p in frontier.lease(5)} == {"http://a.org/2": 1, "http://b.org/2": 1}
+
+
+def test_a_lease_costs_the_same_in_a_large_frontier(database):
+    frontier = Frontier(Pool(database, PoolConfig()), max_pages=10**6, max_depth=5)
+    addresses = [{"address": page(n), "host": "example.org", "depth": 3} for n in range(20_000)]
+    with database.write() as connection:
+        connection.execute(insert(url), addresses)
+    frontier.seed(["http://example.org/"])
+    frontier.record([Outcome(frontier.lease(1)[0], 200)])
+    executed = []
+    event.listen(database.engine, "before_cursor_execute", lambda *call: executed.append(call[2:4]))
+    assert frontier.lease(5, avoid=["example.org"]) == [] and not executed, "it does not even ask the database"
+    assert len(frontier.lease(5)) == 5
+    database.engine.dispose()
+    with database.read() as connection:  # each by the index, down to the level
+        for statement, values in [call for call in executed if call[0].startswith("SELECT")]:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+            assert "url_level (state=? AND host=?" in str(plan) and "TEMP B-TREE" not in str(plan), plan
+
+
+def test_a_run_of_an_earlier_version_gets_the_index(database):
+    (index,) = url.indexes
+    with database.write() as connection:
+        index.drop(connection)
+    Frontier(Pool(database, PoolConfig()), max_pages=10, max_depth=2)
+    with database.read() as connection:
+        assert [found["name"] for found in inspect(connection).get_indexes("url")] == ["url_level"]
+
+
+def test_slow_work_is_done_before_the_write_transaction(frontier, monkeypatch):
+    writing = frontier.database._writing
+    signed: list[tuple[bool, int]] = []
+    bands = minhash.bands
+
+    def watched(texts):
+        signed.append((getattr(writing, "now", False), len(texts)))
+        return bands(texts)
+
+    monkeypatch.setattr("discover.pool.minhash.bands", watched)
+    frontier.seed([page(1)])
+    outcome = Outcome(frontier.lease(1)[0], 200, [Document("A text of more than twenty characters", page(1))])
+    assert frontier.record([outcome])["new"] == 1
+    assert sum(n for within, n in signed if not within) == 1 and not sum(n for within, n in signed if within)
 
 
 def test_documents_links_and_the_note_that_it_is_done_are_one_commit(frontier, monkeypatch):

@@ -407,7 +407,7 @@ def test_what_is_found_while_an_oracle_thinks_is_judged_too(pool: Pool):
 
 def test_add_in_is_part_of_the_callers_transaction(pool: Pool):
     with pytest.raises(KeyError), pool.database.write() as connection:
-        pool.add_in(connection, [Document(TEXT, "https://a.example")])
+        pool.add_in(connection, pool.prepare([Document(TEXT, "https://a.example")]))
         pool.reject(connection, "https://b.example", "robots")
         raise KeyError
     assert pool.counts() == {"pool": 0, "test": 0, "found": 0, "duplicate": 0, "aside": 0, "rejected": {}}
@@ -448,7 +448,7 @@ texts = [f"a text that is clearly long enough, number {n}" for n in range(40)]
 random.Random(sys.argv[2]).shuffle(texts)
 for text in texts:
     with pool.database.write() as connection:
-        pool.add_in(connection, [Document(text, f"https://{sys.argv[2]}.example/{text[-2:].strip()}")])
+        pool.add_in(connection, pool.prepare([Document(text, f"https://{sys.argv[2]}.example/{text[-2:].strip()}")]))
 pool.database.close()
 """
     adders = [

@@ -41,17 +41,23 @@ class Pool:
         """
         counts: Counter[str] = Counter()
         for chunk in _chunks(documents):
-            batch = adding.gather(self.config, chunk)
-            with self.database.read() as connection:
-                new = adding.unknown(connection, batch)
-            batch.sign(new)  # takes seconds, so it must not keep other writers waiting
+            batch = self.prepare(chunk)
             with self.database.write() as connection:
                 counts += adding.write(connection, batch)
         return counts
 
-    def add_in(self, connection: Connection, documents: Iterable[Document]) -> Counter[str]:
-        """Like `add`, inside the caller's write transaction."""
-        return adding.write(connection, adding.gather(self.config, documents))
+    def prepare(self, documents: Iterable[Document]) -> adding.Batch:
+        """Make documents ready for `add_in`; takes seconds, so it must not keep other writers waiting."""
+        batch = adding.gather(self.config, documents)
+        if batch.copies:
+            with self.database.read() as connection:
+                new = adding.unknown(connection, batch)
+            batch.sign(new)
+        return batch
+
+    def add_in(self, connection: Connection, batch: adding.Batch) -> Counter[str]:
+        """Like `add`, inside the caller's write transaction; what `prepare` made ready can be added once."""
+        return adding.write(connection, batch)
 
     def reject(self, connection: Connection, address: str, reason: str, detail: str = "") -> None:
         """Note what was not taken in, once for each address and reason."""
