@@ -1,6 +1,6 @@
 """The one form in which an address is stored, compared and fetched."""
 
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from w3lib.url import canonicalize_url
 
@@ -21,15 +21,16 @@ def canonical(address: str) -> str | None:
         return None
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         return None
-    query = [
-        (key, value)
-        for key, value in parse_qsl(parts.query, keep_blank_values=True)
-        if key.lower() not in _TRACKING and not key.lower().startswith("utm_")
-    ]
+    # Piece by piece as it stands: a query need not be UTF-8, and to decode it would lose what is not.
+    query = "&".join(piece for piece in parts.query.split("&") if not _is_tracking(piece.partition("=")[0].lower()))
     usual = port == {"http": 80, "https": 443}[parts.scheme]
     netloc = parts.netloc.rpartition(":")[0] if usual else parts.netloc
-    result = urlunsplit((parts.scheme, netloc, parts.path or "/", urlencode(query) if query else "", ""))
+    result = urlunsplit((parts.scheme, netloc, parts.path or "/", query, ""))
     return result if len(result) <= LONGEST else None
+
+
+def _is_tracking(key: str) -> bool:
+    return key in _TRACKING or key.startswith("utm_")
 
 
 def host(address: str) -> str:
