@@ -77,7 +77,7 @@ refused: dict[tuple[str, int], str] = {}
 
 
 class GuardedResolver(CachingHostnameResolver):
-    """Scrapy's caching resolver, with the guard between it and whoever asked."""
+    """Scrapy's resolver, with the guard between it and whoever asked; what comes from its cache is checked too."""
 
     def __init__(self, reactor: Any, cache_size: int, guard: Guard):
         super().__init__(reactor, cache_size)
@@ -88,7 +88,8 @@ class GuardedResolver(CachingHostnameResolver):
         """Made by Scrapy from its settings ``GUARD_ALLOW`` and ``GUARD_SERVED``."""
         settings = crawler.settings
         guard = Guard(settings.getlist("GUARD_ALLOW"), settings.getdict("GUARD_SERVED"))
-        return cls(reactor, settings.getint("DNSCACHE_SIZE"), guard)
+        cache_size = settings.getint("DNSCACHE_SIZE") if settings.getbool("DNSCACHE_ENABLED") else 0
+        return cls(reactor, cache_size, guard)
 
     def resolveHostName(  # noqa: D102 - Twisted's interface
         self,

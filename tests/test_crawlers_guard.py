@@ -1,11 +1,17 @@
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+from scrapy.addons import AddonManager
 from scrapy.http import Headers
+from scrapy.settings import Settings
+from twisted.internet.address import IPv4Address
 
-from crawlers.guard import Guard, is_public
+from crawlers.guard import Guard, GuardedResolver, is_public
 from crawlers.hardening import retry_after
+from crawlers.settings import crawl_settings
+from discover.config import CrawlConfig
 from tests.crawl_site import Site
 
 
@@ -39,10 +45,45 @@ def test_only_the_very_pair_is_let_through():
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("7", 7.0), ("", None), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)]
+    ("value", "seconds"),
+    [("7", 7.0), ("", None), ("soon", None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), (b"\xb2", None), ("-1", None)],
 )
 def test_retry_after(value, seconds):
     assert retry_after(Headers({"Retry-After": value})) == seconds
+
+
+def test_a_name_is_resolved_and_checked_again_for_each_connection():
+    answers = ["8.8.8.8", "8.8.4.4", "10.0.0.1"]
+
+    class Resolver:
+        def resolveHostName(self, receiver, name, port=0, kinds=None, transport="TCP"):
+            receiver.resolutionBegan(None)
+            receiver.addressResolved(IPv4Address("TCP", answers.pop(0), port))
+            receiver.resolutionComplete()
+
+    class Receiver:
+        def __init__(self):
+            self.found = []
+
+        def resolutionBegan(self, resolution):
+            pass
+
+        def addressResolved(self, address):
+            self.found.append(address.host)
+
+        def resolutionComplete(self):
+            pass
+
+    settings = Settings(crawl_settings(CrawlConfig(), {}, ""))
+    AddonManager.load_pre_crawler_settings(settings)  # as Scrapy does it for a process
+    reactor = SimpleNamespace(nameResolver=Resolver())
+    resolver = GuardedResolver.from_crawler(SimpleNamespace(settings=settings), reactor)
+    found = []
+    for _ in range(3):
+        receiver = Receiver()
+        resolver.resolveHostName(receiver, "moving.example", 443)
+        found.append(receiver.found)
+    assert found == [["8.8.8.8"], ["8.8.4.4"], []]
 
 
 ORDINARY = """
