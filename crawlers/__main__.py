@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from discover.errors import DiscoverError
+from discover.errors import UNFINISHED, DiscoverError, Unfinished
 from discover.run import RunFolder
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.write(int(waiting), str(error).encode())
         else:
             print(f"discover: {error}", file=sys.stderr)
-        return 1
+        return UNFINISHED if isinstance(error, Unfinished) else 1
 
 
 if __name__ == "__main__":

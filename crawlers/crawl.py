@@ -17,14 +17,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from crawlers.addresses import canonical, host
 from crawlers.frontier import Frontier
 from crawlers.frontier_spider import FrontierSpider, Task
-from crawlers.progress import Progress, summary
+from crawlers.progress import HOSTS, Progress, off_site, summary
 from crawlers.served import Served, served
 from crawlers.settings import crawl_settings
 from discover import plugins
 from discover.child import end_with_parent
 from discover.config import Config, CrawlConfig, load_config
 from discover.db import Database
-from discover.errors import DiscoverError
+from discover.errors import DiscoverError, Unfinished
 from discover.pool.pool import Pool
 from discover.run import RunFolder
 
@@ -41,6 +41,7 @@ def crawl(folder: RunFolder) -> int:
 
     Raises:
         DiscoverError: the config does not fit, another crawl is at work, or nothing could be fetched.
+        Unfinished: what is left are pages of servers that fail.
     """
     if STARTER in os.environ:
         end_with_parent(int(os.environ[STARTER]))
@@ -83,11 +84,14 @@ def _session(
         print("crawl: stopped; the same command goes on", flush=True)
         return 128 + ended_by
     if frontier.is_empty_handed():
-        reasons = ", ".join(task.rejected) or "no documents on its pages"
+        reasons = ", ".join([*task.rejected, *([_resting(task)] if task.resting else [])])
+        reasons = off_site(task) if task.off_site else reasons or "no documents on its pages"
         raise DiscoverError(
             f"the crawl must find at least one document, but from {', '.join(start)} it took none ({reasons}): "
             f"check crawl.start and the network; {folder.root / 'crawl.log'} has the details"
         )
+    if task.resting:
+        raise Unfinished(f"not all of it could be fetched ({_resting(task)}): the same command goes on with the rest")
     return 0
 
 
@@ -150,6 +154,13 @@ def _start(section: CrawlConfig, site: Served | None) -> list[str]:
             )
         start.append(known)
     return start
+
+
+def _resting(task: Task) -> str:
+    """Which servers rest, and why."""
+    named = [f"{server}: {reason}" for server, reason in list(task.resting.items())[:HOSTS]]
+    more = f", and {len(task.resting) - HOSTS:,} others" if len(task.resting) > HOSTS else ""
+    return f"left alone since it fails again and again: {', '.join(named)}{more}"
 
 
 def _explained(error: Exception, folder: RunFolder) -> DiscoverError:

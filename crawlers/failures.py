@@ -5,8 +5,15 @@ from scrapy.exceptions import IgnoreRequest, StopDownload
 from twisted.internet import error as twisted_errors
 from twisted.web.client import ResponseFailed
 
-from crawlers.hardening import Refusal
+from crawlers.hardening import NoRobots, Refusal
 
+# Reasons that may be gone at another time: of the network, of a server, of this machine, of a spider that is mended.
+PASSING = frozenset(
+    {
+        *("unreachable", "timeout", "crash", "spider error", "crawler error", "status 408", "status 429"),
+        *(f"status {number}" for number in range(500, 600)),
+    }
+)
 _UNREACHABLE = (
     scrapy_errors.CannotResolveHostError,
     scrapy_errors.DownloadConnectionRefusedError,
@@ -28,6 +35,8 @@ def why(error: BaseException | None) -> tuple[str, str]:
     detail = " ".join(str(error).split())
     if isinstance(error, Refusal):
         return "refused by the guard", detail
+    if isinstance(error, NoRobots):
+        return error.reason, detail
     if isinstance(error, StopDownload):
         response = getattr(error, "response", None)
         return "not text", (response.headers.get("Content-Type") or b"").decode("latin-1") if response else ""
@@ -42,4 +51,4 @@ def why(error: BaseException | None) -> tuple[str, str]:
 
 def transient(error: BaseException | None) -> bool:
     """Whether trying again may help."""
-    return why(error)[0] == "unreachable"
+    return isinstance(error, NoRobots) or why(error)[0] == "unreachable"

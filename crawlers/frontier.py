@@ -16,14 +16,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from crawlers.addresses import host
+from crawlers.failures import PASSING
 from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
 from discover.run import crashpoint
-from discover.tables import document, url
+from discover.tables import document, rejection, url
 
 LEASE_SECONDS = 15 * 60  # longer than any fetch, pauses included
 REMEMBERED = 200_000  # addresses that need no second insert; a matter of speed alone
@@ -51,6 +52,7 @@ class Outcome:
         reason: why nothing was taken from it; empty for a page that was read.
         detail: the same in a sentence.
         retry_after: seconds after which to try once more; None: this is final.
+        given_back: whether the attempt does not count, since it failed through no fault of the page.
     """
 
     page: Leased
@@ -60,6 +62,7 @@ class Outcome:
     reason: str = ""
     detail: str = ""
     retry_after: float | None = None
+    given_back: bool = False
 
 
 class Frontier:
@@ -80,16 +83,21 @@ class Frontier:
         with self.database.write() as connection:
             for index in url.indexes:  # a run of an earlier version has others
                 index.create(connection, checkfirst=True)
-            self.finished_before = _count(connection, "done", "failed")
+            self.finished_before = connection.execute(_FINISHED).scalar_one()
         self.left = max_pages - self.finished_before
 
     def seed(self, addresses: Iterable[str]) -> None:
-        """Take in the start addresses, those too that failed before, and what a killed crawl was fetching."""
+        """Take in the start addresses, and what a killed crawl was fetching.
+
+        What failed before is tried again if it is a start address, or if the reason may be gone by now.
+        """
         rows = [_row(address, 0) for address in addresses]
-        failed = (url.c.state == "failed") & url.c.address.in_([row["address"] for row in rows])
+        starts = url.c.address.in_([row["address"] for row in rows])
+        failed = (url.c.state == "failed") & (starts | url.c.reason.in_(PASSING))
         with self.database.write() as connection:
             connection.execute(update(url).where(url.c.state == "leased").values(state="new", lease_until=0.0))
             connection.execute(update(url).where(failed).values(state="new", lease_until=0.0, attempts=0, reason=""))
+            connection.execute(delete(rejection).where(rejection.c.reason.in_(PASSING)))
             insert_new(connection, url, rows)
             hosts = connection.execute(select(url.c.host).where(url.c.state == "new").distinct().order_by(url.c.host))
             self._hosts = dict.fromkeys(hosts.scalars(), 0.0)
@@ -136,10 +144,23 @@ class Frontier:
         Args:
             rests: hosts that are to be left alone, and for how many seconds.
         """
+        rests, moment = rests or {}, now()
+        if rests.keys() & self._hosts.keys():
+            self._forget_idle(rests)
         if self.left <= 0 or not self._hosts:
             return None
-        rests, moment = rests or {}, now()
         return max(0.0, min(max(due - moment, rests.get(name, 0.0)) for name, due in self._hosts.items()))
+
+    def has_work(self, name: str) -> bool:
+        """Whether a host may have addresses that are still to be fetched."""
+        return name in self._hosts
+
+    def _forget_idle(self, names: Iterable[str]) -> None:
+        """Drop the hosts that have no work; of those which are avoided, `lease` does not find it out."""
+        with self.database.read() as connection:
+            for name in self._hosts.keys() & set(names):
+                if connection.execute(_LEVEL, {"host": name, "state": "new"}).scalar() is None:
+                    del self._hosts[name]
 
     def record(self, outcomes: Iterable[Outcome]) -> Counter[str]:
         """Write what became of several pages, all of it or nothing.
@@ -209,6 +230,11 @@ class Frontier:
         self._hosts.update((host(page.address), 0.0) for page in pages)
 
 
+_FINISHED = (  # what the next session will try again does not count
+    select(func.count())
+    .select_from(url)
+    .where((url.c.state == "done") | ((url.c.state == "failed") & url.c.reason.not_in(PASSING)))
+)
 _OF_HOST = (url.c.host == bindparam("host")) & (url.c.state == bindparam("state"))
 _LEVEL = select(func.min(url.c.depth)).where(_OF_HOST)  # by the index alone, as long as it asks for one state
 _ON_LEVEL = _OF_HOST & (url.c.depth == bindparam("level"))
@@ -240,7 +266,7 @@ def _finish(outcome: Outcome) -> dict[str, Any]:
         "new_state": "new" if again else "failed" if failed else "done",
         "new_status": outcome.status,
         "new_reason": outcome.reason,
-        "new_attempts": outcome.page.attempts + 1,
+        "new_attempts": outcome.page.attempts + (not outcome.given_back),
         "new_lease": now() + (outcome.retry_after or 0.0) if again else 0.0,
     }
 
@@ -261,7 +287,3 @@ def _insert_links(connection: Connection, rows: list[dict[str, Any]]) -> None:
     nearer = (url.c.state == "new") & (url.c.depth > insert.excluded.depth)
     lower = {"depth": insert.excluded.depth}
     connection.execute(insert.on_conflict_do_update(index_elements=[url.c.address], set_=lower, where=nearer), rows)
-
-
-def _count(connection: Any, *states: str) -> int:
-    return connection.execute(select(func.count()).select_from(url).where(url.c.state.in_(states))).scalar() or 0

@@ -13,17 +13,20 @@ from scrapy import Request, Spider, signals
 from scrapy.http import Response, TextResponse
 from scrapy.utils.log import logger
 from twisted.python.failure import Failure
+from w3lib.url import safe_url_string
 
 from crawlers.addresses import canonical, host
+from crawlers.breaker import Breaker, server_of
 from crawlers.failures import transient, why
 from crawlers.frontier import Frontier, Leased, Outcome
-from crawlers.hardening import HardeningMiddleware, retry_after
+from crawlers.hardening import GIVE_BACK, HardeningMiddleware, NoRobots, Resting, retry_after
 from discover.pool.document import Document
 
 ATTEMPTS = 3
 GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
-LONGEST_PAUSE = 300.0  # a longer Retry-After is a no
+EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
+OFF_SITE = "redirect off site"  # a reason
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 
 
@@ -36,9 +39,12 @@ class Task:
         domains: hosts, subdomains included, that may be fetched; empty: all.
         concurrency: pages under way at a time.
         report: called after each transaction, with the counts so far.
-        counts: "pages", "new", "seen", and the reasons of rejection.
+        counts: "pages", "new", "seen".
+        rejected: the reasons of rejection.
+        off_site: the hosts outside the domains that redirects led to.
         failure: what ended the session early.
         stopping: whether it was told to stop; what fails from then on was cut short, and is fetched again.
+        resting: the servers that still rested when there was nothing else to do, and why.
     """
 
     frontier: Frontier
@@ -47,8 +53,10 @@ class Task:
     report: Callable[["Task"], None]
     counts: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    off_site: Counter[str] = field(default_factory=Counter)
     failure: Exception | None = None
     stopping: bool = False
+    resting: dict[str, str] = field(default_factory=dict)
 
 
 class Skip(Exception):
@@ -102,6 +110,11 @@ class FrontierSpider(Spider, ABC):
         spider._flying = {}
         spider._finished = []
         spider._news = asyncio.Event()
+        settings = crawler.settings
+        spider._patience = settings.getfloat("LONGEST_PAUSE")
+        rests = settings.getfloat("FIRST_REST"), settings.getfloat("LONGEST_REST")
+        spider._breaker = Breaker(*rests, spider._patience)
+        spider._polite = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 1
         spider._threads = ThreadPoolExecutor(2, thread_name_prefix="parse")
         crawler.signals.connect(spider._close, signal=signals.spider_closed)
         return spider
@@ -112,18 +125,27 @@ class FrontierSpider(Spider, ABC):
     _finished: list[Outcome]
     _news: asyncio.Event
     _threads: ThreadPoolExecutor
+    _breaker: Breaker
+    _patience: float  # a session ends, if all that is left are servers that rest for longer
+    _polite: bool
 
     async def start(self) -> AsyncIterator[Request]:
-        """Lease addresses as others are finished, until there are none."""
+        """Lease addresses as others are finished, until there are none, or none that can be had before long."""
+        frontier = self.task.frontier
         try:
             while True:
                 pages = self._lease()
                 self._flying.update({page.id: page for page in pages})
                 for page in pages:
                     yield self._request(page)
+                for address in self._breaker.probes(frontier.has_work):
+                    yield self._probe(address)
                 if not pages and not self._flying:
-                    pause = self.task.frontier.waiting()
+                    pause = frontier.waiting(self._rests())
                     if pause is None:
+                        return
+                    if pause > self._patience:
+                        self.task.resting = self._breaker.reasons(frontier.has_work)
                         return
                     await asyncio.sleep(min(max(pause, 0.05), 1.0))
                 elif not await self._wait():
@@ -137,7 +159,17 @@ class FrontierSpider(Spider, ABC):
             self._flush()
         if room < self.task.concurrency:  # a lease is a transaction: take several
             return []
-        return self.task.frontier.lease(room, self._avoid())
+        untested = self._breaker.untested()
+        flying = Counter(host(page.address) for page in self._flying.values())
+        avoid = {name for name, number in flying.items() if number >= EACH} if self._polite else set()
+        avoid |= self._rests().keys() | (untested & flying.keys())
+        return self.task.frontier.lease(room, avoid, 1 if untested else EACH if self._polite else None)
+
+    def _rests(self) -> dict[str, float]:
+        """Hosts to leave alone, since they fail or have asked for it, so that they hold up no other."""
+        hardening = self.crawler.get_downloader_middleware(HardeningMiddleware)
+        asked = hardening.resting() if hardening else {}
+        return asked | {name: max(left, asked.get(name, 0.0)) for name, left in self._breaker.resting().items()}
 
     async def _wait(self) -> bool:
         """Wait for a page to finish; False where none did for a while."""
@@ -148,15 +180,6 @@ class FrontierSpider(Spider, ABC):
             return False
         return True
 
-    def _avoid(self) -> list[str]:
-        """Hosts that asked for a pause, and those with enough under way, so that one slow host holds up no other."""
-        polite = self.crawler.get_downloader_middleware(HardeningMiddleware)
-        resting = list(polite.resting()) if polite else []
-        flying = Counter(host(page.address) for page in self._flying.values())
-        if self.crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") > 1:
-            return resting
-        return resting + [name for name, number in flying.items() if number >= 4]
-
     def _request(self, page: Leased) -> Request:
         return Request(
             page.address,
@@ -164,29 +187,78 @@ class FrontierSpider(Spider, ABC):
             errback=self._failed,
             cb_kwargs={"page": page},
             dont_filter=True,  # the frontier has each address once
-            meta={"dont_redirect": True, "handle_httpstatus_all": True},
+            meta={"dont_redirect": True, "handle_httpstatus_all": True, GIVE_BACK: True},
         )
 
     async def _fetched(self, response: Response, page: Leased) -> None:
+        try:
+            outcome = await self._outcome(response, page)
+        except Exception as error:  # whatever a stranger's answer has led to: a page that is lost holds up the crawl
+            logger.exception("the answer of %s was not understood", response.url)
+            detail = f"{type(error).__name__}: {error}"
+            outcome = Outcome(page, response.status, reason="crawler error", detail=detail)
+        self._finish(outcome)
+
+    async def _outcome(self, response: Response, page: Leased) -> Outcome:
+        outcome = Outcome(page, response.status)
+        if _is_trouble(response):
+            outcome.reason = f"status {response.status}"
+            return self._try_again(outcome, retry_after(response.headers))
+        self._breaker.answered(server_of(page.address), page.address if response.status == 200 else "")
         location = response.headers.get("Location")
         if 300 <= response.status < 400 and location:
-            target = self._link(response, location.decode("latin-1"))
-            self._finish(Outcome(page, response.status, links=[target] if target else [], reason="redirect"))
+            self._redirect(outcome, response, safe_url_string(location))  # of bytes: they may be raw UTF-8
         elif response.status != 200:
-            self._finish(self._bad_status(response, page))
+            outcome.reason = f"status {response.status}"
         elif not isinstance(response, TextResponse):
-            self._finish(Outcome(page, response.status, reason="not text"))
+            outcome.reason = "not text"
         else:
             loop = asyncio.get_running_loop()
-            self._finish(await loop.run_in_executor(self._threads, self._read, response, page))
-
-    def _bad_status(self, response: Response, page: Leased) -> Outcome:
-        outcome = Outcome(page, response.status, reason=f"status {response.status}")
-        if response.status in (408, 429) or response.status >= 500:
-            pause = retry_after(response.headers)
-            if page.attempts + 1 < ATTEMPTS and (pause or 0) <= LONGEST_PAUSE:
-                outcome.retry_after = _backoff(page) if pause is None else pause
+            return await loop.run_in_executor(self._threads, self._read, response, page)
         return outcome
+
+    def _redirect(self, outcome: Outcome, response: Response, location: str) -> None:
+        outcome.reason = "redirect"
+        target = _absolute(response, location)
+        if target and self._is_on_site(target):
+            outcome.links = [target]
+        elif target:
+            outcome.reason, outcome.detail = OFF_SITE, target
+
+    def _try_again(self, outcome: Outcome, asked: float | None = None, as_a_whole: bool = False) -> Outcome:
+        """Another attempt, while there are any; none is counted where the server, not the page, is to blame."""
+        page = outcome.page
+        if self._breaker.failed(server_of(page.address), outcome.reason, asked, as_a_whole=as_a_whole):
+            outcome.retry_after, outcome.given_back = 0.0, True  # the whole host is left alone meanwhile
+        elif page.attempts + 1 < ATTEMPTS:
+            outcome.retry_after = 0.5 * 2.0**page.attempts if asked is None else asked
+        return outcome
+
+    def _probe(self, address: str) -> Request:
+        """Ask for a page that was answered before, to learn whether its server is well again."""
+        server = server_of(address)
+        return Request(
+            address,
+            callback=self._probed,
+            errback=self._probe_failed,
+            cb_kwargs={"server": server},
+            dont_filter=True,
+            meta={"dont_redirect": True, "handle_httpstatus_all": True, GIVE_BACK: True},
+        )
+
+    def _probed(self, response: Response, server: str) -> None:
+        if _is_trouble(response):
+            self._breaker.failed(server, f"status {response.status}", retry_after(response.headers))
+        else:
+            self._breaker.answered(server)
+
+    def _probe_failed(self, failure: Failure) -> None:
+        server = failure.request.cb_kwargs["server"]  # type: ignore[attr-defined]
+        error = failure.value
+        if transient(error) or isinstance(error, Resting):
+            self._breaker.failed(server, why(error)[0], getattr(error, "asked", None))
+        else:
+            self._breaker.answered(server)
 
     def _read(self, response: TextResponse, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
@@ -212,22 +284,27 @@ class FrontierSpider(Spider, ABC):
         if self.task.stopping:
             return
         page = failure.request.cb_kwargs["page"]  # type: ignore[attr-defined]
-        reason, detail = why(failure.value)
+        error = failure.value
+        reason, detail = why(error)
         outcome = Outcome(page, reason=reason, detail=detail)
-        if transient(failure.value) and page.attempts + 1 < ATTEMPTS:
-            outcome.retry_after = _backoff(page)
+        if isinstance(error, Resting):
+            outcome.retry_after, outcome.given_back = 0.0, True
+        elif isinstance(error, NoRobots):
+            self._try_again(outcome, error.asked, as_a_whole=error.answered)
+        elif transient(error):
+            self._try_again(outcome)
+        elif reason in ("not text", "too large"):
+            self._breaker.answered(server_of(page.address))
         self._finish(outcome)
 
     def _link(self, response: Response, found: str) -> str:
         """The canonical address, if it is inside the allowed domains, or an empty string."""
-        try:
-            link = urljoin(response.url, found.strip())
-            name = host(link) if link.startswith(("http://", "https://")) else ""
-        except ValueError:  # not an address at all
-            return ""
-        domains = self.task.domains
-        wanted = bool(name) and (not domains or any(name == d or name.endswith(f".{d}") for d in domains))
-        return (canonical(link) or "") if wanted else ""
+        address = _absolute(response, found)
+        return address if address and self._is_on_site(address) else ""
+
+    def _is_on_site(self, address: str) -> bool:
+        name, domains = host(address), self.task.domains
+        return not domains or any(name == d or name.endswith(f".{d}") for d in domains)
 
     def _finish(self, outcome: Outcome) -> None:
         self._finished.append(outcome)
@@ -246,6 +323,7 @@ class FrontierSpider(Spider, ABC):
         final = [outcome for outcome in finished if outcome.retry_after is None]
         task.counts["pages"] += sum(not outcome.reason for outcome in final)
         task.rejected += Counter(o.reason for o in final if o.reason not in ("", "redirect"))
+        task.off_site += Counter(host(o.detail) for o in final if o.reason == OFF_SITE)
         task.report(task)
 
     def _close(self) -> None:
@@ -257,5 +335,14 @@ class FrontierSpider(Spider, ABC):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _backoff(page: Leased) -> float:
-    return 0.5 * 2.0**page.attempts
+def _absolute(response: Response, found: str) -> str | None:
+    """The canonical address of a link; None where it is not one of the web."""
+    try:
+        return canonical(urljoin(response.url, found.strip()))
+    except ValueError:  # not an address at all
+        return None
+
+
+def _is_trouble(response: Response) -> bool:
+    """Whether the same request may be answered at another time."""
+    return response.status in (408, 429) or response.status >= 500

@@ -1,19 +1,19 @@
 """A Scrapy add-on that makes a crawler polite and hard to abuse; it works in any Scrapy project.
 
 ``ADDONS = {"crawlers.hardening.Hardening": 0}`` in a project's settings switches on the guard against private
-addresses, limits on size, kind and time, robots.txt with Crawl-delay, Retry-After, and switches off what a crawler of
-strangers' pages has no use for. Settings of its own: ``GUARD_ALLOW`` (``host:port`` pairs on private networks),
-``GUARD_SERVED`` (names for sites on loopback), ``CONTENT_TYPES``, ``LONGEST_PAUSE`` (seconds).
+addresses, limits on size, kind and time, robots.txt with Crawl-delay (`crawlers.robots`), Retry-After, and switches off
+what a crawler of strangers' pages has no use for. Settings of its own: ``GUARD_ALLOW`` (``host:port`` pairs on private
+networks), ``GUARD_SERVED`` (names for sites on loopback), ``CONTENT_TYPES``, ``LONGEST_PAUSE`` (seconds).
 """
 
 import asyncio
 import email.utils
 import time
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from scrapy import signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
 from scrapy.exceptions import IgnoreRequest, StopDownload
 from scrapy.http import Headers, Request, Response
 from scrapy.settings import BaseSettings
@@ -22,6 +22,8 @@ from scrapy.utils.httpobj import urlparse_cached
 from crawlers.guard import Guard, refused
 from crawlers.settings import HARDENED
 
+GIVE_BACK = "give_back"  # in a request's meta: fail with `Resting` instead of waiting for a host that asked for a pause
+
 
 class Hardening:
     """The add-on: applies the settings of `crawlers.settings.HARDENED` and inserts the middleware."""
@@ -29,17 +31,39 @@ class Hardening:
     @classmethod
     def update_pre_crawler_settings(cls, settings: BaseSettings) -> None:
         """Called by Scrapy before there is a crawler: the resolver belongs to the process."""
-        settings.set("TWISTED_DNS_RESOLVER", HARDENED["TWISTED_DNS_RESOLVER"], priority="addon")
+        for name in ("TWISTED_DNS_RESOLVER", "DNSCACHE_ENABLED"):
+            settings.set(name, HARDENED[name], priority="addon")
 
     def update_settings(self, settings: BaseSettings) -> None:
         """Called by Scrapy; what the project or the command line set to something else stays."""
         for name, value in HARDENED.items():
             settings.set(name, value, priority="addon")
         settings["DOWNLOADER_MIDDLEWARES"].set(HardeningMiddleware, 585, priority="addon")
+        settings["DOWNLOADER_MIDDLEWARES"].set(RobotsTxtMiddleware, None, priority="addon")
+        settings["DOWNLOADER_MIDDLEWARES"].set("crawlers.robots.RobotsTxt", 100, priority="addon")
 
 
 class Refusal(IgnoreRequest):
     """The guard will not connect there."""
+
+
+class Resting(IgnoreRequest):
+    """The host has asked to be left alone, and the request to be given back rather than held."""
+
+
+class NoRobots(IgnoreRequest):
+    """robots.txt cannot be had, so nothing is allowed for now.
+
+    Args:
+        reason: why, in a word or two.
+        detail: the same in a sentence.
+        asked: seconds after which its server wants to be asked again.
+        answered: whether there is a server that answers.
+    """
+
+    def __init__(self, reason: str, detail: str = "", asked: float | None = None, answered: bool = False):
+        super().__init__(f"robots.txt cannot be had: {detail or reason}")
+        self.reason, self.asked, self.answered = reason, asked, answered
 
 
 class HardeningMiddleware:
@@ -71,10 +95,12 @@ class HardeningMiddleware:
         if host in self.crawl_delays:  # AutoThrottle would shorten what the site has asked for
             request.meta["autothrottle_dont_adjust_delay"] = True
         while (left := self.paused.get(host, 0.0) - time.monotonic()) > 0:
+            if request.meta.get(GIVE_BACK):
+                raise Resting(f"{host} has asked for a pause")
             await asyncio.sleep(left)
 
     def process_response(self, request: Request, response: Response) -> Response:
-        """Note Retry-After; check once more which IP address has answered; read robots.txt as RFC 9309 says."""
+        """Note Retry-After; check once more which IP address has answered."""
         host, port = _endpoint(request.url)
         if response.ip_address and not self.guard.knows(host, port):
             if self.guard.refuses(host, port, str(response.ip_address)):
@@ -83,10 +109,6 @@ class HardeningMiddleware:
             pause = retry_after(response.headers)
             if pause is not None:
                 self.paused[host] = time.monotonic() + min(pause, self.longest_pause)
-        if _is_robots(request) and response.status >= 400:
-            # no such file: everything is allowed; a server in trouble: nothing is
-            body = b"User-agent: *\nDisallow: /\n" if response.status >= 500 or response.status == 429 else b""
-            return response.replace(body=body)
         return response
 
     def process_exception(self, request: Request, exception: Exception) -> None:
@@ -117,20 +139,20 @@ class HardeningMiddleware:
             slot = downloader.slots[host]
             slot.delay, slot.concurrency, slot.jitter = delay, 1, 0.0
 
-    def resting(self) -> Iterable[str]:
-        """The hosts that are being left alone at the moment."""
+    def resting(self) -> dict[str, float]:
+        """The hosts that have asked to be left alone, and for how many seconds more."""
         now = time.monotonic()
-        return [host for host, until in self.paused.items() if until > now]
+        return {host: until - now for host, until in self.paused.items() if until > now}
 
 
 def retry_after(headers: Headers) -> float | None:
     """Seconds until a server wants to be asked again, or None where it does not say."""
     value = (headers.get("Retry-After") or b"").decode("latin-1").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():  # ² is a digit too, but no number
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
 
 

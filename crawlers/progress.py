@@ -8,6 +8,7 @@ from tqdm import tqdm
 from crawlers.frontier_spider import Task
 
 EVERY = 5.0  # seconds between two lines
+HOSTS = 5  # named at most
 
 
 class Progress:
@@ -41,7 +42,7 @@ class Progress:
 
 
 def summary(task: Task) -> str:
-    """The line a crawl ends with."""
+    """The line a crawl ends with, and a second one where there is advice."""
     counts = task.counts
     line = f"crawl: {counts['pages']:,} pages, {counts['new']:,} new documents, {counts['seen']:,} seen before"
     if task.rejected:
@@ -49,4 +50,15 @@ def summary(task: Task) -> str:
         line += f"; rejected: {reasons}"
     if task.frontier.finished_before:
         line += f"; {task.frontier.finished_before:,} addresses were done earlier"
+    if task.off_site:
+        line += f"\ncrawl: {off_site(task)}"
     return line
+
+
+def off_site(task: Task) -> str:
+    """What to do about redirects that were not followed."""
+    names = [name for name, _ in task.off_site.most_common(HOSTS)]
+    more = f" and {len(task.off_site) - HOSTS:,} other hosts" if len(task.off_site) > HOSTS else ""
+    return (
+        f"redirects led off site, to {', '.join(names)}{more}: to follow them, name the hosts in crawl.allowed_domains"
+    )

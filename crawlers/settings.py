@@ -20,6 +20,7 @@ HARDENED: dict[str, Any] = {
     "DOWNLOAD_FAIL_ON_DATALOSS": True,
     "DOWNLOAD_HANDLERS": {"file": None, "data": None, "ftp": None, "s3": None},
     "TWISTED_DNS_RESOLVER": "crawlers.guard.GuardedResolver",
+    "DNSCACHE_ENABLED": False,  # its answers never age, and a crawl may run for weeks
     "HTTPPROXY_ENABLED": False,  # a proxy resolves names itself, behind the guard's back
     "TELNETCONSOLE_ENABLED": False,
     "REMOTE_CONTROL_ENABLED": False,
@@ -56,6 +57,8 @@ def crawl_settings(crawl: CrawlConfig, served: dict[str, str], log_file: str) ->
         "AUTOTHROTTLE_START_DELAY": crawl.delay,
         "GUARD_ALLOW": crawl.allow_private,
         "GUARD_SERVED": served,
+        "FIRST_REST": 5.0,  # seconds, of a server that fails several times in a row; each further one is longer
+        "LONGEST_REST": 900.0,
         # Retries and redirects are rows of the frontier: there they survive a crash, and obey the same rules.
         "RETRY_ENABLED": False,
         "LOG_FILE": log_file,

@@ -7,3 +7,13 @@ class DiscoverError(Exception):
     The message is one line: what was expected, what was found, where, and what to do.
     The command line prints it and exits with status 1.
     """
+
+
+class Unfinished(DiscoverError):
+    """Nothing is wrong here, but something elsewhere: the same command, given later, goes on.
+
+    A child process that ends so has the status `UNFINISHED`.
+    """
+
+
+UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h

@@ -31,6 +31,13 @@ class leaves(FrontierSpider):
 """
 
 
+# The same, with rests of a server that fails, and patience, short enough for a test.
+HASTY = SPIDER.replace(
+    "    def __init__",
+    '    custom_settings = {"FIRST_REST": 0.2, "LONGEST_REST": 9.0, "LONGEST_PAUSE": 2.0}\n\n    def __init__',
+)
+
+
 class Site:
     """Serves tests/site, and some pages that misbehave; `asked` lists the paths of all requests."""
 
@@ -54,7 +61,8 @@ class Site:
         self.server.shutdown()
         self.server.server_close()
 
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def answer(self, path: str) -> tuple[int, dict[str, str], bytes] | None:
+        """Status, headers and body; None: the connection is dropped."""
         if path == "/robots.txt" and self.robots:
             return 200, {"Content-Type": "text/plain"}, self.robots
         if path.startswith("/tree/"):
@@ -124,7 +132,11 @@ def _pages(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
             site.times.append(time.monotonic())
             site.agents.add(self.headers["User-Agent"])
             time.sleep(site.delay)
-            status, headers, body = site.answer(self.path)
+            answer = site.answer(self.path)
+            if answer is None:
+                self.close_connection = True
+                return
+            status, headers, body = answer
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)

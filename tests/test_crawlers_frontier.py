@@ -133,6 +133,36 @@ def test_a_new_session_takes_up_what_a_killed_one_had_leased(frontier):
     assert [p.address for p in again.lease(1)] == [page(1)]
 
 
+def test_a_new_session_tries_again_what_may_have_passed(either_database):
+    reasons = ["unreachable", "status 503", "status 429", "spider error", "status 404", "robots.txt"]
+    passing = [page(n) for n in range(4)]
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=6, max_depth=2)
+    frontier.seed(page(n) for n in range(6))
+    leased = frontier.lease(6)
+    frontier.record(Outcome(p, reason=reason) for p, reason in zip(leased, reasons, strict=True))
+    assert frontier.waiting() is None and frontier.lease(6) == [], "not in the same session"
+    again = Frontier(frontier.pool, 6, 2)
+    assert again.finished_before == 2 and again.left == 4, "they do not count against max_pages"
+    again.seed([])
+    found = again.lease(6)
+    assert [p.address for p in found] == passing and {p.attempts for p in found} == {0}
+    assert set(frontier.pool.counts()["rejected"]) == {"status 404", "robots.txt"}
+
+
+def test_what_is_given_back_costs_no_attempt(frontier):
+    frontier.seed([page(1)])
+    frontier.record([Outcome(frontier.lease(1)[0], reason="unreachable", retry_after=0.0, given_back=True)])
+    assert [p.attempts for p in frontier.lease(1)] == [0] and frontier.left == 9
+
+
+def test_a_host_that_rests_is_waited_for_while_it_has_work(frontier):
+    frontier.seed(["http://a.org/", "http://b.org/"])
+    a, b = frontier.lease(2)
+    frontier.record([Outcome(a, 200), Outcome(b, 503, reason="status 503", retry_after=0.0, given_back=True)])
+    assert frontier.waiting({"a.org": 50.0, "b.org": 70.0}) == 70.0
+    assert frontier.has_work("b.org") and not frontier.has_work("a.org")
+
+
 def test_depth_and_number_of_pages_are_limited(frontier):
     frontier.seed([page(0)])
     seen = []
@@ -161,6 +191,8 @@ def test_waiting_speaks_of_what_a_lease_would_give(frontier):
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
+        ("http://example.cn/s?wd=%D6%D0%B9%FA&utm_source=x", "http://example.cn/s?wd=%D6%D0%B9%FA"),  # GBK
+        ("http://example.org/?q=%e4pfel&&flag", "http://example.org/?flag=&q=%E4pfel"),  # Latin-1
         ("HTTP://Example.org:80/a?b=2&a=1#part", "http://example.org/a?a=1&b=2"),
         ("http://example.org/?utm_source=x&q=1&fbclid=y", "http://example.org/?q=1"),
         ("http://example.org", "http://example.org/"),

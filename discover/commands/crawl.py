@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from discover.campaign import Campaign
 from discover.child import end, watch
 from discover.config import Config
-from discover.errors import DiscoverError
+from discover.errors import UNFINISHED, DiscoverError, Unfinished
 
 
 def check(config: Config) -> None:
@@ -28,6 +28,7 @@ def crawl(campaign: Campaign) -> None:
 
     Raises:
         DiscoverError: the config has no crawl, or the crawl failed.
+        Unfinished: some servers could not be reached.
     """
     check(campaign.config)
     if _finished(campaign):
@@ -42,6 +43,8 @@ def crawl(campaign: Campaign) -> None:
 def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
     """Crawl while the body runs: before it, unless the config says `crawl.background`.
 
+    That some servers cannot be reached is told, and no reason not to learn from what the others have.
+
     Yields:
         A function that says whether the crawl still runs.
 
@@ -53,7 +56,8 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     if not settings.background:
-        crawl(campaign)
+        with _told():
+            crawl(campaign)
         yield lambda: False
         return
     failures: list[DiscoverError] = []
@@ -74,9 +78,18 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
             raise
         if child.poll() is not None:  # else it is stopped by us now, and goes on next time
             watching.join()
-            if failures:
+            if not failures:
+                _conclude(campaign, child.returncode, said)
+            elif not isinstance(failures[0], Unfinished):
                 raise failures[0]
-            _conclude(campaign, child.returncode, said)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except Unfinished as unfinished:
+        print(f"discover: {unfinished}; the loop begins with what it has brought", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -111,6 +124,8 @@ def _failure(status: int, said: int) -> DiscoverError:
     except BlockingIOError:
         reason = ""
     reason = reason or f"it ended with status {status} and without a word: see crawl.log; the same command goes on"
+    if status == UNFINISHED:
+        return Unfinished(f"the crawl is not finished: {reason}")
     return DiscoverError(f"the crawl failed: {reason}")
 
 

@@ -1,0 +1,74 @@
+"""robots.txt as RFC 9309 has it (https://www.rfc-editor.org/rfc/rfc9309#section-2.3.1).
+
+A file that is not there allows everything. One that cannot be had, since its server fails or cannot be reached, allows
+nothing for now, and is asked for again with the next page. What was read holds for a day.
+"""
+
+import asyncio
+import time
+from typing import Any
+
+from scrapy import Request, signals
+from scrapy.downloadermiddlewares.robotstxt import RobotsTxtMiddleware
+from scrapy.http import Response
+from scrapy.http.request import NO_CALLBACK
+from scrapy.robotstxt import RobotParser
+from scrapy.utils.httpobj import urlparse_cached
+from scrapy.utils.log import logger
+from scrapy.utils.misc import build_from_crawler
+
+from crawlers.failures import transient, why
+from crawlers.hardening import GIVE_BACK, NoRobots, Refusal, Resting, retry_after
+
+DAY = 24 * 3600.0
+
+
+class RobotsTxt(RobotsTxtMiddleware):
+    """In place of Scrapy's own, which asks once a session, and takes a failure for leave."""
+
+    def __init__(self, crawler: Any):
+        super().__init__(crawler)
+        self._asked: dict[str, asyncio.Task[RobotParser]] = {}
+        self._since: dict[str, float] = {}
+
+    async def robot_parser(self, request: Request) -> RobotParser | None:
+        """What the site of a request allows.
+
+        Raises:
+            NoRobots: nothing for now.
+        """
+        parts = urlparse_cached(request)
+        site = f"{parts.scheme}://{parts.netloc}"
+        asked = self._asked.get(site)
+        if asked is None or (asked.done() and (asked.cancelled() or asked.exception() or self._is_old(site))):
+            asked = self._asked[site] = asyncio.ensure_future(self._ask(site, request))
+            self._since[site] = time.monotonic()
+        return await asyncio.shield(asked)  # several pages may wait for it
+
+    def _is_old(self, site: str) -> bool:
+        return time.monotonic() - self._since[site] > DAY
+
+    async def _ask(self, site: str, request: Request) -> RobotParser:
+        meta = {"dont_obey_robotstxt": True, GIVE_BACK: request.meta.get(GIVE_BACK, False)}
+        robots = Request(f"{site}/robots.txt", priority=self.DOWNLOAD_PRIORITY, meta=meta, callback=NO_CALLBACK)
+        try:
+            body = _body(await self.crawler.engine.download_async(robots))
+        except (Refusal, Resting, NoRobots):
+            raise
+        except Exception as error:
+            reason, detail = why(error)
+            if transient(error):
+                raise NoRobots(reason, detail) from error
+            logger.warning("%s is taken for an empty file: %s (%s)", robots.url, reason, detail)
+            body = b""
+        parser: RobotParser = build_from_crawler(self._parserimpl, self.crawler, body)
+        await self.crawler.signals.send_catch_log_async(
+            signal=signals.robots_parsed, robotparser=parser, request=request
+        )
+        return parser
+
+
+def _body(response: Response) -> bytes:
+    if response.status >= 500 or response.status == 429:
+        raise NoRobots(f"status {response.status}", asked=retry_after(response.headers), answered=True)
+    return response.body if response.status < 400 else b""

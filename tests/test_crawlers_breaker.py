@@ -1,0 +1,205 @@
+"""Servers that fail for a while, and answers that nobody would expect."""
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from scrapy.http import TextResponse
+from sqlalchemy import select
+
+from crawlers.breaker import FAILURES, Breaker
+from crawlers.frontier import Leased
+from crawlers.frontier_spider import LINKS, FrontierSpider
+from discover.commands import crawl as command
+from discover.db import Database
+from discover.errors import UNFINISHED, Unfinished
+from discover.tables import document, rejection, url
+from tests.crawl_site import HASTY, TREE, Site, run, run_folder
+
+SERVER, HOST, GOOD = "example.org:8000", "example.org", "http://example.org:8000/good"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr("crawlers.breaker.time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def always(_: str) -> bool:
+    return True
+
+
+def test_a_server_that_fails_in_a_row_rests_and_is_probed_with_what_it_has_answered(clock):
+    breaker = Breaker(first=5.0, longest=60.0, patience=300.0)
+    breaker.answered(SERVER, GOOD)
+    assert [breaker.failed(SERVER, "unreachable") for _ in range(FAILURES)] == [False, False, True]
+    assert breaker.resting() == {HOST: 5.0} and breaker.probes(always) == []
+    assert breaker.failed(SERVER, "unreachable"), "it was under way"
+    rests = []
+    for _ in range(4):
+        clock.now += breaker.resting()[HOST]
+        assert breaker.resting() == {HOST: 0.0}, "nothing but the probe"
+        assert breaker.probes(lambda name: False) == [] and breaker.probes(always) == [GOOD]
+        assert breaker.probes(always) == [], "it is on its way"
+        breaker.failed(SERVER, "status 503")
+        rests.append(breaker.resting()[HOST])
+    assert rests == [20.0, 60.0, 60.0, 60.0] and breaker.reasons(always) == {SERVER: "status 503"}
+    breaker.answered(SERVER)
+    assert breaker.resting() == {} and breaker.reasons(always) == {}
+    assert not breaker.failed(SERVER, "status 500"), "it begins anew"
+
+
+def test_a_server_that_never_answered_is_probed_with_its_pages_and_they_count(clock):
+    breaker = Breaker(first=5.0, longest=60.0, patience=300.0)
+    assert not any(breaker.failed(SERVER, "unreachable") for _ in range(FAILURES))
+    assert breaker.resting() == {HOST: 5.0} and breaker.untested() == set()
+    clock.now += 5.0
+    assert breaker.resting() == {} and breaker.untested() == {HOST} and breaker.probes(always) == []
+    assert not breaker.failed(SERVER, "unreachable") and breaker.resting() == {HOST: 20.0}
+
+
+def test_a_long_retry_after_is_a_rest_at_once(clock):
+    breaker = Breaker(first=5.0, longest=60.0, patience=300.0)
+    assert not breaker.failed(SERVER, "status 429", 200.0) and breaker.resting() == {}
+    assert breaker.failed(SERVER, "status 429", 3600.0) and breaker.resting() == {HOST: 3600.0}
+    assert breaker.failed("other.org", "status 429", float("inf")) and breaker.resting()["other.org"] == 24 * 3600.0
+
+
+def spider(root: Path) -> str:
+    (root / "leaves.py").write_text(HASTY)
+    return f"{root / 'leaves.py'}:leaves"
+
+
+def rows(folder: Path, query) -> list:
+    database = Database(f"sqlite:///{folder / 'discover.db'}")
+    with database.read() as connection:
+        found = connection.execute(query).all()
+    database.close()
+    return found
+
+
+class Failing(Site):
+    """Drops the connection, or answers 503, from one number of requests on to another."""
+
+    down = range(0)
+
+    def answer(self, path: str):
+        number = len(self.asked)
+        if number in self.down:
+            return None if number % 2 else (503, {}, b"")
+        return super().answer(path)
+
+
+def test_an_outage_costs_no_page(tmp_path: Path):
+    with Failing() as site:
+        site.down = range(30, 10**6)
+        folder = run_folder(
+            tmp_path, spider=spider(tmp_path), start=[f"{site.url}/tree/1"], allow_private=[site.pair], max_depth=20
+        )
+        stopped = run("crawl", str(folder))
+        assert stopped.returncode == UNFINISHED, stopped.stderr
+        (line,) = stopped.stderr.splitlines()
+        assert site.pair in line and "the same command goes on" in line
+        assert {row.state for row in rows(folder, select(url))} == {"new", "done"}
+        assert len(site.asked) < 60, "it was left alone"
+        begun = len(site.asked)
+        site.down = range(begun + 10, begun + 25)  # shorter than its patience
+        finished = run("crawl", str(folder))
+        assert finished.returncode == 0, finished.stderr
+        assert len(rows(folder, select(document))) == TREE and not rows(folder, select(rejection))
+
+
+class Unruly(Site):
+    """A robots.txt that comes at the third time of asking, or never."""
+
+    never = False
+
+    def answer(self, path: str):
+        if path == "/robots.txt":
+            asked = self.asked.count(path)
+            if asked == 2:
+                return None
+            return (503, {}, b"") if self.never or asked == 1 else (200, {}, b"User-agent: *\nDisallow: /private/\n")
+        return super().answer(path)
+
+
+def test_without_robots_txt_pages_wait(tmp_path: Path):
+    with Unruly() as late, Unruly() as never:
+        never.never = True
+        folder = run_folder(
+            tmp_path,
+            spider=spider(tmp_path),
+            start=[f"{late.url}/private/secret.html", f"{late.url}/article1.html", f"http://localhost:{never.port}/"],
+            allow_private=[late.pair, f"localhost:{never.port}"],
+            max_depth=0,
+        )
+        finished = run("crawl", str(folder))
+        assert finished.returncode == UNFINISHED and "localhost" in finished.stderr
+        assert late.asked == ["/robots.txt"] * 3 + ["/article1.html"]
+        assert set(never.asked) == {"/robots.txt"}
+    states = {row.address: (row.state, row.attempts) for row in rows(folder, select(url))}
+    assert states[f"{late.url}/article1.html"][0] == "done"
+    assert states[f"{late.url}/private/secret.html"][0] == "failed"
+    assert states[f"http://localhost:{never.port}/"][0] == "new"
+
+
+class Odd(Site):
+    """Answers that are legal, or nearly."""
+
+    def answer(self, path: str):
+        if path == "/":
+            links = "".join(f'<a href="{link}">a link</a>' for link in ("/bad", "/old", "/away"))
+            body = f"<html><body><p>A paragraph of more than twenty characters.</p>{links}</body></html>"
+            return 200, {"Content-Type": "text/html"}, body.encode()
+        if path == "/bad" and self.asked.count(path) == 1:
+            return 500, {"Retry-After": "\xb2"}, b""
+        if path == "/old":
+            return 301, {"Location": "/straße".encode().decode("latin-1")}, b""
+        if path == "/away":
+            return 302, {"Location": "http://www.example.org/elsewhere"}, b""
+        if path in ("/bad", "/stra%C3%9Fe"):
+            return 200, {"Content-Type": "text/html"}, f"<p>A long enough paragraph about {path}.</p>".encode()
+        return super().answer(path)
+
+
+def test_odd_answers(tmp_path: Path):
+    with Odd() as site:
+        folder = run_folder(tmp_path, spider=spider(tmp_path), start=[f"{site.url}/"], allow_private=[site.pair])
+        finished = run("crawl", str(folder))
+    assert finished.returncode == 0, finished.stderr
+    summary, advice = finished.stdout.splitlines()
+    assert "3 new documents" in summary and "1 redirect off site" in summary
+    assert "www.example.org" in advice and "crawl.allowed_domains" in advice
+    (rejected,) = rows(folder, select(rejection).where(rejection.c.reason != "redirect"))
+    assert (rejected.reason, rejected.detail) == ("redirect off site", "http://www.example.org/elsewhere")
+
+
+class Links(FrontierSpider):
+    def parse_page(self, response):
+        for number in range(2 * LINKS):
+            yield f"/{number % (LINKS + 1)}"
+
+
+def test_links_of_a_page_are_limited_and_that_is_told(caplog):
+    spider = Links()
+    spider.task = SimpleNamespace(domains=["example.org"])
+    found = spider._read(TextResponse("http://example.org/many"), Leased(1, "http://example.org/many", 0, 0))
+    assert found.links == [f"http://example.org/{number}" for number in range(LINKS)]
+    (record,) = caplog.records
+    assert "http://example.org/many" in record.getMessage() and str(LINKS) in record.getMessage()
+
+
+def test_an_unfinished_crawl_is_told_and_not_noted(capsys):
+    campaign = SimpleNamespace(database=None)  # a note would fail
+    reading, writing = os.pipe()
+    os.write(writing, b"example.org: unreachable")
+    with pytest.raises(Unfinished, match=r"not finished: example\.org: unreachable"):
+        command._conclude(campaign, UNFINISHED, reading)
+    os.write(writing, b"example.org: unreachable")
+    with command._told():  # so that the loop goes on
+        command._conclude(campaign, UNFINISHED, reading)
+    assert "example.org" in capsys.readouterr().err
+    os.close(reading)
+    os.close(writing)
