@@ -110,11 +110,6 @@ class FrontierSpider(Spider, ABC):
         spider._flying = {}
         spider._finished = []
         spider._news = asyncio.Event()
-        settings = crawler.settings
-        spider._patience = settings.getfloat("LONGEST_PAUSE")
-        rests = settings.getfloat("FIRST_REST"), settings.getfloat("LONGEST_REST")
-        spider._breaker = Breaker(*rests, spider._patience)
-        spider._polite = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 1
         spider._threads = ThreadPoolExecutor(2, thread_name_prefix="parse")
         crawler.signals.connect(spider._close, signal=signals.spider_closed)
         return spider
@@ -132,6 +127,10 @@ class FrontierSpider(Spider, ABC):
     async def start(self) -> AsyncIterator[Request]:
         """Lease addresses as others are finished, until there are none, or none that can be had before long."""
         frontier = self.task.frontier
+        settings = self.crawler.settings  # when the spider was made, those of the add-on were missing
+        self._patience = settings.getfloat("LONGEST_PAUSE")
+        self._breaker = Breaker(settings.getfloat("FIRST_REST"), settings.getfloat("LONGEST_REST"), self._patience)
+        self._polite = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 1
         try:
             while True:
                 pages = self._lease()

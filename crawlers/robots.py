@@ -53,13 +53,14 @@ class RobotsTxt(RobotsTxtMiddleware):
         robots = Request(f"{site}/robots.txt", priority=self.DOWNLOAD_PRIORITY, meta=meta, callback=NO_CALLBACK)
         try:
             body = _body(await self.crawler.engine.download_async(robots))
-        except (Refusal, Resting, NoRobots):
+        except (Resting, NoRobots):
             raise
         except Exception as error:
             reason, detail = why(error)
             if transient(error):
                 raise NoRobots(reason, detail) from error
-            logger.warning("%s is taken for an empty file: %s (%s)", robots.url, reason, detail)
+            if not isinstance(error, Refusal):  # which meets the page too
+                logger.warning("%s is taken for an empty file: %s (%s)", robots.url, reason, detail)
             body = b""
         parser: RobotParser = build_from_crawler(self._parserimpl, self.crawler, body)
         await self.crawler.signals.send_catch_log_async(

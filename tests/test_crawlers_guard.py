@@ -1,15 +1,19 @@
+import asyncio
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
+from scrapy import Request
 from scrapy.addons import AddonManager
-from scrapy.http import Headers
+from scrapy.http import Headers, Response
 from scrapy.settings import Settings
+from scrapy.utils.test import get_crawler
 from twisted.internet.address import IPv4Address
 
 from crawlers.guard import Guard, GuardedResolver, is_public
 from crawlers.hardening import retry_after
+from crawlers.robots import RobotsTxt
 from crawlers.settings import crawl_settings
 from discover.config import CrawlConfig
 from tests.crawl_site import Site
@@ -84,6 +88,42 @@ def test_a_name_is_resolved_and_checked_again_for_each_connection():
         resolver.resolveHostName(receiver, "moving.example", 443)
         found.append(receiver.found)
     assert found == [["8.8.8.8"], ["8.8.4.4"], []]
+
+
+def test_robots_txt_is_asked_again_after_a_failure_and_after_a_day(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("crawlers.robots.time", SimpleNamespace(monotonic=lambda: clock.now))
+    answers = [Response("http://x.org/robots.txt", 503), OSError("dropped"), Response("http://x.org/robots.txt", 404)]
+    body = b"User-agent: *\nDisallow: /\n"
+    answers += [Response("http://x.org/robots.txt", 200, body=body), Response("http://x.org/robots.txt", 429)]
+
+    async def download(request):
+        await asyncio.sleep(0)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    crawler = get_crawler(settings_dict={"ROBOTSTXT_OBEY": True, "ROBOTSTXT_USER_AGENT": "Discover"})
+    crawler.engine = SimpleNamespace(download_async=download)
+    robots = RobotsTxt(crawler)
+
+    async def allowed() -> list[bool | str]:
+        """What two pages at a time are told."""
+        pages = [robots.process_request(Request(f"http://x.org/{n}")) for n in range(2)]
+        told = await asyncio.gather(*pages, return_exceptions=True)
+        return [True if t is None else str(t) for t in told]
+
+    async def session():
+        assert await allowed() == ["robots.txt cannot be had: status 503"] * 2
+        assert all("OSError: dropped" in said for said in await allowed())
+        assert await allowed() == await allowed() == [True, True] and len(answers) == 2
+        clock.now += 25 * 3600
+        assert await allowed() == ["Forbidden by robots.txt"] * 2
+        clock.now += 25 * 3600
+        assert await allowed() == ["robots.txt cannot be had: status 429"] * 2
+
+    asyncio.run(session())
 
 
 ORDINARY = """
