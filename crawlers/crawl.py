@@ -91,7 +91,7 @@ def _session(
             f"check crawl.start and the network; {folder.root / 'crawl.log'} has the details"
         )
     if task.resting:
-        raise Unfinished(f"not all of it could be fetched ({_resting(task)}): the same command goes on with the rest")
+        raise Unfinished(f"{_resting(task)}: the same command goes on with them")
     return 0
 
 
@@ -158,9 +158,9 @@ def _start(section: CrawlConfig, site: Served | None) -> list[str]:
 
 def _resting(task: Task) -> str:
     """Which servers rest, and why."""
-    named = [f"{server}: {reason}" for server, reason in list(task.resting.items())[:HOSTS]]
-    more = f", and {len(task.resting) - HOSTS:,} others" if len(task.resting) > HOSTS else ""
-    return f"left alone since it fails again and again: {', '.join(named)}{more}"
+    named = ", ".join(f"{server} ({reason})" for server, reason in list(task.resting.items())[:HOSTS])
+    more = f" and {len(task.resting) - HOSTS:,} other servers" if len(task.resting) > HOSTS else ""
+    return f"{named}{more} failed again and again, and their pages wait"
 
 
 def _explained(error: Exception, folder: RunFolder) -> DiscoverError:
