@@ -20,6 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     crawling = commands.add_parser("crawl", help="crawl as RUN_FOLDER/config.yaml says, or go on with it")
     crawling.add_argument("run_folder", metavar="RUN_FOLDER")
+    crawling.add_argument(
+        "--wait",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="for servers that fail, when nothing else is left to do",
+    )
     extracting = commands.add_parser("extract", help="print what the crawler would keep of one page, as JSON")
     extracting.add_argument("place", metavar="FILE_OR_ADDRESS")
     extracting.add_argument(
@@ -34,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "crawl":
             from crawlers.crawl import crawl
 
-            return crawl(RunFolder(options.run_folder))
+            return crawl(RunFolder(options.run_folder), options.wait)
         from crawlers.fetch import extract_from
 
         print(json.dumps(extract_from(options.place, options.allow_private).as_json(), ensure_ascii=False))

@@ -33,8 +33,12 @@ LOCK_SECONDS = 10.0  # longer than an orphaned crawl takes to notice and to end
 GRACE = 4.0  # seconds for pages under way when told to stop; what is not recorded then is fetched again
 
 
-def crawl(folder: RunFolder) -> int:
+def crawl(folder: RunFolder, wait: float = 0.0) -> int:
     """Crawl into a run's pool, or go on where an earlier session ended.
+
+    Args:
+        folder: of the run.
+        wait: seconds for servers that fail, when nothing else is left to do.
 
     Returns:
         the exit status: 0, or 128 and the number of the signal that ended it.
@@ -54,13 +58,18 @@ def crawl(folder: RunFolder) -> int:
         with ExitStack() as stack:
             stack.enter_context(_alone(folder))
             site = stack.enter_context(served(config.crawl.serve, folder.config)) if config.crawl.serve else None
-            return _session(folder, config, spider, database, site)
+            return _session(folder, config, spider, database, site, wait)
     finally:
         database.close()
 
 
 def _session(
-    folder: RunFolder, config: Config, spider: type[FrontierSpider], database: Database, site: Served | None
+    folder: RunFolder,
+    config: Config,
+    spider: type[FrontierSpider],
+    database: Database,
+    site: Served | None,
+    wait: float,
 ) -> int:
     section = config.crawl
     assert section is not None
@@ -68,7 +77,7 @@ def _session(
     progress = Progress(section.max_pages)
     frontier = Frontier(Pool(database, config.pool), section.max_pages, section.max_depth)
     domains = section.allowed_domains or sorted({host(address) for address in start})
-    task = Task(frontier, [domain.lower() for domain in domains], section.concurrency, progress)
+    task = Task(frontier, [domain.lower() for domain in domains], section.concurrency, progress, wait)
     settings = crawl_settings(section, site.names if site else {}, str(folder.root / "crawl.log"))
     try:
         frontier.seed(start)

@@ -1,6 +1,7 @@
 """The spider that works off the frontier; what a user writes is how one page becomes documents and links."""
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -39,6 +40,7 @@ class Task:
         domains: hosts, subdomains included, that may be fetched; empty: all.
         concurrency: pages under way at a time.
         report: called after each transaction, with the counts so far.
+        wait: seconds for servers that rest, when nothing else is left to do.
         counts: "pages", "new", "seen".
         rejected: the reasons of rejection.
         off_site: the hosts outside the domains that redirects led to.
@@ -51,6 +53,7 @@ class Task:
     domains: list[str]
     concurrency: int
     report: Callable[["Task"], None]
+    wait: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     off_site: Counter[str] = field(default_factory=Counter)
@@ -126,7 +129,7 @@ class FrontierSpider(Spider, ABC):
 
     async def start(self) -> AsyncIterator[Request]:
         """Lease addresses as others are finished, until there are none, or none that can be had before long."""
-        frontier = self.task.frontier
+        frontier, idle = self.task.frontier, None  # since when nothing else was left
         settings = self.crawler.settings  # when the spider was made, those of the add-on were missing
         self._patience = settings.getfloat("LONGEST_PAUSE")
         self._breaker = Breaker(settings.getfloat("FIRST_REST"), settings.getfloat("LONGEST_REST"), self._patience)
@@ -143,11 +146,14 @@ class FrontierSpider(Spider, ABC):
                     pause = frontier.waiting(self._rests())
                     if pause is None:
                         return
-                    if pause > self._patience:
+                    idle = idle or time.monotonic()
+                    if pause > self._patience and time.monotonic() - idle >= self.task.wait:
                         self.task.resting = self._breaker.reasons(frontier.has_work)
                         return
                     await asyncio.sleep(min(max(pause, 0.05), 1.0))
-                elif not await self._wait():
+                    continue
+                idle = None
+                if not await self._wait():
                     self._flush()
         except Exception as error:  # a full disk, say: reported by the command, where the user sees it
             self.task.failure = error

@@ -1,6 +1,7 @@
 """Servers that fail for a while, and answers that nobody would expect."""
 
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,6 +109,19 @@ def test_an_outage_costs_no_page(tmp_path: Path):
         site.down = range(begun + 10, begun + 25)  # shorter than its patience
         finished = run("crawl", str(folder))
         assert finished.returncode == 0, finished.stderr
+        assert len(rows(folder, select(document))) == TREE and not rows(folder, select(rejection))
+
+
+def test_a_crawl_beside_a_loop_waits_for_a_server_to_come_back(tmp_path: Path):
+    with Failing() as site:
+        site.down = range(30, 10**6)
+        folder = run_folder(
+            tmp_path, spider=spider(tmp_path), start=[f"{site.url}/tree/1"], allow_private=[site.pair], max_depth=20
+        )
+        mended = threading.Timer(12.0, lambda: setattr(site, "down", range(0)))  # the test before ends within three
+        mended.start()
+        finished = run("crawl", str(folder), "--wait", "90")
+        assert finished.returncode == 0 and not mended.is_alive(), finished.stderr
         assert len(rows(folder, select(document))) == TREE and not rows(folder, select(rejection))
 
 

@@ -12,6 +12,8 @@ from discover.child import end, watch
 from discover.config import Config
 from discover.errors import UNFINISHED, DiscoverError, Unfinished
 
+WAIT = 24 * 3600.0  # seconds that a crawl beside the loop waits for servers that fail, with nothing else to do
+
 
 def check(config: Config) -> None:
     """Refuse a config that says nothing of a crawl.
@@ -61,7 +63,7 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     failures: list[DiscoverError] = []
-    with _child(campaign) as (child, said):
+    with _child(campaign, WAIT) as (child, said):
 
         def failed(status: int) -> None:
             failures.append(_failure(status, said))
@@ -93,9 +95,9 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _child(campaign: Campaign) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _child(campaign: Campaign, wait: float = 0.0) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """The process, and the end of a pipe at which it says in one line why it failed."""
-    command = [sys.executable, "-m", "crawlers", "crawl", str(campaign.folder.root)]
+    command = [sys.executable, "-m", "crawlers", "crawl", str(campaign.folder.root), "--wait", str(wait)]
     reading, writing = os.pipe()
     # It ends with us, also when we are killed.
     environment = {**os.environ, "DISCOVER_PARENT": str(os.getpid()), "DISCOVER_FAILURE": str(writing)}
