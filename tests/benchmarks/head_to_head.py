@@ -40,7 +40,7 @@ from tests.benchmarks._data import file_of
 from tests.benchmarks._peers import CELLS, ask, code, keep
 
 SETS = ("trec6", "ag_news_desc", "sst2", "banking77", "20newsgroups_stripped")
-SEEDS, ENCODED = 5, 1000
+SEEDS, ENCODED = 10, 1000
 CACHE = Path("runs/bench/head_to_head")
 FROZEN, TUNED = "frozen", "fine-tuned"
 RULES = {
