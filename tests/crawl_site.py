@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from discover.db import Database
+
 PAGES = Path(__file__).parent / "site"
 TREE = 90  # pages of the tree, each linking to two more
 
@@ -110,6 +112,15 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     process = start(*arguments, **environment)
     out, err = process.communicate(timeout=120)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def rows(folder: Path, query) -> list:
+    """What a query finds in a run's database."""
+    database = Database(f"sqlite:///{folder / 'discover.db'}")
+    with database.read() as connection:
+        found = connection.execute(query).all()
+    database.close()
+    return found
 
 
 def wait_until(condition, process: subprocess.Popen[str]) -> None:

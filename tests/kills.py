@@ -5,7 +5,12 @@ import json
 import random
 from pathlib import Path
 
+from discover.campaign import Campaign, open_run
+from discover.config import load_config
 from discover.embed.transformer import PACKAGED
+from discover.loop import run_rounds
+from discover.pool.files import import_files
+from discover.start import start_run
 
 CLASSES = {
     "recall": "a product is called back because it is dangerous",
@@ -50,6 +55,17 @@ def write_inputs(folder: Path, documents: int = 260, method: str = "head", encod
     path = folder / "kills.yaml"
     path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
     return path
+
+
+def play_rounds(config: Path, root: Path, *rounds: int | None) -> Campaign:
+    """A run by several commands, each of so many rounds."""
+    campaign = start_run(load_config(config), root)
+    import_files(campaign.pool, [config.parent / "documents.jsonl.gz"], campaign.labels)
+    for count in rounds:
+        campaign.close()
+        campaign = open_run(root)
+        run_rounds(campaign, count)
+    return campaign
 
 
 def metrics_without_times(run: Path) -> list[dict]:

@@ -11,14 +11,11 @@ from sqlalchemy import select
 from discover import loop
 from discover.campaign import Campaign, open_run
 from discover.commands import predict
-from discover.config import load_config
 from discover.db import Database
 from discover.label.queue import Queue
-from discover.pool.files import import_files
 from discover.pool.labels import Labels, Multilabel, Spans
-from discover.start import start_run
 from discover.tables import slot
-from tests.kills import write_inputs
+from tests.kills import play_rounds, write_inputs
 from tests.labeling import CLASSES, add_documents, filled
 
 
@@ -84,10 +81,7 @@ def played(tmp_path: Path, small_encoder: Path) -> Path:
     settings = json.loads(config.read_text())
     settings["loop"] = {}
     config.write_text(json.dumps(settings))
-    campaign = start_run(load_config(config), tmp_path / "run")
-    import_files(campaign.pool, [tmp_path / "documents.jsonl.gz"], campaign.labels)
-    loop.run_rounds(campaign, 2)
-    campaign.close()
+    play_rounds(config, tmp_path / "run", 2).close()
     return tmp_path / "run"
 
 

@@ -13,10 +13,9 @@ from crawlers.breaker import FAILURES, Breaker
 from crawlers.frontier import Leased
 from crawlers.frontier_spider import LINKS, FrontierSpider
 from discover.commands import crawl as command
-from discover.db import Database
 from discover.errors import UNFINISHED, Unfinished
 from discover.tables import document, rejection, url
-from tests.crawl_site import HASTY, TREE, Site, run, run_folder
+from tests.crawl_site import HASTY, TREE, Site, rows, run, run_folder
 
 SERVER, HOST, GOOD = "example.org:8000", "example.org", "http://example.org:8000/good"
 
@@ -71,14 +70,6 @@ def test_a_long_retry_after_is_a_rest_at_once(clock):
 def spider(root: Path) -> str:
     (root / "leaves.py").write_text(HASTY)
     return f"{root / 'leaves.py'}:leaves"
-
-
-def rows(folder: Path, query) -> list:
-    database = Database(f"sqlite:///{folder / 'discover.db'}")
-    with database.read() as connection:
-        found = connection.execute(query).all()
-    database.close()
-    return found
 
 
 class Failing(Site):

@@ -9,19 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from discover.db import Database
 from discover.tables import document, rejection, source, url
-from tests.crawl_site import SPIDER, TREE, Site, run, run_folder, start, wait_until
+from tests.crawl_site import SPIDER, TREE, Site, rows, run, run_folder, start, wait_until
 
 UNREACHABLE = "http://127.0.0.1:9/"  # the discard port: nobody listens
-
-
-def rows(folder: Path, query) -> list:
-    database = Database(f"sqlite:///{folder / 'discover.db'}")
-    with database.read() as connection:
-        found = connection.execute(query).all()
-    database.close()
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from discover import loop, tables
 from discover.campaign import Campaign, open_run
 from discover.cli import main
 from discover.commands.remove import remove
-from discover.config import load_config
 from discover.db import Database
 from discover.embed import index as index_module
 from discover.errors import DiscoverError
@@ -21,10 +20,8 @@ from discover.label import slots
 from discover.pool import removal
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
-from discover.pool.files import import_files
 from discover.pool.pool import Pool
-from discover.start import start_run
-from tests.kills import write_inputs
+from tests.kills import play_rounds, write_inputs
 from tests.labeling import CLASSES, filled
 
 WORDS = (
@@ -129,10 +126,7 @@ def played(tmp_path_factory: pytest.TempPathFactory, small_encoder: Path) -> Pat
     settings["loop"] = {}
     settings["query"]["strategy"] = "committee"  # it asks for the vectors of what was learned
     config.write_text(json.dumps(settings))
-    campaign = start_run(load_config(config), folder / "run")
-    import_files(campaign.pool, [folder / "documents.jsonl.gz"], campaign.labels)
-    loop.run_rounds(campaign, 2)
-    campaign.close()
+    play_rounds(config, folder / "run", 2).close()
     return folder / "run"
 
 

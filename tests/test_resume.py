@@ -10,15 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from discover.campaign import Campaign, open_run
-from discover.config import load_config
 from discover.learn.classifier import TextClassifier
 from discover.loop import run_rounds
-from discover.pool.files import import_files
 from discover.query.view import OF_TRAINING
-from discover.start import start_run
 from tests.commands import attempt
-from tests.kills import curves_of, decisions_of, metrics_without_times, write_inputs
+from tests.kills import curves_of, decisions_of, metrics_without_times, play_rounds, write_inputs
 
 STEPS = ("intake", "query", "collect", "teach", "evaluate")
 # The first two are met in round 0, the others in round 1, which begins with a model that is read from its folder.
@@ -128,20 +124,9 @@ def audits(folder: Path, encoder: Path, **changes: dict) -> Path:
     return config
 
 
-def played(config: Path, root: Path, *rounds: int | None) -> Campaign:
-    """A run by several commands, each of so many rounds."""
-    campaign = start_run(load_config(config), root)
-    import_files(campaign.pool, [config.parent / "documents.jsonl.gz"], campaign.labels)
-    for count in rounds:
-        campaign.close()
-        campaign = open_run(root)
-        run_rounds(campaign, count)
-    return campaign
-
-
 def test_a_round_that_teaches_nothing_is_the_same_after_a_stop(tmp_path: Path, small_encoder: Path) -> None:
     config = audits(tmp_path, small_encoder, loop={"stop": "certain", "stop_options": {"rounds": 4, "unsure": 1.0}})
-    whole, parts = played(config, tmp_path / "whole", None), played(config, tmp_path / "parts", 1, 2, 1, None)
+    whole, parts = play_rounds(config, tmp_path / "whole", None), play_rounds(config, tmp_path / "parts", 1, 2, 1, None)
     taught = [one.outputs("margin", "teach", *OF_TRAINING) for one in (whole, parts)]
     assert taught[0] == taught[1] and (None, None, None) in taught[0]
     assert metrics_without_times(whole.folder.root) == metrics_without_times(parts.folder.root)
@@ -153,7 +138,7 @@ def test_nobody_waits_for_the_model_at_the_database(
     tmp_path: Path, small_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = audits(tmp_path, small_encoder, query={"strategy": "random"})  # which asks for no probabilities itself
-    campaign, asked, logits = played(config, tmp_path / "run"), [], TextClassifier.logits
+    campaign, asked, logits = play_rounds(config, tmp_path / "run"), [], TextClassifier.logits
 
     def spied(classifier: TextClassifier, X: np.ndarray) -> np.ndarray:
         asked.append(getattr(campaign.database._writing, "now", False))
