@@ -190,11 +190,11 @@ def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypa
     wrong[ODD[::3]] = (wrong[ODD[::3]] + 1) % 3
     classifier.fit(column(ODD), wrong[ODD])
     overconfident, right = classifier.temperature, classifier.cross_validated
-    evidence = classifier._heads.right
+    evidence = classifier._heads.evidence
     classifier.fit(column(ODD), TRUTH[ODD])
     classifier.calibrate(column([]), np.empty(0, np.int64))
     assert classifier.temperature < overconfident and classifier.cross_validated > right
-    assert np.array_equal(classifier._heads.right, evidence)
+    assert evidence is not None and classifier._heads.evidence is evidence
 
 
 def test_a_class_index_out_of_range_is_refused(make_small):
@@ -256,7 +256,7 @@ def test_neighbours_of_answers_are_learned_from(make, method):
     assert (helped.predict(column(ODD)) == TRUTH[ODD]).mean() > 0.8
 
 
-def test_both_heads_predict_until_one_is_clearly_worse(make):
+def test_the_head_under_which_answers_were_likelier_has_more_to_say(make):
     classifier = make("head")
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
@@ -265,11 +265,29 @@ def test_both_heads_predict_until_one_is_clearly_worse(make):
     assert np.allclose(classifier.predict_proba(few), (both[0] + both[1]) / 2)
     weights, bias = heads.propagated
     heads.propagated = (np.roll(weights, 1, axis=0), np.roll(bias, 1))  # it now takes food for sport
-    heads.compare(heads.each(classifier.represent(ODD[9:])), TRUTH[ODD[9:]])
-    assert heads.right[0] > heads.right[1]
-    assert np.allclose(classifier.predict_proba(few), both[0])
-    heads.right = heads.right[::-1].copy()
-    assert np.allclose(classifier.predict_proba(few), np.roll(both[1], 1, axis=1))
+    judged = heads.each(classifier.represent(ODD[9:]))
+    heads.compare(judged, TRUTH[ODD[9:]])
+    assert heads.share < 0.1
+    assert (classifier.predict(few) == both[0].argmax(1)).all()
+    heads.forget_evidence()
+    heads.compare(judged[::-1], TRUTH[ODD[9:]])
+    assert heads.share > 0.9
+    assert (classifier.predict(few) == np.roll(both[1], 1, axis=1).argmax(1)).all()
+
+
+def test_a_head_is_heard_at_the_temperature_that_suits_it(make):
+    classifier = make("head")
+    classifier.unlabelled = EVEN
+    classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
+    heads, few = classifier._heads, classifier.represent(ODD[9:])
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.normal(size=(500, 3))
+    classes = np.array([rng.choice(3, p=row) for row in Categorical().probabilities(logits)])
+    heads.propagated = (4 * heads.plain[0], 4 * heads.plain[1])
+    heads.compare(np.stack([logits, 4 * logits]), classes)
+    assert heads.temperature == pytest.approx(4, rel=0.1) and 0.3 < heads.share < 0.7
+    plain = Categorical().probabilities(heads.each(few)[0])
+    assert np.allclose(Categorical().probabilities(classifier.logits_of(few)), plain, atol=0.02)
 
 
 def test_a_cross_validation_judges_the_heads(make, monkeypatch):
@@ -282,7 +300,7 @@ def test_a_cross_validation_judges_the_heads(make, monkeypatch):
     classifier = make("head", folds=3)
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD), TRUTH[ODD])
-    assert classifier._heads.right[0] > 10 * classifier._heads.right[1]
+    assert classifier._heads.share < 0.2
     assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > 0.9
 
 

@@ -93,14 +93,14 @@ def test_the_word_that_decides_carries_the_prediction(frozen):
     assert said == ["goalkeeper", "soup", "Goalkeepers"]
 
 
-def test_one_head_alone_is_explained_where_it_predicts_alone(roberta):
+def test_heads_are_explained_by_their_shares(roberta):
     classifier = taught(roberta)
     weights, bias = classifier._heads.plain
     classifier._heads.propagated = (-weights, -bias)
     mean = Explainer(classifier).attribution.words(ASKED[0], 0)[0]
-    classifier._heads.right = np.array([50, 0])
+    classifier._heads.share = 1e-6
     alone = Explainer(classifier).attribution.words(ASKED[0], 0)[0]
-    classifier._heads.right = np.array([0, 50])
+    classifier._heads.share = 1 - 1e-6
     other = Explainer(classifier).attribution.words(ASKED[0], 0)[0]
     assert np.allclose([word.weight for word in alone], [-word.weight for word in other], atol=1e-3)
     assert not np.allclose([word.weight for word in alone], [word.weight for word in mean], atol=1e-2)

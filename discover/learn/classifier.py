@@ -190,10 +190,10 @@ class TextClassifier:
         """What the heads see of documents: unit vectors, (n, d), of row ids X (n, 1)."""
         return self.representation.vectors(ids_of(X))
 
-    def predicting(self) -> tuple[Any, list[Head]]:
-        """What predicts: a whole transformer of its own, in float32, and the heads whose mean is taken."""
-        untaught = [(self.prior.astype(np.float64), np.zeros(len(self.classes)))]
-        return self.representation.transformer(), self._heads.predicting if self.taught else untaught
+    def predicting(self) -> tuple[Any, list[Head], list[float]]:
+        """What predicts: a whole transformer of its own, in float32, the heads, and their shares in the mixture."""
+        untaught = [(self.prior.astype(np.float64), np.zeros(len(self.classes)))], [1.0]
+        return self.representation.transformer(), *(self._heads.predicting if self.taught else untaught)
 
     def members(self) -> list[Member]:
         """A committee: heads that were taught resamples of the answers, over the vectors as they now are."""
@@ -272,7 +272,7 @@ class TextClassifier:
             other.unlabelled = self.unlabelled
             other.fit(column(rows[fold != number]), y[fold != number])
             each[:, fold == number] = other._heads.each(other.represent(rows[fold == number]))
-        self._heads.right = np.zeros(2, np.int64)  # what was known so far is of the same answers
+        self._heads.forget_evidence()  # what was known so far is of the same answers
         self._heads.compare(each, y)
         self._held = (rows, self._heads.combined(each))
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))

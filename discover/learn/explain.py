@@ -5,7 +5,7 @@ likeliest class or label; or, of entities, of each span that the likeliest seque
 has exactly this one, whatever else (`discover.learn.decoding`). Its probability is that of these log-odds, so that the
 words of a span account for the very number beside it.
 
-What is explained is what predicts: the mean of both heads where both do, over all blocks of the fine-tuned encoder.
+What is explained is what predicts: the mixture of the heads, over all blocks of the fine-tuned encoder.
 
 The nearest answers are those that were learned, never audit answers, by the cosine under the fine-tuned encoder: the
 heads are linear there, so what lies close is what they treat alike. A span lies where the mean of its words does, as
@@ -80,7 +80,7 @@ class Explainer:
 
     def __init__(self, classifier: TextClassifier):
         self._classifier = classifier
-        transformer, heads = classifier.predicting()
+        transformer, heads, self._shares = classifier.predicting()
         self._heads = [_on(one, classifier.encoder.device) for one in heads]
         self._temperature = classifier.temperature
         self.attribution = Attribution(classifier.encoder, transformer, self._log_odds)
@@ -107,7 +107,7 @@ class Explainer:
         mask = hidden.new_ones(hidden.shape[:2])
         vectors = nn.functional.normalize(pool(hidden, mask, self._classifier.encoder.pooling), dim=-1)
         each = [nn.functional.linear(vectors, *one) * head.SCALE for one in self._heads]
-        return self._classifier.likelihood.log_odds(each, target, self._temperature)
+        return self._classifier.likelihood.log_odds(each, self._shares, target, self._temperature)
 
     @cached_property
     def _learned(self) -> Learned:

@@ -18,7 +18,7 @@ from threadpoolctl import ThreadpoolController
 
 SCALE = 20.0  # logits are SCALE times a cosine, about what contrastive encoders are trained with
 ROWS = 256  # of one product: fixed, so that a document's logits never depend on how many are asked for
-STOP = {"maxiter": 500, "gtol": 1e-5, "ftol": 1e-9}  # by the gradient: the loss stands still before that
+STOP = {"maxiter": 500, "gtol": 1e-4, "ftol": 1e-9}  # by the gradient: the loss stands still before that
 _blas = ThreadpoolController()
 
 

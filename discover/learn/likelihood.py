@@ -4,6 +4,7 @@ An answer y is a class index, or c times 0 or 1. With several labels the probabi
 the labels, so whatever is said of an answer means the same in both: here and in `discover.query.uncertainty`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -50,11 +51,13 @@ class Likelihood(Protocol):
     def losses(self, logits: Floats, y: Ints) -> Floats:
         """-log p of each answer, (n,), of logits (n, c)."""
 
-    def mean(self, each: Floats) -> Floats:
-        """Logits, (n, c), of the mean of several heads' predictions, (e, n, c) logits."""
+    def mixture(self, each: Floats, shares: Sequence[float]) -> Floats:
+        """Logits, (n, c), of what e heads predict together: of their logits, (e, n, c), and shares, which sum to 1."""
 
-    def log_odds(self, each: Sequence[torch.Tensor], target: int, temperature: float) -> torch.Tensor:
-        """Log-odds of class ``target``, (n,), of e heads' logits (n, c): their `mean`, divided by the temperature."""
+    def log_odds(
+        self, each: Sequence[torch.Tensor], shares: Sequence[float], target: int, temperature: float
+    ) -> torch.Tensor:
+        """Log-odds of class ``target``, (n,), of e heads' logits (n, c): their `mixture` at a temperature."""
 
     def likeliest(self, probabilities: Floats) -> Ints:
         """The n likeliest answers, of (n, c) probabilities."""
@@ -99,13 +102,17 @@ class Categorical:
         above = logits - logits.max(axis=1, keepdims=True)
         return np.asarray(np.log(np.exp(above).sum(axis=1)) - above[np.arange(len(y)), y], np.float64)
 
-    def mean(self, each: Floats) -> Floats:
+    def mixture(self, each: Floats, shares: Sequence[float]) -> Floats:
         """Log of the mean probability."""
-        return np.asarray(np.log(np.maximum(sum(map(self.probabilities, each)), 1e-300) / len(each)), np.float64)
+        mean = sum(share * self.probabilities(one) for share, one in zip(shares, each, strict=True))
+        return np.asarray(np.log(np.maximum(mean, 1e-300)), np.float64)
 
-    def log_odds(self, each: Sequence[torch.Tensor], target: int, temperature: float) -> torch.Tensor:
+    def log_odds(
+        self, each: Sequence[torch.Tensor], shares: Sequence[float], target: int, temperature: float
+    ) -> torch.Tensor:
         """Against all other classes together."""
-        logits = torch.stack([one.log_softmax(-1) for one in each]).logsumexp(0) / temperature
+        weighed = [one.log_softmax(-1) + math.log(share) for share, one in zip(shares, each, strict=True)]
+        logits = torch.stack(weighed).logsumexp(0) / temperature
         others = logits.index_fill(1, torch.tensor([target], device=logits.device), -torch.inf)
         return logits[:, target] - others.logsumexp(-1)
 
@@ -154,13 +161,16 @@ class Bernoulli:
         """The sum over labels of binary cross-entropies."""
         return np.asarray((np.logaddexp(0, logits) - y * logits).sum(axis=1), np.float64)
 
-    def mean(self, each: Floats) -> Floats:
+    def mixture(self, each: Floats, shares: Sequence[float]) -> Floats:
         """Mean logits."""
-        return np.asarray(each.mean(axis=0), np.float64)
+        return np.asarray(np.average(each, axis=0, weights=shares), np.float64)
 
-    def log_odds(self, each: Sequence[torch.Tensor], target: int, temperature: float) -> torch.Tensor:
+    def log_odds(
+        self, each: Sequence[torch.Tensor], shares: Sequence[float], target: int, temperature: float
+    ) -> torch.Tensor:
         """A label's logit is its log-odds."""
-        return torch.stack(list(each)).mean(0)[:, target] / temperature
+        weighed = [share * one[:, target] for share, one in zip(shares, each, strict=True)]
+        return torch.stack(weighed).sum(0) / temperature
 
     def likeliest(self, probabilities: Floats) -> Ints:
         """(n, c) 0 and 1."""

@@ -19,7 +19,7 @@ from discover.learn.estimators import OwnEstimator
 from discover.learn.tagger import Tagger
 from discover.pool.spans import OUTSIDE
 
-FORMAT = "discover-model-4"
+FORMAT = "discover-model-5"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
