@@ -10,14 +10,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
 
 from discover import values
 from discover.errors import DiscoverError
 
-PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
+Count = Annotated[int, "1 or more"]  # the type of an option of which there must be some
+PLAIN = {
+    int: "a whole number",
+    Count: "a whole number, 1 or more",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    NoneType: "null",
+}
 
 
 def names(package: str) -> list[str]:
@@ -111,10 +119,12 @@ def check_options(plugin: Any, options: dict[str, Any], where: str) -> None:
             raise DiscoverError(f"{where} needs the option {parameter.name!r}")
 
 
-def _is(value: Any, kind: type) -> bool:
+def _is(value: Any, kind: Any) -> bool:
     """Whether a value of YAML is of a plain type; true is no number there, and a whole number will do for any."""
     if isinstance(value, bool):
         return kind is bool
+    if kind == Count:
+        return isinstance(value, int) and value >= 1
     return isinstance(value, (int, float) if kind is float else kind)
 
 

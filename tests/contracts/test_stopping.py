@@ -71,6 +71,14 @@ def test_a_rule_of_ones_own_that_fails_is_one_line(tmp_path):
     assert never(course()) == ""
 
 
+@pytest.mark.parametrize("rounds", [0, -1, True])
+def test_a_rule_looks_at_one_round_at_least(rule, rounds):
+    settings = {"name": "a", "label": {"classes": ["yes", "no"]}}
+    settings["loop"] = {"stop": rule.__name__, "stop_options": {"rounds": rounds}}
+    with pytest.raises(DiscoverError, match=rf"rounds must be a whole number, 1 or more, found {rounds}"):
+        check(Config.model_validate(settings))
+
+
 def test_there_are_rules():
     assert {"stabilising", "certain", "plateau"} <= set(RULES)
     with pytest.raises(DiscoverError, match="did you mean 'plateau'"):

@@ -5,10 +5,11 @@ https://aclanthology.org/C08-1142. The mean of one minus the largest calibrated 
 the model expects of itself, which is as good as its calibration.
 """
 
+from discover.plugins import Count
 from discover.query.view import Progress
 
 
-def certain(progress: Progress, *, unsure: float = 0.05, rounds: int = 2) -> str:
+def certain(progress: Progress, *, unsure: float = 0.05, rounds: Count = 2) -> str:
     """Stop when the model expects to be wrong on so few, in each of the last rounds.
 
     Args:

@@ -6,10 +6,11 @@ independent, which errs on the side of going on, and small audit samples leave w
 
 from math import hypot
 
+from discover.plugins import Count
 from discover.query.view import PastRound, Progress
 
 
-def plateau(progress: Progress, *, gain: float = 0.02, rounds: int = 5) -> str:
+def plateau(progress: Progress, *, gain: float = 0.02, rounds: Count = 5) -> str:
     """Stop when accuracy has gained less than this in so many rounds, as far as its interval can tell.
 
     Args:

@@ -5,10 +5,11 @@ user-adjustable stopping", 2009, https://aclanthology.org/W09-1107. Theirs is Co
 at least 0.99 in the mean of three rounds; here it is the share of predictions that changed.
 """
 
+from discover.plugins import Count
 from discover.query.view import Progress
 
 
-def stabilising(progress: Progress, *, changed: float = 0.01, rounds: int = 3) -> str:
+def stabilising(progress: Progress, *, changed: float = 0.01, rounds: Count = 3) -> str:
     """Stop when so small a share of predictions changed, in the mean of the last rounds.
 
     Args:

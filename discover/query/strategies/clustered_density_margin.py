@@ -7,6 +7,7 @@ those that have few. O(n^2 d) for the density, O(n k d) for the clusters.
 
 import numpy as np
 
+from discover.plugins import Count
 from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.geometry import clusters, occupied, places
 from discover.query.strategies.density_margin import crowded_margin
@@ -14,7 +15,7 @@ from discover.query.view import View
 
 
 def clustered_density_margin(
-    view: View, n: int, rng: np.random.Generator, *, weight: float = 0.25, count: int = 50
+    view: View, n: int, rng: np.random.Generator, *, weight: float = 0.25, count: Count = 50
 ) -> Picks:
     """Pick uncertain documents in crowded places of which little is labelled or picked.
 

@@ -9,6 +9,7 @@ half of AnchorAL (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): `cand
 
 import numpy as np
 
+from discover.plugins import Count
 from discover.query.acquire import Picks
 from discover.query.strategies.spread_margin import spread
 from discover.query.strategies.typiclust import typiclust
@@ -17,7 +18,7 @@ from discover.query.view import View
 DIGITS = 12  # of the error: beyond them lies rounding noise, and equal candidates must tie
 
 
-def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1.0, count: int = 400) -> Picks:
+def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1.0, count: Count = 400) -> Picks:
     """Pick what is uncertain between classes with few answers; the utility is the rank after halving.
 
     Args:

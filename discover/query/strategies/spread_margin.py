@@ -8,13 +8,14 @@ scale", 2021, https://arxiv.org/abs/2107.14263, who take turns over the clusters
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.plugins import Count
 from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import clusters, places
 from discover.query.view import View
 
 
-def spread_margin(view: View, n: int, rng: np.random.Generator, *, count: int = 50) -> Picks:
+def spread_margin(view: View, n: int, rng: np.random.Generator, *, count: Count = 50) -> Picks:
     """Pick uncertain documents of many clusters; the utility is the rank after halving.
 
     Args:

@@ -8,12 +8,13 @@ all clusters come before a second one of any. O(n^2 d + n k d).
 
 import numpy as np
 
+from discover.plugins import Count
 from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.geometry import clusters, density, occupied, places
 from discover.query.view import View
 
 
-def typiclust(view: View, n: int, rng: np.random.Generator, *, most: int = 500) -> Picks:
+def typiclust(view: View, n: int, rng: np.random.Generator, *, most: Count = 500) -> Picks:
     """Pick what is typical of the clusters with the fewest labels, large ones first.
 
     Args:
