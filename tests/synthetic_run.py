@@ -185,6 +185,7 @@ def _round(run, database, rng, arm, round_, public_ids, test, people, classes, s
                     "kind": kinds[i],
                     "state": "skipped" if i == 3 else "answered",
                     "label": None if i == 3 else classes[chosen[i] % len(classes)] + sick,
+                    "cost": 0.0 if i == 3 else 1.0,
                 }
                 for i in range(batch)
             ],

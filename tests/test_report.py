@@ -177,6 +177,24 @@ def test_people_have_an_audit_and_no_test_set(tmp_path):
     database.close()
 
 
+def test_imported_labels_are_learned_from_and_not_paid_for(tmp_path):
+    run, database, config = make(tmp_path / "imported", arms=("margin",), rounds=4, documents=700)
+    with database.write() as connection:
+        for round_, row in connection.execute(select(metric.c.round, metric.c.row)).all():
+            more = {**row, "labels": row["labels"] + 480}
+            connection.execute(update(metric).where(metric.c.round == round_).values(row=more))
+        connection.execute(slot.insert(), [_given(row_id) for row_id in range(501, 701)])
+    words = text_of(page_of(run, database, config))
+    assert "at 540 labels" in words and "at 705 labels" in words and "at 500 labels" not in words
+    assert "221labels of 500 an arm" in words  # 60 + 3 * 55 questions, one in each round skipped
+    database.close()
+
+
+def _given(row_id):
+    slot_of = {"arm": "margin", "round": 0, "position": row_id, "document_id": row_id}
+    return {**slot_of, "kind": "import", "state": "answered", "label": "Tk"}
+
+
 def test_no_round_at_all(tmp_path, database):
     run = RunFolder(tmp_path / "empty")
     run.create()

@@ -51,8 +51,8 @@ class Arm:
         return "words" if self.rows and "words" in self.rows[-1] else "labels"
 
     def spent(self, row: Mapping[str, Any]) -> float:
-        """What had been paid by a line of metrics, of the budget."""
-        return min(row[self.unit], self.budget)
+        """What a line of metrics was learned from: labels, imported ones too; or the words paid for, of the budget."""
+        return row["labels"] if self.unit == "labels" else min(row["words"], self.budget)
 
     @property
     def last(self) -> dict[str, Any] | None:
@@ -148,6 +148,12 @@ def asked(database: Database, folder: RunFolder, arm: str, each: tuple[int, int]
             {**row, "picks": _picks(connection, row, folder.decision_arrays / f"{row['id']}.safetensors", each)}
             for row in rounds
         ]
+
+
+def paid(database: Database, arm: str) -> int:
+    """What an arm's answers have cost, of its budget; labels that were imported cost nothing."""
+    with database.read() as connection:
+        return int(connection.execute(select(func.sum(slot.c.cost)).where(slot.c.arm == arm)).scalar() or 0)
 
 
 def pool_counts(database: Database) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
         "comparisons": [{"of": one, "needs": needs_phrase(one)} for one in compared],
         "arms": arms,
         "budget": settings["label"]["budget"],
+        "paid": evidence.paid(database, arms[0].name) if arms else 0,
         "simulated": settings["label"]["oracle"] != "people",
         "charts": _charts(arms),
         "per_class": _per_class(arms, classes),
