@@ -89,6 +89,19 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     assert any(line.startswith("all datasets") for line in lines)
 
 
+def test_arms_whose_files_have_one_name_are_told_apart(files, tmp_path, capsys):
+    words = [f"{tmp_path / folder}/mine.py:hashed" for folder in ("one", "other")]
+    for word in words:
+        Path(word.partition(":")[0]).parent.mkdir()
+        Path(word.partition(":")[0]).write_text(LEARNER)
+    more = ["--seeds", "1", "--budget", "10", "--no-full", "--learner", words[1], f"{words[1]},C=1.0"]
+    assert main(command(files, tmp_path / "out", *SMALL, *more, "--strategy", "margin", learner=words[0])) == 0
+    named = {line.split()[0] for line in capsys.readouterr().out.splitlines() if "mine.py" in line}
+    assert named == {*words, "mine.py:hashed,C=1.0"}
+    shown = {word.replace("/", "_") for word in named}
+    assert set(curves_of(tmp_path / "out")) == {f"words/{name}/{arm}" for name in shown for arm in ("random", "margin")}
+
+
 def check_summary(summary: dict, found: list[dict]) -> None:
     """Means, areas and differences, worked out anew from the rows."""
 

@@ -1,7 +1,9 @@
 """What a bench leaves: `results.jsonl`, `summary.json`, a picture for each dataset; and the table that it prints."""
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,19 @@ def write(found: Found, summary: dict[str, Any], folder: RunFolder) -> None:
                 lines.write(json.dumps(cell.names | {field: row[field] for field in FIELDS}, ensure_ascii=False) + "\n")
     with publish(folder.summary) as scratch:
         scratch.write_text(json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    names = _names(summary)
     for arm in summary["arms"]:
-        place = folder.tensorboard / arm["dataset"] / _short(arm["learner"]) / _short(arm["strategy"])
-        tracking.write(place, _means(arm))
+        learner, strategy = (names[arm[part]].replace("/", "_") for part in ("learner", "strategy"))
+        tracking.write(folder.tensorboard / arm["dataset"] / learner / strategy, _means(arm))
     for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
-        _draw([arm for arm in summary["arms"] if arm["dataset"] == dataset], folder.curves / f"{dataset}.png", dataset)
+        arms = [arm for arm in summary["arms"] if arm["dataset"] == dataset]
+        _draw(arms, folder.curves / f"{dataset}.png", dataset, names)
 
 
 def table(summary: dict[str, Any]) -> Iterator[str]:
     """Lines to print: one an arm, then what is found over all datasets."""
     gains = {(row["dataset"], row["learner"], row["strategy"]): row for row in summary["comparisons"]}
+    names = _names(summary)
     for dataset in dict.fromkeys(arm["dataset"] for arm in summary["arms"]):
         arms = [arm for arm in summary["arms"] if arm["dataset"] == dataset]
         rows: list[tuple[str, ...]] = [
@@ -39,8 +44,8 @@ def table(summary: dict[str, Any]) -> Iterator[str]:
             gain = gains.get((dataset, arm["learner"], arm["strategy"]), {})
             rows.append(
                 (
-                    _short(arm["learner"]),
-                    _short(arm["strategy"]),
+                    names[arm["learner"]],
+                    names[arm["strategy"]],
                     f"{arm['labels'][-1]:g}",
                     f"{arm['final_accuracy']:.1%}" + _plus_minus(arm["half_width"][-1]),
                     "" if arm["strategy"] == FULL else f"{arm['aulc']:.1%}",
@@ -52,13 +57,13 @@ def table(summary: dict[str, Any]) -> Iterator[str]:
         yield f"{dataset}: means over {max(arm['seeds'] for arm in arms)} seeds, 95% intervals, p by Holm"
         yield from _aligned(rows)
     for note in summary["notes"]:
-        place = f"{note['dataset']}, {_short(note['learner'])}, {_short(note['strategy'])}, seed {note['seed']}"
+        place = f"{note['dataset']}, {names[note['learner']]}, {names[note['strategy']]}, seed {note['seed']}"
         yield f"{place}, at {note['labels']} labels: {note['note']}"
     if len({arm["dataset"] for arm in summary["arms"]}) > 1 and summary["pooled"]:
         rows = [("learner", "strategy", "datasets", "against random: aulc", "accuracy")]
         for row in summary["pooled"]:
             points = (_points(row[measure]) for measure in ("aulc", "final_accuracy"))
-            rows.append((_short(row["learner"]), _short(row["strategy"]), str(row["datasets"]), *points))
+            rows.append((names[row["learner"]], names[row["strategy"]], str(row["datasets"]), *points))
         yield "all datasets, each counting the same"
         yield from _aligned(rows)
 
@@ -71,12 +76,12 @@ def _means(arm: dict[str, Any]) -> Iterator[tracking.Point]:
         yield from (tracking.Point(curve, step, mean) for step, mean in means if mean is not None)
 
 
-def _draw(arms: list[dict[str, Any]], path: Path, title: str) -> None:
+def _draw(arms: list[dict[str, Any]], path: Path, title: str, names: Mapping[str, str]) -> None:
     several = len({arm["learner"] for arm in arms}) > 1
     curves, levels = [], {}
     for arm in arms:
-        name = _short(arm["strategy"])
-        name = f"{_short(arm['learner'])} · {name}" if several else name
+        name = names[arm["strategy"]]
+        name = f"{names[arm['learner']]} · {name}" if several else name
         if arm["strategy"] == FULL:
             levels[name] = arm["final_accuracy"]
             continue
@@ -86,9 +91,12 @@ def _draw(arms: list[dict[str, Any]], path: Path, title: str) -> None:
     draw(curves, path, title, "mean test accuracy", levels)
 
 
-def _short(word: str) -> str:
-    """A word without the folders of its file."""
-    return word.rpartition("/")[2]
+def _names(summary: dict[str, Any]) -> dict[str, str]:
+    """What learners and strategies are called: by their words without the folders of files, where that is one's own."""
+    words = {arm[part] for arm in summary["arms"] for part in ("learner", "strategy")}
+    short = {word: re.sub("[^,=]*/", "", word) for word in words}
+    often = Counter(short.values())
+    return {word: name if often[name] == 1 else word for word, name in short.items()}
 
 
 def _labels(arm: dict[str, Any]) -> str:
