@@ -39,8 +39,8 @@ def load(word: str, options: dict[str, Any], task: Task) -> Callable[[View, int,
         task: what an answer is.
 
     Raises:
-        DiscoverError: there is no such module, function or option, modAL's module does not import here, or it takes
-            probabilities to be of one class or of several labels when they are not.
+        DiscoverError: there is no such module, function or option, modAL's module does not import here, it needs more
+            than probabilities, or takes them to be of one class or of several labels when they are not.
     """
     path, _, name = word.partition(":")
     if (path == MULTILABEL) != (task == "multilabel") or (path == MULTILABEL and name not in BY_PROBABILITY):
@@ -64,7 +64,29 @@ def load(word: str, options: dict[str, Any], task: Task) -> Callable[[View, int,
         indices, metrics = _run_seeded(lambda: function(view, view.X, n_instances=n, **options), rng)
         return Picks(indices, metrics, np.zeros(len(indices)))
 
+    try:
+        run(_made_up(task), 1, np.random.default_rng(0))
+    except Exception as error:  # now, and not when the first answers have been paid for
+        raise DiscoverError(
+            f"{word} does not run on candidates ({error}): it must go by their probabilities alone, as those of "
+            "modAL.uncertainty do; take one of these, or a strategy of our own"
+        ) from error
     return run
+
+
+def _made_up(task: Task) -> View:
+    """Two candidates of which nothing but probabilities is known."""
+    ones = np.ones(2)
+    return View(
+        ids=np.arange(2),
+        generator=np.full(2, "uniform"),
+        age=ones,
+        costs=ones,
+        temperature=0.0,
+        floor=0.0,
+        multilabel=task == "multilabel",
+        make_probabilities=lambda: np.full((2, 2), 0.5),
+    )
 
 
 def _module(path: str, word: str) -> ModuleType:
