@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from discover import tables
+from discover.config import Config
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
@@ -21,6 +23,8 @@ from discover.label.queue import Queue
 from discover.label.simulate import answer_open, oracle_of
 from discover.pool.document import Document
 from discover.pool.labels import Multiclass
+from discover.start import start_run
+from discover.steps import collect
 
 TABLE = {"json": "Internet Data", "os": "Operating System", "os.path": "Files"}
 
@@ -139,6 +143,19 @@ def test_all_open_questions_of_the_arm_are_answered(database: Database) -> None:
             .where(tables.slot.c.label != tables.document.c.label)
         )
         assert connection.execute(wrong).scalar() == 0
+
+
+def test_what_somebody_had_leased_is_answered_once_the_lease_is_over(tmp_path: Path, monkeypatch: Any) -> None:
+    label = {"classes": ["a", "b", "c"], "oracle": "file_labels", "lease_minutes": 0.02}
+    config = Config.model_validate({"name": "leased", "query": {"strategy": "margin"}, "label": label})
+    campaign = start_run(config, tmp_path / "run")
+    fill(campaign.database, 5)
+    assert campaign.ask("ada") is not None
+    polls = iter(range(100))
+    monkeypatch.setattr(collect.time, "sleep", lambda _: (next(polls), threading.Event().wait(0.1)))
+    assert collect.collect(campaign, "margin", 1).output["spent"] == 4
+    assert next(polls) > 0  # it waited
+    campaign.close()
 
 
 def test_a_label_outside_the_list_is_refused(database: Database) -> None:

@@ -17,17 +17,22 @@ def collect(campaign: Campaign, arm: str, round_: int) -> Finished:
     In the last round all answers are waited for.
     """
     chosen = campaign.output(arm, round_, "query") or {}
-    if campaign.oracle is not None:
-        simulation.answer(campaign, arm)
     last = not chosen.get("asked") or round_ == campaign.config.loop.rounds
     ahead = 0 if last else campaign.config.query.batch
     reminded = -REMIND_SECONDS
-    while (waiting := campaign.queue.waiting(arm)) > ahead:
+    while (waiting := _waiting(campaign, arm)) > ahead:
         if time.monotonic() - reminded >= REMIND_SECONDS:
             print(f"waiting for {waiting - ahead} answers; `discover serve` asks for them", flush=True)
             reminded = time.monotonic()
         time.sleep(POLL_SECONDS)
     return Finished(answers_of(campaign, arm))
+
+
+def _waiting(campaign: Campaign, arm: str) -> int:
+    """How many questions are open; what somebody has leased from a simulated annotator is free again one day."""
+    if campaign.oracle is not None:
+        simulation.answer(campaign, arm)
+    return campaign.queue.waiting(arm)
 
 
 def answers_of(campaign: Campaign, arm: str) -> dict[str, Any]:
