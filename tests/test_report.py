@@ -313,7 +313,15 @@ def test_charts_are_well_formed_svg_with_escaped_names():
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(60, 500, [0, 100, 200, 300, 400, 500]), (0.41, 0.7, [0.4, 0.5, 0.6, 0.7]), (5, 5, None), (0, 1, None)],
+    [
+        (60, 500, [0, 100, 200, 300, 400, 500]),
+        (0.41, 0.7, [0.4, 0.5, 0.6, 0.7]),
+        (0, 1, None),
+        (5, 5, [0, 1, 2, 3, 4, 5]),
+        (1.0, 1.0, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 0, [0, 0.2]),
+        (5e6, 5e6, [0, 1e6, 2e6, 3e6, 4e6, 5e6]),
+    ],
 )
 def test_ticks_are_round_and_enclose(low, high, expected):
     found = charts.ticks(low, high)

@@ -36,9 +36,10 @@ class Axes:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from at or below ``low`` to at or above ``high``, about ``about`` of them."""
-    span = max(high - low, 1e-9)
-    rough = span / about
+    """About ``about`` round numbers from at or below ``low`` to at or above ``high``; of a lone value, from 0 on."""
+    if high - low <= 1e-9 * high:
+        low = min(low, 0.0)
+    rough = ((high - low) or 1.0) / about
     unit = 10.0 ** floor(log10(rough))
     step = next(unit * multiple for multiple in (1, 2, 5, 10) if unit * multiple >= rough * 0.999)
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
