@@ -334,6 +334,6 @@ def test_ticks_are_round_and_enclose(low, high, expected):
 
 def test_a_curve_is_drawn_for_one_point_and_odd_names(tmp_path):
     path = tmp_path / "curve.png"
-    draw([Series("_hidden $x", [10], [0.5], [0.4], [0.6])], path, "a $ title")
+    draw([Series("_hidden $x", [10], [0.5], [0.4], [0.6])], path, "a $ title, \N{CJK UNIFIED IDEOGRAPH-65B0}")
     assert path.stat().st_size > 5000
     assert not list(tmp_path.glob("*.partial"))

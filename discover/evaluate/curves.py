@@ -1,5 +1,6 @@
 """learning_curve.png: accuracy against labels, one line and one shaded interval for each arm."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,9 @@ def draw(
         few = len(axes.get_lines()) <= FEW
         legend = axes.legend(loc="lower right", fontsize=12 if few else 8, ncols=1 if few else 2, frameon=False)
         legend.set_in_layout(False)  # a long name must not push the curves out
-    with publish(path) as scratch:
+    with publish(path) as scratch, warnings.catch_warnings():
+        # A name in a script that its font lacks is boxes in the picture, and nothing that a user could mend.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font", category=UserWarning)
         figure.savefig(scratch, format="png", metadata={"Software": None})
 
 
