@@ -4,6 +4,8 @@ STOCK = "modAL.uncertainty:margin_sampling"
 
 
 USER_FILE = '''
+from dataclasses import replace
+
 import numpy as np
 from discover.query.acquire import Picks, gumbel_top_k
 
@@ -26,6 +28,12 @@ def too_many(view, n, rng):
 
 def infinite(view, n, rng):
     return Picks(np.arange(n), np.zeros(n), np.full(n, -np.inf))
+
+def impossible(view, n, rng):
+    return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), set_log_propensity=-np.inf)
+
+def shared(view, n, rng):
+    return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), choosers=np.full(n, "me"))
 
 def broken(view, n, rng):
     return view.no_such_thing

@@ -23,6 +23,7 @@ from discover.query.view import View
 
 PACKAGE = "discover.query.strategies"
 BY_CLASS = ("badge", "committee", "rare_class")  # what cannot rank answers by spans
+CHOOSERS = ("policy", "auto")  # who may share a batch
 CONTROL = "random"  # what every other strategy is measured against; it also draws the seed labels
 
 ModalStrategy = Callable[..., tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -149,12 +150,18 @@ def _check(picks: Any, view: View, count: int, word: str) -> None:
         problem = f"log_propensities must be {count} finite numbers of at most 0"
     elif picks.logits is not None and not _finite(picks.logits, (n,)):
         problem = f"logits must be {n} finite numbers, or None"
-    elif picks.choosers is not None and np.shape(picks.choosers) != (count,):
-        problem = f"choosers must be {count} names, or None"
+    elif not _finite([picks.temperature, picks.floor, picks.set_log_propensity or 0.0], (3,)):
+        problem = "temperature, floor and set_log_propensity must be finite; the last may be None"
+    elif picks.choosers is not None and not _names(picks.choosers, count):
+        problem = f"choosers must be {count} times one of {', '.join(CHOOSERS)}, or None"
     if problem:
         raise DiscoverError(
             f"the strategy {word!r} breaks its contract: {problem}; draw through discover.query.acquire"
         )
+
+
+def _names(choosers: Any, count: int) -> bool:
+    return np.shape(choosers) == (count,) and set(np.asarray(choosers).tolist()) <= set(CHOOSERS)
 
 
 def _finite(values: Any, shape: tuple[int, ...]) -> bool:

@@ -74,6 +74,8 @@ def test_a_wrong_word_or_option_gets_one_clear_line(user_file, word, options, me
         ("bare", "must return Picks, found ndarray"),
         ("too_many", "3 integer indices expected"),
         ("infinite", "log_propensities must be 3 finite numbers"),
+        ("impossible", "set_log_propensity must be finite"),
+        ("shared", "choosers must be 3 times one of policy, auto, or None"),
         ("broken", "failed: AttributeError"),
     ],
 )
