@@ -28,7 +28,12 @@ def add_bench(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--noise", type=float, metavar="P", help="share of wrong answers; default 0")
     command.add_argument("--temperature", type=float, metavar="X", help="of the draw; default 0, deterministic")
-    command.add_argument("--floor", type=float, metavar="P", help="share of the draw that is uniform; default 0")
+    command.add_argument(
+        "--floor",
+        type=float,
+        metavar="P",
+        help="share of the draw that is uniform; default 0; at temperature 0 of badge alone",
+    )
     command.add_argument("--cost", choices=["answers", "seconds"], help="weigh utility by an answer's expected seconds")
     command.add_argument(
         "--candidates",

@@ -30,7 +30,7 @@ class QueryConfig(Strict):
     strategy: str = Field("auto", description="a file in query/strategies, modAL.module:function, or path/file.py:name")
     batch: int = Field(50, ge=1, description="questions a round, audit included")
     temperature: float = Field(0.05, ge=0, description="of the softmax over rank-scaled utility; 0 is deterministic")
-    floor: float = Field(0.1, ge=0, le=1, description="share of the probability that is uniform")
+    floor: float = Field(0.1, ge=0, le=1, description="share of the probability that is uniform; none at temperature 0")
     cost: Literal["answers", "seconds", "tokens"] = Field(
         "answers",
         description="seconds: utility is weighed by the seconds that an answer is expected to take; tokens: by the "
