@@ -12,6 +12,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from discover.bench import workers
+from discover.bench.output import table
 from discover.cli import main
 from discover.evaluate.compare import aulc
 from discover.pool.document import Document
@@ -100,6 +101,12 @@ def test_arms_whose_files_have_one_name_are_told_apart(files, tmp_path, capsys):
     assert named == {*words, "mine.py:hashed,C=1.0"}
     shown = {word.replace("/", "_") for word in named}
     assert set(curves_of(tmp_path / "out")) == {f"words/{name}/{arm}" for name in shown for arm in ("random", "margin")}
+
+
+def test_a_large_pool_is_told_to_the_last_document():
+    arm = {"dataset": "large", "learner": "head", "strategy": "full supervision", "labels": [1234567], "seeds": 1}
+    arm |= {"final_accuracy": 0.9, "half_width": [None]}
+    assert " 1234567 " in list(table({"arms": [arm], "comparisons": [], "notes": [], "pooled": []}))[-1]
 
 
 def check_summary(summary: dict, found: list[dict]) -> None:

@@ -46,7 +46,7 @@ def table(summary: dict[str, Any]) -> Iterator[str]:
                 (
                     names[arm["learner"]],
                     names[arm["strategy"]],
-                    f"{arm['labels'][-1]:g}",
+                    str(arm["labels"][-1]),
                     f"{arm['final_accuracy']:.1%}" + _plus_minus(arm["half_width"][-1]),
                     "" if arm["strategy"] == FULL else f"{arm['aulc']:.1%}",
                     "" if arm["strategy"] == FULL else f"{_labels(arm)} to {arm['target']:.1%}",

@@ -19,7 +19,7 @@ def render(status: dict[str, Any]) -> str:
         known = last and last["accuracy"] is not None  # 0 is known, and common where all entities must be right
         score = f", accuracy {last['accuracy']:.3f} after round {last['round']}" if known else ""
         lines.append(
-            f"{arm}: {state['labels']} labels, {state['spent']:g} of {status['budget']} {status['unit']} spent, "
+            f"{arm}: {state['labels']} labels, {state['spent']:.0f} of {status['budget']} {status['unit']} spent, "
             f"{state['waiting']} waiting, model {state['model'] or 'none yet'}{score}"
         )
         if last and last.get("note"):
