@@ -16,10 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from crawlers.addresses import canonical, host
 from crawlers.frontier import Frontier
-from crawlers.frontier_spider import FrontierSpider, Task
+from crawlers.frontier_spider import FrontierSpider
 from crawlers.progress import HOSTS, Progress, off_site, summary
 from crawlers.served import Served, served
 from crawlers.settings import crawl_settings
+from crawlers.task import Task
 from discover import plugins
 from discover.child import end_with_parent
 from discover.config import Config, CrawlConfig, load_config

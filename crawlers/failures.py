@@ -2,6 +2,7 @@
 
 import scrapy.exceptions as scrapy_errors
 from scrapy.exceptions import IgnoreRequest, StopDownload
+from scrapy.http import Response
 from twisted.internet import error as twisted_errors
 from twisted.web.client import ResponseFailed
 
@@ -52,3 +53,8 @@ def why(error: BaseException | None) -> tuple[str, str]:
 def transient(error: BaseException | None) -> bool:
     """Whether trying again may help."""
     return isinstance(error, NoRobots) or why(error)[0] == "unreachable"
+
+
+def trouble(response: Response) -> bool:
+    """Whether the same request may be answered at another time."""
+    return response.status in (408, 429) or response.status >= 500

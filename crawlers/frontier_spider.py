@@ -4,9 +4,8 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
@@ -18,48 +17,18 @@ from w3lib.url import safe_url_string
 
 from crawlers.addresses import canonical, host
 from crawlers.breaker import Breaker, server_of
-from crawlers.failures import transient, why
-from crawlers.frontier import Frontier, Leased, Outcome
-from crawlers.hardening import GIVE_BACK, HardeningMiddleware, NoRobots, Resting, retry_after
+from crawlers.failures import transient, trouble, why
+from crawlers.frontier import Leased, Outcome
+from crawlers.hardening import NoRobots, Resting, retry_after
+from crawlers.outages import META, Outages
+from crawlers.task import Task
 from discover.pool.document import Document
 
-ATTEMPTS = 3
 GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
 OFF_SITE = "redirect off site"  # a reason
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
-
-
-@dataclass
-class Task:
-    """One session of a crawl.
-
-    Attributes:
-        frontier: where addresses come from and results go.
-        domains: hosts, subdomains included, that may be fetched; empty: all.
-        concurrency: pages under way at a time.
-        report: called after each transaction, with the counts so far.
-        wait: seconds for servers that rest, when nothing else is left to do.
-        counts: "pages", "new", "seen".
-        rejected: the reasons of rejection.
-        off_site: the hosts outside the domains that redirects led to.
-        failure: what ended the session early.
-        stopping: whether it was told to stop; what fails from then on was cut short, and is fetched again.
-        resting: the servers that still rested when there was nothing else to do, and why.
-    """
-
-    frontier: Frontier
-    domains: list[str]
-    concurrency: int
-    report: Callable[["Task"], None]
-    wait: float = 0.0
-    counts: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[str] = field(default_factory=Counter)
-    off_site: Counter[str] = field(default_factory=Counter)
-    failure: Exception | None = None
-    stopping: bool = False
-    resting: dict[str, str] = field(default_factory=dict)
 
 
 class Skip(Exception):
@@ -123,31 +92,30 @@ class FrontierSpider(Spider, ABC):
     _finished: list[Outcome]
     _news: asyncio.Event
     _threads: ThreadPoolExecutor
+    _outages: Outages
     _breaker: Breaker
-    _patience: float  # a session ends, if all that is left are servers that rest for longer
     _polite: bool
 
     async def start(self) -> AsyncIterator[Request]:
         """Lease addresses as others are finished, until there are none, or none that can be had before long."""
         frontier, idle = self.task.frontier, None  # since when nothing else was left
-        settings = self.crawler.settings  # when the spider was made, those of the add-on were missing
-        self._patience = settings.getfloat("LONGEST_PAUSE")
-        self._breaker = Breaker(settings.getfloat("FIRST_REST"), settings.getfloat("LONGEST_REST"), self._patience)
-        self._polite = settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 1
+        self._outages = Outages(self.crawler)  # when the spider was made, settings of the add-on were missing
+        self._breaker = self._outages.breaker
+        self._polite = self.crawler.settings.getint("CONCURRENT_REQUESTS_PER_DOMAIN") == 1
         try:
             while True:
                 pages = self._lease()
                 self._flying.update({page.id: page for page in pages})
                 for page in pages:
                     yield self._request(page)
-                for address in self._breaker.probes(frontier.has_work):
-                    yield self._probe(address)
+                for probe in self._outages.probes(frontier.has_work):
+                    yield probe
                 if not pages and not self._flying:
-                    pause = frontier.waiting(self._rests())
+                    pause = frontier.waiting(self._outages.rests())
                     if pause is None:
                         return
                     idle = idle or time.monotonic()
-                    if pause > self._patience and time.monotonic() - idle >= self.task.wait:
+                    if pause > self._outages.patience and time.monotonic() - idle >= self.task.wait:
                         self.task.resting = self._breaker.reasons(frontier.has_work)
                         return
                     await asyncio.sleep(min(max(pause, 0.05), 1.0))
@@ -167,14 +135,8 @@ class FrontierSpider(Spider, ABC):
         untested = self._breaker.untested()
         flying = Counter(host(page.address) for page in self._flying.values())
         avoid = {name for name, number in flying.items() if number >= EACH} if self._polite else set()
-        avoid |= self._rests().keys() | (untested & flying.keys())
+        avoid |= self._outages.rests().keys() | (untested & flying.keys())
         return self.task.frontier.lease(room, avoid, 1 if untested else EACH if self._polite else None)
-
-    def _rests(self) -> dict[str, float]:
-        """Hosts to leave alone, since they fail or have asked for it, so that they hold up no other."""
-        hardening = self.crawler.get_downloader_middleware(HardeningMiddleware)
-        asked = hardening.resting() if hardening else {}
-        return asked | {name: max(left, asked.get(name, 0.0)) for name, left in self._breaker.resting().items()}
 
     async def _wait(self) -> bool:
         """Wait for a page to finish; False where none did for a while."""
@@ -192,7 +154,7 @@ class FrontierSpider(Spider, ABC):
             errback=self._failed,
             cb_kwargs={"page": page},
             dont_filter=True,  # the frontier has each address once
-            meta={"dont_redirect": True, "handle_httpstatus_all": True, GIVE_BACK: True},
+            meta=META,
         )
 
     async def _fetched(self, response: Response, page: Leased) -> None:
@@ -206,9 +168,9 @@ class FrontierSpider(Spider, ABC):
 
     async def _outcome(self, response: Response, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
-        if _is_trouble(response):
+        if trouble(response):
             outcome.reason = f"status {response.status}"
-            return self._try_again(outcome, retry_after(response.headers))
+            return self._outages.try_again(outcome, retry_after(response.headers))
         self._breaker.answered(server_of(page.address), page.address if response.status == 200 else "")
         location = response.headers.get("Location")
         if 300 <= response.status < 400 and location:
@@ -229,41 +191,6 @@ class FrontierSpider(Spider, ABC):
             outcome.links = [target]
         elif target:
             outcome.reason, outcome.detail = OFF_SITE, target
-
-    def _try_again(self, outcome: Outcome, asked: float | None = None, as_a_whole: bool = False) -> Outcome:
-        """Another attempt, while there are any; none is counted where the server, not the page, is to blame."""
-        page = outcome.page
-        if self._breaker.failed(server_of(page.address), outcome.reason, asked, as_a_whole=as_a_whole):
-            outcome.retry_after, outcome.given_back = 0.0, True  # the whole host is left alone meanwhile
-        elif page.attempts + 1 < ATTEMPTS:
-            outcome.retry_after = 0.5 * 2.0**page.attempts if asked is None else asked
-        return outcome
-
-    def _probe(self, address: str) -> Request:
-        """Ask for a page that was answered before, to learn whether its server is well again."""
-        server = server_of(address)
-        return Request(
-            address,
-            callback=self._probed,
-            errback=self._probe_failed,
-            cb_kwargs={"server": server},
-            dont_filter=True,
-            meta={"dont_redirect": True, "handle_httpstatus_all": True, GIVE_BACK: True},
-        )
-
-    def _probed(self, response: Response, server: str) -> None:
-        if _is_trouble(response):
-            self._breaker.failed(server, f"status {response.status}", retry_after(response.headers))
-        else:
-            self._breaker.answered(server)
-
-    def _probe_failed(self, failure: Failure) -> None:
-        server = failure.request.cb_kwargs["server"]  # type: ignore[attr-defined]
-        error = failure.value
-        if transient(error) or isinstance(error, Resting):
-            self._breaker.failed(server, why(error)[0], getattr(error, "asked", None))
-        else:
-            self._breaker.answered(server)
 
     def _read(self, response: TextResponse, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
@@ -295,9 +222,9 @@ class FrontierSpider(Spider, ABC):
         if isinstance(error, Resting):
             outcome.retry_after, outcome.given_back = 0.0, True
         elif isinstance(error, NoRobots):
-            self._try_again(outcome, error.asked, as_a_whole=error.answered)
+            self._outages.try_again(outcome, error.asked, as_a_whole=error.answered)
         elif transient(error):
-            self._try_again(outcome)
+            self._outages.try_again(outcome)
         elif reason in ("not text", "too large"):
             self._breaker.answered(server_of(page.address))
         self._finish(outcome)
@@ -346,8 +273,3 @@ def _absolute(response: Response, found: str) -> str | None:
         return canonical(urljoin(response.url, found.strip()))
     except ValueError:  # not an address at all
         return None
-
-
-def _is_trouble(response: Response) -> bool:
-    """Whether the same request may be answered at another time."""
-    return response.status in (408, 429) or response.status >= 500

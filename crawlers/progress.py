@@ -5,7 +5,7 @@ import time
 
 from tqdm import tqdm
 
-from crawlers.frontier_spider import Task
+from crawlers.task import Task
 
 EVERY = 5.0  # seconds between two lines
 HOSTS = 5  # named at most
