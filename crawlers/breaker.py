@@ -2,8 +2,10 @@
 
 The terms are Nygard's (Release It!, 2007): a circuit is closed while all is well, open while the server rests, and
 half-open when a rest is over and one request shall tell whether it has helped. That request is for an address which
-the server has answered before: so a server that is down is told from pages that are broken. A server that has not
-answered anything in this session is probed with a page of the frontier.
+the server has answered before: so a server that is down is told from pages that are broken. Once it is answered the
+server is on trial: it is asked for one page at a time until it answers one, and what fails meanwhile is to blame
+itself. So pages that are broken for good use up their attempts, however many of them come in a row. A server that has
+not answered anything in this session is probed with a page of the frontier.
 """
 
 import time
@@ -24,6 +26,7 @@ class _Circuit:
     reason: str = ""
     answered: str = ""  # the address it answered last
     probing: bool = False
+    trial: bool = False
 
 
 class Breaker:
@@ -43,6 +46,10 @@ class Breaker:
         """Note that all is well; the address is one to probe the server with, if it fails one day."""
         circuit = self._circuits.setdefault(server, _Circuit())
         self._circuits[server] = _Circuit(answered=address or circuit.answered)
+
+    def probed(self, server: str) -> None:
+        """Note that a probe was answered."""
+        self._circuits[server] = _Circuit(answered=self._circuits[server].answered, trial=True)
 
     def failed(self, server: str, reason: str, asked: float | None = None, *, as_a_whole: bool = False) -> bool:
         """Note a failure.
@@ -67,7 +74,8 @@ class Breaker:
         rest = min(self.first * GROWTH ** min(circuit.rests, 20), self.longest)
         circuit.until = time.monotonic() + min(max(rest, asked or 0.0), ASKED)
         circuit.rests += 1
-        return as_a_whole or bool(circuit.answered)
+        on_trial, circuit.trial = circuit.trial, False
+        return as_a_whole or (bool(circuit.answered) and not on_trial)
 
     def resting(self) -> dict[str, float]:
         """Hosts that are to be left alone, and for how many seconds; 0 while they are probed."""
@@ -79,9 +87,9 @@ class Breaker:
         return rests
 
     def untested(self) -> set[str]:
-        """Hosts of which one page may be tried, since nothing else is known to probe them with."""
+        """Hosts of which one page at a time may be tried: on trial, or with nothing else known to probe them with."""
         circuits = self._circuits.items()
-        return {_host(server) for server, c in circuits if c.rests and not c.answered and not _left(c)}
+        return {_host(server) for server, c in circuits if c.trial or (c.rests and not c.answered and not _left(c))}
 
     def probes(self, wanted: Callable[[str], bool]) -> list[str]:
         """Addresses that will tell whether a rest has helped, each given once; of hosts that are wanted."""

@@ -66,7 +66,7 @@ class Outages:
         if trouble(response):
             self.breaker.failed(server, f"status {response.status}", retry_after(response.headers))
         else:
-            self.breaker.answered(server)
+            self.breaker.probed(server)
 
     def _failed(self, failure: Failure) -> None:
         server = failure.request.cb_kwargs["server"]  # type: ignore[attr-defined]
@@ -74,4 +74,4 @@ class Outages:
         if transient(error) or isinstance(error, Resting):
             self.breaker.failed(server, why(error)[0], getattr(error, "asked", None))
         else:
-            self.breaker.answered(server)
+            self.breaker.probed(server)

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from crawlers.breaker import FAILURES, Breaker
 from crawlers.frontier import Leased
 from crawlers.frontier_spider import LINKS, FrontierSpider
+from crawlers.outages import ATTEMPTS
 from discover.commands import crawl as command
 from discover.errors import UNFINISHED, Unfinished
 from discover.tables import document, rejection, url
@@ -58,6 +59,21 @@ def test_a_server_that_never_answered_is_probed_with_its_pages_and_they_count(cl
     clock.now += 5.0
     assert breaker.resting() == {} and breaker.untested() == {HOST} and breaker.probes(always) == []
     assert not breaker.failed(SERVER, "unreachable") and breaker.resting() == {HOST: 20.0}
+
+
+def test_pages_of_a_server_on_trial_are_tried_one_by_one_and_they_count(clock):
+    breaker = Breaker(first=5.0, longest=60.0, patience=300.0)
+    breaker.answered(SERVER, GOOD)
+    for blamed in (True, False):  # while all was well, and on trial
+        assert [breaker.failed(SERVER, "status 500") for _ in range(FAILURES)] == [False, False, blamed]
+        assert breaker.resting() == {HOST: 5.0} and breaker.untested() == set()
+        clock.now += 5.0
+        assert breaker.probes(always) == [GOOD]
+        breaker.probed(SERVER)
+        assert breaker.resting() == {} and breaker.untested() == {HOST}
+    breaker.answered(SERVER)
+    assert breaker.untested() == set()
+    assert [breaker.failed(SERVER, "status 500") for _ in range(FAILURES)] == [False, False, True], "it begins anew"
 
 
 def test_a_long_retry_after_is_a_rest_at_once(clock):
@@ -114,6 +130,33 @@ def test_a_crawl_beside_a_loop_waits_for_a_server_to_come_back(tmp_path: Path):
         finished = run("crawl", str(folder), "--wait", "90")
         assert finished.returncode == 0 and not mended.is_alive(), finished.stderr
         assert len(rows(folder, select(document))) == TREE and not rows(folder, select(rejection))
+
+
+class Broken(Site):
+    """A row of pages that fail for good, more than are under way at a time, and a good one behind them."""
+
+    def answer(self, path: str):
+        if path == "/":
+            links = "".join(f'<a href="/broken/{number}">a link</a>' for number in range(20))
+            body = (
+                f'<html><body><p>The way to what is broken.</p>{links}<a href="/tree/{TREE}">a leaf</a></body></html>'
+            )
+            return 200, {"Content-Type": "text/html"}, body.encode()
+        return (500, {}, b"") if path.startswith("/broken/") else super().answer(path)
+
+
+def test_pages_that_are_broken_for_good_are_given_up(tmp_path: Path):
+    with Broken() as site:
+        folder = run_folder(
+            tmp_path, spider=spider(tmp_path), start=[f"{site.url}/"], allow_private=[site.pair], max_depth=1
+        )
+        finished = run("crawl", str(folder))
+    assert finished.returncode == 0, finished.stderr
+    assert len(rows(folder, select(document))) == 2
+    states = {row.address: row.state for row in rows(folder, select(url)) if "/broken/" in row.address}
+    assert len(states) == 20 and set(states.values()) == {"failed"}
+    asked = [site.asked.count(f"/broken/{number}") for number in range(20)]
+    assert min(asked) == ATTEMPTS and max(asked) <= 2 * ATTEMPTS, asked
 
 
 class Unruly(Site):
