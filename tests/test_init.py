@@ -8,6 +8,7 @@ import pytest
 from discover.commands.init import init
 from discover.config import load_config
 from discover.errors import DiscoverError
+from discover.loop import check
 
 
 def answers(*lines: str) -> Callable[[str], str]:
@@ -27,6 +28,7 @@ def test_a_site_becomes_a_config_that_loads(tmp_path: Path) -> None:
         tmp_path / "mine",
         answers(
             "https://a.example/x https://b.example",
+            "",
             'Is it a "recall"?',
             "yes: a product is called back: at once",
             "no",
@@ -41,13 +43,24 @@ def test_a_site_becomes_a_config_that_loads(tmp_path: Path) -> None:
     assert config.crawl.allowed_domains == ["a.example", "b.example"]
     assert config.label.classes == {"yes": "a product is called back: at once", "no": ""}
     assert (config.label.question, config.label.budget, config.label.oracle) == ('Is it a "recall"?', 120, "people")
+    assert config.label.task == "multiclass"
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "asked"),
+    [("multilabel", ("x", "y"), "Which labels fit?"), ("spans", ("person: has a name",), "What is named here?")],
+)
+def test_other_tasks_than_one_label_a_document(tmp_path: Path, task: str, labels: tuple[str, ...], asked: str) -> None:
+    config = load_config(init(tmp_path / "mine", answers("https://a.example", task, "", *labels, "", "")))
+    check(config)
+    assert (config.label.task, config.label.question, len(config.label.classes)) == (task, asked, len(labels))
 
 
 def test_files_need_no_crawl(tmp_path: Path) -> None:
     names = [tmp_path / "a.jsonl", tmp_path / "b c.csv"]
     for name in names:
         name.write_text("")
-    path = init(tmp_path / "my own", answers(f"{names[0]} '{names[1]}'", "", "x", "y", "", ""))
+    path = init(tmp_path / "my own", answers(f"{names[0]} '{names[1]}'", "", "", "x", "y", "", ""))
     assert load_config(path).crawl is None
     assert f"discover import '{path}' {names[0]} '{names[1]}'" in path.read_text()
 
@@ -61,11 +74,13 @@ def test_files_need_no_crawl(tmp_path: Path) -> None:
         (("https://",), "is no address like"),
         ((), "ended before they were answered"),
         (("",), "an address (https://…) or a file"),
-        (("https://a.example", "q", "only", ""), "entities of one type (label.task: spans), begin with"),
-        (("https://a.example b.jsonl", "q", "x", "y", "", "5"), "addresses or files, not both"),
-        (("https://a.example", "q", "x", "y", "", "0"), "whole number above 0"),
-        (("https://a.example", "q", "x", "y", "", "many"), "whole number above 0"),
-        (("https://a.example", "q", "x", "y", "", "²"), "whole number above 0"),
+        (("https://a.example b.jsonl", "", "q", "x", "y", "", "5"), "addresses or files, not both"),
+        (("https://a.example", "entities"), "one of multiclass, multilabel, spans is expected, got 'entities'"),
+        (("https://a.example", "", "q", "only", "", "5"), "at least two classes are needed"),
+        (("https://a.example", "spans", "q", "B-person", "", "5"), "found the tag 'B-person'"),
+        (("https://a.example", "", "q", "x", "y", "", "0"), "whole number above 0"),
+        (("https://a.example", "", "q", "x", "y", "", "many"), "whole number above 0"),
+        (("https://a.example", "", "q", "x", "y", "", "²"), "whole number above 0"),
     ],
 )
 def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
@@ -76,7 +91,9 @@ def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tu
 
 
 def test_a_label_needs_a_name_of_its_own(tmp_path: Path) -> None:
-    path = init(tmp_path / "mine", answers("https://a.example", "", "x: first", "x: second", ": nothing", "y", "", "5"))
+    path = init(
+        tmp_path / "mine", answers("https://a.example", "", "", "x: first", "x: second", ": nothing", "y", "", "5")
+    )
     assert load_config(path).label.classes == {"x": "first", "y": ""}
 
 

@@ -7,7 +7,13 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from discover import values
+from discover.config import Config, validate
 from discover.errors import DiscoverError
+
+QUESTIONS = {"multiclass": "Which label fits?", "multilabel": "Which labels fit?", "spans": "What is named here?"}
+KNOWN = "Each class and one line that says what belongs there; the model starts from these words alone."
+TOLD = "Each type of entity and one line that tells annotators what belongs there; the model learns from answers alone."
 
 TEMPLATE = """\
 # {question}
@@ -15,8 +21,8 @@ TEMPLATE = """\
 {source}
 label:
   question: {question_yaml}
-  task: multiclass    # one label a document; multilabel: any number of them, or none; spans: named entities
-  # Each class and one line that says what belongs there; the model starts from these words alone.
+  task: {task:<13} # multiclass: one label a document; multilabel: any number of them, or none; spans: named entities
+  # {about}
   classes:
 {classes}
   oracle: people      # you; a simulated annotator is for experiments
@@ -49,7 +55,7 @@ pool:
 
 
 def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
-    """Ask for addresses or files, the question and the labels, and write ``folder/config.yaml``.
+    """Ask for addresses or files, what an answer is, the question and the labels, and write ``folder/config.yaml``.
 
     Args:
         folder: made where it does not exist.
@@ -63,6 +69,7 @@ def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
         raise DiscoverError(f"{path} exists already: choose another folder, or edit it")
     try:
         content = _compose(path, ask)
+        _check(content)
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     except EOFError as error:
@@ -75,7 +82,14 @@ def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
 
 def _compose(path: Path, ask: Callable[[str], str]) -> str:
     source = _source(path, ask("Addresses to crawl, or files to import (separated by spaces): "))
-    question = ask("The question, as an annotator should read it [Which label fits?]: ").strip() or "Which label fits?"
+    print(
+        "An answer is one label a document (multiclass), any number of them (multilabel), or marked entities (spans)."
+    )
+    task = ask("Which of the three? [multiclass]: ").strip() or "multiclass"
+    if task not in QUESTIONS:
+        raise DiscoverError(f"one of {', '.join(QUESTIONS)} is expected, got {task!r}: nothing was written")
+    usual = QUESTIONS[task]
+    question = ask(f"The question, as an annotator should read it [{usual}]: ").strip() or usual
     print("The labels, one a line, as `name: what belongs there`; an empty line ends them.")
     classes: dict[str, str] = {}
     while line := ask(f"label {len(classes) + 1}: ").strip():
@@ -84,11 +98,6 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
             print(f"a label needs a name of its own, got {name!r}: not taken")
         else:
             classes[name] = description
-    if len(classes) < 2:
-        raise DiscoverError(
-            f"at least two labels are needed, got {len(classes)}: nothing was written; to mark entities of one type "
-            "(label.task: spans), begin with configs/files.yaml"
-        )
     budget = ask("How many answers are you willing to give? [300]: ").strip() or "300"
     if not budget.isdecimal() or int(budget) < 1:
         raise DiscoverError(
@@ -99,9 +108,18 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
         question=" ".join(question.split()),
         question_yaml=_line(question),
         source=source,
+        task=task,
+        about=TOLD if task == "spans" else KNOWN,
         classes="\n".join(f"    {_line(name)}: {_line(text)}" for name, text in classes.items()),
         budget=budget,
     )
+
+
+def _check(content: str) -> None:
+    try:
+        validate(Config, values.parse(content), "your answers make no config")
+    except DiscoverError as error:
+        raise DiscoverError(f"{error}: nothing was written") from error
 
 
 def _source(path: Path, answer: str) -> str:
