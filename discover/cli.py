@@ -52,10 +52,12 @@ def _run(options: argparse.Namespace) -> None:
     from discover.commands import crawl, reembed
     from discover.config import load_config
     from discover.loop import check, run_rounds
-    from discover.start import start_run
+    from discover.start import check_found, start_run
 
     config = load_config(options.config, options.set)
     check(config)
+    if config.crawl is None:
+        check_found(config, options.run)
     campaign = start_run(config, options.run)
     with crawl.alongside(campaign) as crawling, reembed.alongside(campaign):
         run_rounds(campaign, options.rounds, crawling)
@@ -165,8 +167,12 @@ def _search(options: argparse.Namespace) -> None:
 
 def _pretrain(options: argparse.Namespace) -> None:
     from discover.commands.pretrain import pretrain_encoder
+    from discover.config import load_config
+    from discover.start import check_found, start_run
 
-    pretrain_encoder(_start(options))
+    config = load_config(options.config, options.set)
+    check_found(config, options.run)
+    pretrain_encoder(start_run(config, options.run))
 
 
 def _bench(options: argparse.Namespace) -> None:

@@ -50,6 +50,19 @@ def start_run(config: Config, root: Path | str | None = None, keep: bool = False
         raise
 
 
+def check_found(config: Config, root: Path | str | None = None) -> None:
+    """Refuse to begin without documents, before a run folder is made; a database of one's own may hold some.
+
+    Raises:
+        DiscoverError: there is no run yet, so nothing can have been crawled or imported.
+    """
+    folder = RunFolder(root or Path("runs") / config.name)
+    if not (config.pool.url or any(path.exists() for path in (folder.config, folder.database, folder.metrics))):
+        raise DiscoverError(
+            f"the pool is empty, since there is no run in {folder.root} yet: `discover import` or `crawl` first"
+        )
+
+
 def tell_kept(old: Config, config: Config, folder: RunFolder) -> None:
     """Say which settings of a config a command leaves aside, since the run goes on with those that it has."""
     before, after = (_flat(one.model_dump(mode="json")) for one in (old, config))

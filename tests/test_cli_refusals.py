@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from discover.cli import main
+from discover.config import load_config
+from discover.start import start_run
 from tests.commands import assert_one_line
 from tests.commands import command as run
 from tests.conftest import mounted
@@ -29,7 +31,8 @@ from tests.kills import write_inputs
         (["run", "{config}", "--set", "encoder.model=no/such-model"], "no/such-model"),
         (["run", "{config}", "--set", "name=../elsewhere"], "one name without a slash"),
         (["run", "{config}", "--set", "learn.learning_rate=.inf"], "learn.learning_rate"),
-        (["run", "{config}"], "the pool is empty"),
+        (["run", "{config}"], "the pool is empty, since there is no run in"),
+        (["pretrain", "{config}"], "the pool is empty, since there is no run in"),
         (["crawl", "{config}"], "needs a section `crawl`"),
         (["import", "{config}", "absent.jsonl"], "absent.jsonl"),
         (["import", "{config}", "{folder}/bad.csv"], "line 1 must name the columns"),
@@ -42,11 +45,19 @@ def test_one_line_when_it_cannot_be_done(tmp_path: Path, arguments: list[str], s
     (tmp_path / "bad.csv").write_text('"te"xt,label\nhello there,a\n')
     (tmp_path / "other.csv").write_text("words\nhello there\n")
     filled = [argument.format(config=config, folder=tmp_path) for argument in arguments]
-    run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import") else []
+    run_folder = ["--run", tmp_path / "run"] if arguments[0] in ("run", "crawl", "import", "pretrain") else []
     assert_one_line(run(*filled, *run_folder), said)
-    nothing = ("did you mean", "people", "pool.url", "cannot be used", "crawl", "absent.jsonl", "column")
+    nothing = ("did you mean", "people", "pool.url", "cannot be used", "crawl", "absent.jsonl", "column", "empty")
     if any(part in said for part in nothing):
         assert not (tmp_path / "run").exists(), "a config that is refused leaves nothing behind"
+
+
+def test_an_empty_run_that_is_there_stays(tmp_path: Path) -> None:
+    config = write_inputs(tmp_path, documents=5)
+    start_run(load_config(config), tmp_path / "run").close()
+    assert_one_line(run("run", config, "--run", tmp_path / "run"), "nothing to learn from")
+    assert_one_line(run("pretrain", config, "--run", tmp_path / "run"), "too small to pretrain on")
+    assert (tmp_path / "run" / "discover.db").is_file()
 
 
 def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> None:
@@ -60,13 +71,15 @@ def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> No
 def test_a_read_only_folder(tmp_path: Path) -> None:
     config = write_inputs(tmp_path, documents=5)
     with mounted("size=1m,ro") as folder:
-        assert_one_line(run("run", config, "--run", folder / "run"), "must be writable, but Read-only file system")
+        refused = run("import", config, tmp_path / "documents.jsonl.gz", "--run", folder / "run")
+    assert_one_line(refused, "must be writable, but Read-only file system")
 
 
 def test_a_run_folder_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     config = write_inputs(tmp_path, documents=5)
-    assert_one_line(run("run", config, "--run", tmp_path / "file" / "run"), "must be writable, but Not a directory")
+    refused = run("import", config, tmp_path / "documents.jsonl.gz", "--run", tmp_path / "file" / "run")
+    assert_one_line(refused, "must be writable, but Not a directory")
 
 
 @pytest.mark.parametrize(
