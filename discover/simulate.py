@@ -27,7 +27,7 @@ from discover.pool.labelled import Dataset
 from discover.query import candidates
 from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig, QueryConfig
-from discover.query.strategy import Strategy
+from discover.query.strategy import CHOOSERS, Strategy
 from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.strict import Strict
 
@@ -254,7 +254,7 @@ def _rewards(view: View, picks: Picks, answers: Ids) -> dict[str, tuple[float, .
         view.labels,
     )
     worth = rule(answered)
-    return {f"{one}_rewards": tuple(worth[picks.choosers == one].tolist()) for one in ("policy", "auto")}
+    return {f"{one}_rewards": tuple(worth[picks.choosers == one].tolist()) for one in CHOOSERS}
 
 
 def _scores(learner: Learner[Any], tested: Ids, truth: Ids, rare: Ids) -> tuple[float, float, float, float]:

@@ -44,8 +44,7 @@ def measure() -> list[dict[str, Any]]:
     for mode, settings in MODES.items():
         found = _played(mode, wanted, settings)
         gains = {one["dataset"]: one["aulc"] for one in found["comparisons"]}
-        measured = "low" if mode == FROZEN else "mean"
-        said = "lower end" if mode == FROZEN else "mean"
+        measured, said = ("low", "lower end") if mode == FROZEN else ("mean", "mean")
         for name, gain in gains.items():
             print(f"{name}, {mode}: {100 * gain['mean']:+.1f} [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]")
             rows.append(
