@@ -106,6 +106,18 @@ def test_calibration_error_by_hand():
     assert metrics.calibration_error(probabilities, [0, 1, 0, 1], bins=10) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("n", [200, 2000])
+def test_error_by_chance_is_what_honest_predictions_show(n):
+    rng = np.random.default_rng(0)
+    shown, expected = [], []
+    for _ in range(300):
+        confidence = rng.beta(2, 1, n)
+        shown.append(metrics.confidence_error(confidence, rng.random(n) < confidence))
+        expected.append(metrics.error_by_chance(confidence))
+    assert np.mean(shown) == pytest.approx(np.mean(expected), rel=0.05)
+    assert metrics.error_by_chance([]) == metrics.error_by_chance([0.0, 1.0]) == 0
+
+
 def test_calibration_error_pools_within_a_bin():
     top = np.array([0.91, 0.99])  # one bin: mean confidence 0.95, half right
     assert metrics.calibration_error(np.stack([top, 1 - top], 1), [0, 1], bins=10) == pytest.approx(0.45)

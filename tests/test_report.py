@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from discover.config import Config
-from discover.evaluate import charts, evidence, report
+from discover.evaluate import charts, evidence, metrics, report
 from discover.evaluate.curves import Series, draw
 from discover.run import RunFolder
 from discover.tables import metric, slot, step
@@ -57,6 +57,16 @@ def test_the_whole_report_has_every_section(whole):
     for name in CLASSES:
         assert name in words
     assert whole[0].learning_curve.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_calibration_error_stands_beside_what_chance_makes_of_it(whole):
+    arm = evidence.read_arms(whole[1], whole[2].loop.arms)[0]
+    by_chance = metrics.error_by_chance(arm.confidence)
+    assert by_chance > 0
+    assert (
+        f"On {len(arm.confidence)} documents even a model that keeps its word shows about {by_chance:.2f}"
+        in text_of(page_of(*whole))
+    )
 
 
 def test_the_verdict_is_the_same_each_time(whole):

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import sqrt
+from math import pi, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -144,8 +144,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> li
         bins: how many.
     """
     confidence, correct = _aligned(np.asarray(confidence, np.float64), np.asarray(correct, np.float64))
-    # A bin holds its upper edge; probability 0 belongs to the first.
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    place = _places(confidence, bins)
     return [
         Bin(
             low=index / bins,
@@ -194,6 +193,21 @@ def confidence_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) 
     return float(sum(entry.n * abs(entry.accuracy - entry.confidence) for entry in table) / np.size(correct))
 
 
+def error_by_chance(confidence: ArrayLike, bins: int = 15) -> float:
+    """What `confidence_error` is of few predictions on average, though each is right as often as it says.
+
+    Within a bin the shares right and stated then differ by chance, whose mean size, for a normal distribution, is
+    sqrt(2 / pi) of its standard deviation: sum over bins of sqrt(2 / pi · sum of p (1 - p)) / n.
+
+    Args:
+        confidence: (n,) probability of each prediction, p.
+        bins: how many.
+    """
+    confidence = np.asarray(confidence, np.float64)
+    variance = np.bincount(_places(confidence, bins), weights=confidence * (1 - confidence))
+    return float(np.sqrt(2 / pi * variance).sum() / max(len(confidence), 1))
+
+
 def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a proportion (Wilson 1927), which keeps its level for small n and near 0 and 1.
 
@@ -212,6 +226,11 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     # At the ends the formula gives 0 and 1 but for rounding.
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def _places(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
+    """(n,) the bin of each; one holds its upper edge, and probability 0 belongs to the first."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from discover.db import Database
 from discover.evaluate import charts, curves, evidence, explained
 from discover.evaluate.curves import Series
 from discover.evaluate.evidence import Arm
-from discover.evaluate.metrics import reliability
+from discover.evaluate.metrics import error_by_chance, reliability
 from discover.evaluate.verdict import headline, needs_phrase, points, single_line, summary_line
 from discover.pool import spans
 from discover.pool.answers import agree
@@ -107,6 +107,7 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
         "simulated": settings["label"]["oracle"] != "people",
         "charts": _charts(arms),
         "per_class": _per_class(arms, classes),
+        "by_chance": error_by_chance(arms[0].confidence) if arms else 0.0,
         "tested": any(len(arm.truth) for arm in arms),
         "confused_pairs": [(arm.name, evidence.confused(arm, classes)) for arm in arms if arm.predictions],
         "asked": [

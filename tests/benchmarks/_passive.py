@@ -35,12 +35,19 @@ class Job(NamedTuple):
     names: list[str]
 
 
-def draw(name: str, count: int, seed: int) -> Job:
-    """Labels at random, of banking77 as many of each class; test documents of the set's own, 1,000 at most."""
+def draw(name: str, count: int, seed: int, most: int | None = TESTED) -> Job:
+    """Labels at random, of banking77 as many of each class; test documents of the set's own, in a random order.
+
+    Args:
+        name: of the set.
+        count: labels.
+        seed: of both draws.
+        most: test documents that there may be; None: all.
+    """
     texts, y, names = labelled(name, "train")
     tested, truth, _ = labelled(name, "test", names)
     rng = np.random.default_rng(seed)
-    order, chosen = rng.permutation(len(texts)), rng.permutation(len(tested))[:TESTED]
+    order, chosen = rng.permutation(len(texts)), rng.permutation(len(tested))[:most]
     if name == "banking77":
         each = count // len(names)
         order = np.concatenate([[at for at in order if y[at] == one][:each] for one in range(len(names))])
