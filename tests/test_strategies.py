@@ -137,15 +137,20 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
         return load_strategy(word)(view_of(40, c=c, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()
 
     labels = np.array([0, 1] * 10)
-    known = {"m": 20, "make_labels": lambda: labels}
+    skewed = {"m": 20, "make_labels": lambda: labels}
+    skewed["make_probabilities"] = lambda: RNG(0).dirichlet([4, 1, 1], 40)  # the classes' effective number is 2.4 of 3
     few = {"m": 2}  # labels, fewer than classes
     assert picked("auto", **few) == picked("typiclust", **few)
-    few["make_probabilities"] = lambda: 0.1 + 0.7 * np.eye(3)[RNG(0).integers(3, size=40)]
-    assert picked("auto", **few) == picked("spread_margin", **few)  # it knows them by their descriptions
-    alike = {"m": 20, "make_labels": lambda: 0 * labels}
+    few["make_probabilities"] = lambda: 0.1 + 0.7 * np.eye(3)[RNG(0).choice(3, 40, p=[0.8, 0.1, 0.1])]
+    # It knows them by their descriptions, and two labels are too few to tell how frequent they are.
+    assert picked("auto", **few) == picked("clustered_density_margin", **few)
+    alike = skewed | {"make_labels": lambda: 0 * labels}
     assert picked("auto", **alike) == picked("typiclust", **alike)
-    assert picked("auto", **known) == picked("spread_margin", **known)
-    assert picked("auto", 2, **known) == picked("clustered_density_margin", 2, **known)
+    assert picked("auto", **skewed) == picked("spread_margin", **skewed)
+    even = {"m": 20, "make_labels": lambda: labels}
+    assert picked("auto", **even) == picked("clustered_density_margin", **even)
+    two = even | {"make_probabilities": lambda: RNG(0).dirichlet([4, 1], 40)}
+    assert picked("auto", 2, **two) == picked("clustered_density_margin", 2, **two)
     several = {"m": 20, "make_labels": lambda: np.eye(2)[labels], "multilabel": True}
     assert picked("auto", 2, **several) == picked("spread_margin", 2, **several)
     for rounds, word in (
@@ -154,8 +159,8 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
         ([PastRound(0, score=0.8, low=0.7, high=0.9, cross_validated=0.4)], "spread_margin"),
         ([PastRound(0, cross_validated=0.4), PastRound(1)], "random"),
     ):
-        known["progress"] = Progress(20, 100, tuple(rounds))
-        assert picked("auto", **known) == picked(word, **known)
+        skewed["progress"] = Progress(20, 100, tuple(rounds))
+        assert picked("auto", **skewed) == picked(word, **skewed)
 
 
 def test_margin_and_entropy_want_what_the_model_cannot_tell():
