@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, Table, create_engine, delete, event, fun
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
-from discover.errors import DiscoverError
+from discover.errors import DiscoverError, Unavailable
 from discover.tables import SCHEMA, meta, metadata
 
 CHECKPOINT_BYTES = 8 << 20
@@ -77,7 +77,7 @@ class Database:
         """A read transaction: one consistent snapshot.
 
         Raises:
-            DiscoverError: the database fails, as when it cannot be reached.
+            Unavailable: the database fails, as when it cannot be reached.
         """
         with self._translated(), self._snapshots.connect() as connection, connection.begin():
             yield connection
@@ -90,12 +90,12 @@ class Database:
         PostgreSQL an advisory lock. So what a block reads cannot change before it writes.
 
         Raises:
-            DiscoverError: the database fails, as on a full disk; nothing of the block is kept.
+            Unavailable: the database fails, as on a full disk; nothing of the block is kept.
         """
         if getattr(self._writing, "now", False):
             raise RuntimeError("write() within write() would wait for itself: pass the connection on")
         if self.read_only:
-            raise DiscoverError(self._complaint("it, or its folder, is read-only here"))
+            raise Unavailable(self._complaint("it, or its folder, is read-only here"))
         self._writing.now = True
         try:
             with self._translated(), self._exclusive(), self.engine.begin() as connection:
@@ -133,7 +133,7 @@ class Database:
         try:
             handle = self.path.with_name(self.path.name + ".lock").open("a")
         except OSError as error:
-            raise DiscoverError(self._complaint(error.strerror or str(error))) from error
+            raise Unavailable(self._complaint(error.strerror or str(error))) from error
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -162,7 +162,7 @@ class Database:
             mistake = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
             if mistake or type(error) not in (OperationalError, DatabaseError):
                 raise
-            raise DiscoverError(self._complaint(_reason(error))) from error
+            raise Unavailable(self._complaint(_reason(error))) from error
 
     def _complaint(self, reason: str) -> str:
         if "full" in reason.lower() or "no space" in reason.lower():

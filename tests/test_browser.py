@@ -17,6 +17,7 @@ from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.web.app import create_app
 from discover.pool.labels import Multilabel, Spans
+from tests.conftest import room_for
 from tests.labeling import add_documents, filled
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -167,6 +168,17 @@ def test_the_next_question_is_there_before_the_server_has_replied(database: Data
     settled(page, "2 of 20 labels")
     page.wait_for_selector("#text:has-text('text 2 ')")
     assert saved(database) == [("answer", "storm"), ("answer", "fog")]
+
+
+def test_an_answer_waits_here_while_the_disk_is_full(database: Database, page) -> None:
+    filled(database, 3)
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    with room_for(0):
+        answer_by_key(page, "2", "text 1 ")
+        page.wait_for_selector("#trouble:has-text('1 not saved yet: the database')")
+    settled(page, "1 of 20 labels")
+    assert saved(database) == [("answer", "storm")]
 
 
 def test_focus_stays_and_a_double_click_answers_once(database: Database, page) -> None:

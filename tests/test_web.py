@@ -24,6 +24,7 @@ from discover.label.web.app import create_app
 from discover.label.web.desk import KEYS, SHOWN_CHARACTERS, Desk
 from discover.label.web.guard import BODY_BYTES, Guard
 from discover.pool.labels import Multilabel
+from tests.conftest import room_for
 from tests.labeling import CLASSES, add_documents, filled
 
 CONFIG = LabelConfig(classes={"calm": "no wind", "storm": "too much of it", "fog": ""}, budget=20)
@@ -429,6 +430,18 @@ def asked_for_several(database: Database, n: int = 3, **options) -> tuple[Queue,
         rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]
         queue.put(connection, "margin", 1, rows)
     return queue, named(client_of(queue, config=SEVERAL, **options))
+
+
+def test_a_database_that_fails_is_no_refusal_so_that_the_answer_is_sent_again(database: Database) -> None:
+    queue, ids = filled(database, 2)
+    client = named(client_of(queue))
+    sent = {**fields(client.get("/").text), "label": "fog"}
+    with room_for(0):
+        reply = client.post("/answer", data=sent, headers=SCRIPT)
+        assert reply.status_code == 503 and "cannot be used" in reply.json()["error"]
+        assert "cannot be used" in client.post("/answer", data=sent).text
+    assert client.post("/answer", data=sent, headers=SCRIPT).status_code == 200
+    assert [(row.document_id, row.label) for row in queue.labels("margin")] == [(ids[0], "fog")]
 
 
 def test_several_labels_are_ticked_and_saved_without_a_script(database: Database) -> None:
