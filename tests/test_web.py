@@ -6,8 +6,9 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -348,25 +349,49 @@ def test_bodies_are_capped_with_and_without_a_declared_length(database: Database
     assert client.post("/name", content=iter([b"name=", b"Ada"]), headers=form).status_code == 200
 
 
-def test_a_body_without_end_is_cut_off(database: Database) -> None:
-    guard = Guard(create_app(Queue(database, 30), "margin", CONFIG, dict), token=None)
+def sent_raw(app, path: str, receive: Callable[[], Message], **headers: str) -> list[Message]:
+    """What a form gets whose body comes in the messages that `receive` gives."""
     sent: list[Message] = []
+    named = {"host": "localhost", "content-type": "application/x-www-form-urlencoded", **headers}
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/name",
-        "headers": [(b"host", b"localhost")],
+        "path": path,
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
         "query_string": b"",
     }
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"x" * 4096, "more_body": True}
+    async def received() -> Message:
+        return receive()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(guard(scope, receive, send))
+    asyncio.run(app(scope, received, send))
+    return sent
+
+
+def test_a_body_without_end_is_cut_off(database: Database) -> None:
+    guard = Guard(create_app(Queue(database, 30), "margin", CONFIG, dict), token=None)
+    sent = sent_raw(guard, "/name", lambda: {"type": "http.request", "body": b"x" * 4096, "more_body": True})
     assert sent[0]["status"] == 413
+
+
+def test_of_a_form_that_breaks_off_nothing_counts(database: Database) -> None:
+    several = Queue(database, 30, Multilabel(tuple(CLASSES)))
+    filled(database, 1)
+    config = LabelConfig(task="multilabel", classes=CLASSES)
+    app = create_app(several, "margin", config, dict)
+    form = fields(named(TestClient(app, base_url="http://localhost")).get("/").text)
+    body = urlencode({**form, "label": ["calm", "fog"]}, doseq=True).encode()
+    messages = iter(
+        [
+            {"type": "http.request", "body": body.removesuffix(b"&label=fog"), "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    assert sent_raw(app, "/answer", lambda: next(messages), cookie="discover_annotator=Ada") == []
+    assert answers(database) == []
 
 
 @contextmanager
