@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlencode
 
 import httpx
@@ -102,6 +103,26 @@ def test_answer_skip_undo_correct_without_a_script(database: Database) -> None:
         ("undo", None),
         ("answer", "calm"),
     ]
+
+
+def test_two_clicks_at_once_undo_one_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, ids = filled(database, 3)
+    client = named(client_of(queue))
+    for label in ("storm", "fog"):
+        client.post("/answer", data={**fields(client.get("/").text), "label": label})
+    undo, met = Queue.undo, threading.Barrier(2)
+
+    def together(*given: Any) -> int | None:
+        met.wait(5)  # both have come before either undoes anything
+        return undo(*given)
+
+    monkeypatch.setattr(Queue, "undo", together)
+    clicks = [threading.Thread(target=client.post, args=("/undo",), kwargs={"data": {"slot": 2}}) for _ in range(2)]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
+    assert [(row.document_id, row.label) for row in queue.labels("margin")] == [(ids[0], "storm")]
 
 
 def test_the_script_gets_the_next_question_with_each_answer(database: Database) -> None:

@@ -123,9 +123,7 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
 
     @app.post("/undo")
     def undo(request: Request, annotator: Annotator, slot: Slot) -> Response:
-        latest = desk.queue.history(annotator, desk.arm, 1)
-        if latest and latest[0].slot == slot:  # a second click on the same button undoes no second answer
-            desk.queue.undo(annotator, desk.arm)
+        desk.queue.undo(annotator, desk.arm, slot)  # a second click on the same button undoes no second answer
         return now(request, annotator)
 
     @app.post("/correct")
