@@ -259,6 +259,16 @@ def test_a_file_without_the_column_or_damaged_is_one_line(kind: str, tmp_path: P
             read(path)
 
 
+@pytest.mark.parametrize("late", [["billing"], [{"start": 0, "end": 1, "label": "place"}], [{"words": [[0, 1, 0.5]]}]])
+def test_parquet_types_of_what_is_empty_at_first(late: list, tmp_path: Path):
+    from pyarrow import parquet
+
+    rows = [None] * 1200 + [[]] * 1200 + [[{"words": []}] if "words" in late[0] else late] * 1200 + [late]
+    export_rows([{"said": one, "never": None} for one in rows], tmp_path / "out.parquet")
+    written = parquet.read_table(tmp_path / "out.parquet").to_pydict()
+    assert written == {"said": rows, "never": [None] * len(rows)}
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_table_without_texts_is_refused(kind: str, tmp_path: Path):
     export_rows([{"content": "x", "label": "y"}], tmp_path / f"in.{kind}")

@@ -146,7 +146,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """Types come from the first thousand rows, or more while a list is empty in all; what is empty in them is text."""
+    """Types come from the first thousand rows, or more while something is empty in all; what stays empty is text."""
     import pyarrow
     from pyarrow import parquet
 
@@ -175,18 +175,24 @@ def opened(path: Path, mode: str, packed: bool) -> Iterator[IO[bytes]]:
 
 
 def _of_nothing(kind: Any) -> bool:
-    """Whether an Arrow type is of lists that nothing was in: texts may follow, or spans."""
+    """Whether nothing was in a part of an Arrow type: text may follow there, or lists."""
     import pyarrow
 
-    return bool(pyarrow.types.is_list(kind) and pyarrow.types.is_null(kind.value_type))
+    if pyarrow.types.is_list(kind):
+        return _of_nothing(kind.value_type)
+    if pyarrow.types.is_struct(kind):
+        return any(_of_nothing(part.type) for part in kind)
+    return bool(pyarrow.types.is_null(kind))
 
 
 def _of_text(kind: Any) -> Any:
-    """An Arrow type with text where nothing says what it is, in lists too."""
+    """An Arrow type with text where nothing says what it is, in lists and objects too."""
     import pyarrow
 
     if pyarrow.types.is_list(kind):
         return pyarrow.list_(_of_text(kind.value_type))
+    if pyarrow.types.is_struct(kind):
+        return pyarrow.struct([pyarrow.field(part.name, _of_text(part.type)) for part in kind])
     return pyarrow.string() if pyarrow.types.is_null(kind) else kind
 
 
