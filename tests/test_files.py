@@ -282,10 +282,20 @@ def test_a_header_that_is_no_csv_is_one_line(tmp_path: Path):
         read(tmp_path / "in.csv")
 
 
-def test_two_columns_of_texts_are_refused(tmp_path: Path):
-    (tmp_path / "in.csv").write_text("text,label,text\na,b,c\n")
-    with pytest.raises(DiscoverError, match="one column 'text' is expected, found 'text', 'label', 'text'"):
-        read(tmp_path / "in.csv")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("names", [("text", "label", "text"), ("label", "text", "label"), ("text", "id", "id")])
+def test_two_columns_of_one_name_are_refused(names: tuple[str, ...], kind: str, tmp_path: Path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / f"in.{kind}"
+    if kind == "csv":
+        path.write_text(f"{','.join(names)}\na,b,c\n")
+    else:
+        parquet.write_table(pa.Table.from_arrays([pa.array([letter]) for letter in "abc"], names), path)
+    listed = ", ".join(map(repr, names))
+    with pytest.raises(DiscoverError, match=f"one column '{names[-1]}' is expected, found {listed}: rename the others"):
+        read(path)
 
 
 def test_nothing_usable_is_refused_and_says_why(pool: Pool, tmp_path: Path):

@@ -150,8 +150,8 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels | None) -> Iterator[tupl
                     on_bad(line, found)
                 else:
                     yield line, found
-    except formats.NoText as error:
-        raise DiscoverError(f"{path}: {error}: rename the column that holds the texts") from error
+    except formats.BadColumns as error:
+        raise DiscoverError(f"{path}: {error}") from error
     except csv.Error as error:  # of a later row: that one is skipped
         raise DiscoverError(
             f"{path}: line 1 must name the columns, but {error}: quote a name as a whole, or not at all"

@@ -26,8 +26,8 @@ OnBad = Callable[[int, str], None]
 Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
-class NoText(Exception):
-    """A file whose columns include neither ``text`` nor ``tokens``."""
+class BadColumns(Exception):
+    """A file whose columns include neither ``text`` nor ``tokens``, or one that is looked at twice."""
 
 
 def kind_of(path: Path) -> str:
@@ -119,10 +119,18 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def check_columns(names: Iterable[str]) -> None:
-    """Raise NoText unless there is one column ``text``, or ``tokens``; a file without any column is merely empty."""
+    """Refuse columns that hold no texts, or leave open which is meant; a file without any is merely empty.
+
+    Raises:
+        BadColumns: there is no ``text`` and no ``tokens``, or two of a name that is looked at.
+    """
     found = list(names)
-    if found and found.count("text") != 1 and (found.count("tokens"), found.count("text")) != (1, 0):
-        raise NoText(f"one column 'text' is expected, found {', '.join(map(repr, found))}")
+    listed = ", ".join(map(repr, found))
+    twice = next((name for name in COLUMNS if found.count(name) > 1), None)
+    if twice is not None:
+        raise BadColumns(f"one column {twice!r} is expected, found {listed}: rename the others")
+    if found and not {"text", "tokens"} & set(found):
+        raise BadColumns(f"one column 'text' is expected, found {listed}: rename the column that holds the texts")
 
 
 def write_jsonl(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
