@@ -109,6 +109,14 @@ def test_a_rows_own_id_comes_along_for_joining(kind: str, pool: Pool, tmp_path: 
     assert {document.given_id for document in pool.documents()} >= {"8", "ticket-7"}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_a_character_in_a_rows_own_id_is_dropped(kind: str, tmp_path: Path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a text", "id": "7\\ud83d"}\n')
+    (document,), _ = read(tmp_path / "in.jsonl")
+    export_rows([{"id": document.public_id, "given_id": document.given_id}], tmp_path / f"out.{kind}")
+    assert document.given_id == "7"
+
+
 def test_row_ids_never_leave_as_numbers(tmp_path: Path):
     with pytest.raises(TypeError, match="ids leave as text"):
         export_rows([dict(ROW, id=7)], tmp_path / "out.jsonl")

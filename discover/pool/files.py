@@ -174,7 +174,7 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
     if split not in (None, "", "train", "test"):
         return f"split is not train or test: {split!r:.40}"
     url, title, language, date, given_id = (
-        "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date", "id")
+        "" if row.get(n) is None else clean(str(row[n])) for n in ("url", "title", "language", "date", "id")
     )
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
 
