@@ -250,6 +250,11 @@ def test_parquet_types(tmp_path: Path):
     documents, bad = read(path)
     assert [document.date for document in documents] == ["1970-01-01 00:00:00", ""]
     assert bad == [(2, "out of range: date value out of range")]
+    dates = pa.array([0, None], pa.timestamp("us", "Middle/Earth"))
+    parquet.write_table(pa.table({"text": ["far off", "undated"], "date": dates}), path)
+    documents, bad = read(path)
+    assert [document.text for document in documents] == ["undated"]
+    assert bad == [(1, "unknown time zone: 'Middle/Earth'")]
 
 
 @pytest.mark.parametrize("kind", KINDS)

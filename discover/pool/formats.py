@@ -112,6 +112,8 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
                     on_bad(row, "not UTF-8")
                 except OverflowError as error:  # a date that Python cannot hold
                     on_bad(row, f"out of range: {error}")
+                except KeyError as error:  # of Arrow's, when it looks for the zone of a date
+                    on_bad(row, f"unknown time zone: {error}")
                 else:
                     yield row, found
     except pyarrow.ArrowException as error:
