@@ -116,17 +116,25 @@ class Database:
             connection.execute(delete(meta).where(meta.c.key == key))
             connection.execute(meta.insert().values(key=key, value=value))
 
+    def fold(self, patience: float = 0.0) -> None:
+        """Move the write-ahead log into the file now, so that what was written over is in neither.
+
+        Args:
+            patience: seconds to wait for readers that are in the way; writers wait meanwhile. What they still read
+                then is moved after a later write.
+        """
+        with self._exclusive(limit=0, patience=patience):
+            pass
+
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
-        if self.read_only:
-            self.engine.dispose()
-            return
-        with suppress(DiscoverError), self._exclusive(limit=0):
-            pass
+        if not self.read_only:
+            with suppress(DiscoverError):
+                self.fold()
         self.engine.dispose()
 
     @contextmanager
-    def _exclusive(self, limit: int = CHECKPOINT_BYTES) -> Iterator[None]:
+    def _exclusive(self, limit: int = CHECKPOINT_BYTES, patience: float = 0.0) -> Iterator[None]:
         if not self.path:
             yield
             return
@@ -139,17 +147,20 @@ class Database:
             yield
             log = self.path.with_name(self.path.name + "-wal")
             if log.exists() and log.stat().st_size > limit:
-                self._checkpoint()
+                self._checkpoint(patience)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, patience: float) -> None:
         """Move the log into the database as far as readers let us; what stays is moved after a later write."""
         with suppress(OperationalError, sqlite3.OperationalError):  # the write before it is committed all the same
             raw = self.engine.raw_connection()
             try:
                 cursor = raw.cursor()
-                cursor.execute("PRAGMA busy_timeout=0")  # else a slow reader would hold up every writer
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+                # With SQLite's own patience a slow reader would hold up every writer.
+                cursor.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
             finally:
                 raw.close()
 

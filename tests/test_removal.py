@@ -178,6 +178,19 @@ def test_a_run_goes_on_without_it(
     assert "3 removed" in capsys.readouterr().out
 
 
+def test_a_text_that_is_gone_cannot_be_read_from_a_file_that_is_open_elsewhere(played: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(played, run)
+    campaign = open_run(run)
+    document = next(campaign.documents())
+    other = Database(campaign.database.path)  # as a loop or a queue would have, else SQLite folds its log by itself
+    remove(campaign, [document.public_id])
+    written = b"".join(path.read_bytes() for path in run.glob("discover.db*"))
+    assert document.public_id.encode() in written and document.text[:40].encode() not in written
+    other.close()
+    campaign.close()
+
+
 def test_explanations_of_others_do_not_cite_it(played: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(played, run)
