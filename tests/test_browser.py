@@ -181,6 +181,17 @@ def test_an_answer_waits_here_while_the_disk_is_full(database: Database, page) -
     assert saved(database) == [("answer", "storm")]
 
 
+def test_an_answer_is_sent_where_the_browser_keeps_nothing(database: Database, page) -> None:
+    filled(database, 4)
+    page.reload()
+    full = "() => { throw new DOMException('full', 'QuotaExceededError'); }"
+    page.evaluate(f"() => {{ Storage.prototype.setItem = {full}; }}")
+    answer_by_key(page, "2", "text 1 ")
+    answer_by_key(page, "3", "text 2 ")
+    settled(page, "2 of 20 labels")
+    assert saved(database) == [("answer", "storm"), ("answer", "fog")]
+
+
 def test_focus_stays_and_a_double_click_answers_once(database: Database, page) -> None:
     filled(database, 4)
     page.reload()

@@ -14,14 +14,17 @@
   let current = null;
   let sending = null;
   let pause = 0;
-  let spare = []; // the outbox where the browser keeps nothing
+  let spare = null; // the outbox where the browser keeps nothing, or nothing more: its storage may be full
 
   const read = () => {
-    try { return JSON.parse(localStorage.getItem(BOX)) || []; } catch { return spare; }
+    if (spare) return spare;
+    try { return JSON.parse(localStorage.getItem(BOX)) || []; } catch { return []; }
   };
   const write = (entries) => {
-    spare = entries;
-    try { localStorage.setItem(BOX, JSON.stringify(entries)); } catch { /* private mode: memory will do */ }
+    try {
+      localStorage.setItem(BOX, JSON.stringify(entries));
+      spare = null;
+    } catch { spare = entries; /* memory will do */ }
   };
 
   function show(question) {
