@@ -201,7 +201,7 @@ class Queue:
             if row.state == "open":
                 raise DiscoverError(f"question {slot} has no answer to correct yet: answer it in the queue")
             if row.state == tables.REMOVED:
-                raise DiscoverError(f"question {slot} was withdrawn, since its document was removed: reload the page")
+                raise slots.withdrawn(slot)
             if slots.already(connection, slot, key) or row.label == label:
                 return
             slots.append(connection, row, annotator, label, key)
