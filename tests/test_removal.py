@@ -180,6 +180,25 @@ def test_a_run_goes_on_without_it(
     assert "3 removed" in capsys.readouterr().out
 
 
+def test_what_is_measured_again_are_the_test_documents_of_its_round(played: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(played, run)
+    campaign = open_run(run)
+    tested = campaign.output("committee", 1, "evaluate")["truth"]
+    learned = next(row.document_id for row in campaign.queue.labels("committee") if row.kind == "policy")
+    remove(campaign, [next(campaign.pool.documents([learned])).public_id])
+    late = [
+        Document(f"{SECRET} {number}", f"http://late/{number}", "", label=campaign.classes[0], split="test")
+        for number in range(3)
+    ]
+    campaign.pool.add(late)
+    loop.run_rounds(campaign, 0)
+    assert campaign.output("committee", 1, "evaluate")["truth"] == tested
+    loop.run_rounds(campaign, 1)
+    assert len(campaign.output("committee", 2, "evaluate")["truth"]) == len(tested) + 3
+    campaign.close()
+
+
 def test_a_kill_while_it_is_forgotten_is_made_good(
     played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
