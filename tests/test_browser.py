@@ -192,6 +192,27 @@ def test_an_answer_is_sent_where_the_browser_keeps_nothing(database: Database, p
     assert saved(database) == [("answer", "storm"), ("answer", "fog")]
 
 
+def test_an_answer_that_waits_is_sent_as_its_annotators_alone(database: Database, site: Site, page) -> None:
+    filled(database, 4)
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    page.route("**/answer", lambda route: route.abort())
+    answer_by_key(page, "2", "text 1 ")
+    page.wait_for_selector("#trouble:has-text('1 not saved yet')")
+    page.click("text=Stop")
+    page.fill("#name", "Bob")
+    page.unroute("**/answer")
+    page.click("text=Start")
+    page.wait_for_selector("nav")
+    page.wait_for_load_state("networkidle")
+    assert saved(database) == []
+    page.click("text=Stop")
+    enter(page, site)
+    settled(page, "1 of 20 labels")
+    with database.read() as connection:
+        assert connection.execute(select(tables.answer.c.annotator)).scalars().all() == ["Ada"]
+
+
 def test_focus_stays_and_a_double_click_answers_once(database: Database, page) -> None:
     filled(database, 4)
     page.reload()
