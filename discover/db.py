@@ -21,7 +21,7 @@ from sqlalchemy import URL, Connection, Table, create_engine, delete, event, fun
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
-from discover.errors import DiscoverError
+from discover.errors import DiscoverError, Unavailable
 from discover.tables import SCHEMA, meta, metadata
 
 CHECKPOINT_BYTES = 8 << 20
@@ -77,7 +77,7 @@ class Database:
         """A read transaction: one consistent snapshot.
 
         Raises:
-            DiscoverError: the database fails, as when it cannot be reached.
+            Unavailable: the database fails, as when it cannot be reached.
         """
         with self._translated(), self._snapshots.connect() as connection, connection.begin():
             yield connection
@@ -90,12 +90,12 @@ class Database:
         PostgreSQL an advisory lock. So what a block reads cannot change before it writes.
 
         Raises:
-            DiscoverError: the database fails, as on a full disk; nothing of the block is kept.
+            Unavailable: the database fails, as on a full disk; nothing of the block is kept.
         """
         if getattr(self._writing, "now", False):
             raise RuntimeError("write() within write() would wait for itself: pass the connection on")
         if self.read_only:
-            raise DiscoverError(self._complaint("it, or its folder, is read-only here"))
+            raise Unavailable(self._complaint("it, or its folder, is read-only here"))
         self._writing.now = True
         try:
             with self._translated(), self._exclusive(), self.engine.begin() as connection:
@@ -116,40 +116,51 @@ class Database:
             connection.execute(delete(meta).where(meta.c.key == key))
             connection.execute(meta.insert().values(key=key, value=value))
 
+    def fold(self, patience: float = 0.0) -> None:
+        """Move the write-ahead log into the file now, so that what was written over is in neither.
+
+        Args:
+            patience: seconds to wait for readers that are in the way; writers wait meanwhile. What they still read
+                then is moved after a later write.
+        """
+        with self._exclusive(limit=0, patience=patience):
+            pass
+
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
-        if self.read_only:
-            self.engine.dispose()
-            return
-        with suppress(DiscoverError), self._exclusive(limit=0):
-            pass
+        if not self.read_only:
+            with suppress(DiscoverError):
+                self.fold()
         self.engine.dispose()
 
     @contextmanager
-    def _exclusive(self, limit: int = CHECKPOINT_BYTES) -> Iterator[None]:
+    def _exclusive(self, limit: int = CHECKPOINT_BYTES, patience: float = 0.0) -> Iterator[None]:
         if not self.path:
             yield
             return
         try:
             handle = self.path.with_name(self.path.name + ".lock").open("a")
         except OSError as error:
-            raise DiscoverError(self._complaint(error.strerror or str(error))) from error
+            raise Unavailable(self._complaint(error.strerror or str(error))) from error
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
             log = self.path.with_name(self.path.name + "-wal")
             if log.exists() and log.stat().st_size > limit:
-                self._checkpoint()
+                self._checkpoint(patience)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, patience: float) -> None:
         """Move the log into the database as far as readers let us; what stays is moved after a later write."""
         with suppress(OperationalError, sqlite3.OperationalError):  # the write before it is committed all the same
             raw = self.engine.raw_connection()
             try:
                 cursor = raw.cursor()
-                cursor.execute("PRAGMA busy_timeout=0")  # else a slow reader would hold up every writer
-                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+                # With SQLite's own patience a slow reader would hold up every writer.
+                cursor.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
+                try:
+                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
             finally:
                 raw.close()
 
@@ -162,7 +173,7 @@ class Database:
             mistake = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
             if mistake or type(error) not in (OperationalError, DatabaseError):
                 raise
-            raise DiscoverError(self._complaint(_reason(error))) from error
+            raise Unavailable(self._complaint(_reason(error))) from error
 
     def _complaint(self, reason: str) -> str:
         if "full" in reason.lower() or "no space" in reason.lower():

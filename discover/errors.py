@@ -1,4 +1,4 @@
-"""The one exception that a user may see: a sentence, never a traceback."""
+"""The one exception that a user may see, and its kinds: a sentence, never a traceback."""
 
 
 class DiscoverError(Exception):
@@ -7,6 +7,10 @@ class DiscoverError(Exception):
     The message is one line: what was expected, what was found, where, and what to do.
     The command line prints it and exits with status 1.
     """
+
+
+class Unavailable(DiscoverError):
+    """The database fails now, on a full disk say: nothing is wrong with what was asked, which may be asked again."""
 
 
 class Unfinished(DiscoverError):

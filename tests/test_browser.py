@@ -17,6 +17,7 @@ from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.web.app import create_app
 from discover.pool.labels import Multilabel, Spans
+from tests.conftest import room_for
 from tests.labeling import add_documents, filled
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -167,6 +168,49 @@ def test_the_next_question_is_there_before_the_server_has_replied(database: Data
     settled(page, "2 of 20 labels")
     page.wait_for_selector("#text:has-text('text 2 ')")
     assert saved(database) == [("answer", "storm"), ("answer", "fog")]
+
+
+def test_an_answer_waits_here_while_the_disk_is_full(database: Database, page) -> None:
+    filled(database, 3)
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    with room_for(0):
+        answer_by_key(page, "2", "text 1 ")
+        page.wait_for_selector("#trouble:has-text('1 not saved yet: the database')")
+    settled(page, "1 of 20 labels")
+    assert saved(database) == [("answer", "storm")]
+
+
+def test_an_answer_is_sent_where_the_browser_keeps_nothing(database: Database, page) -> None:
+    filled(database, 4)
+    page.reload()
+    full = "() => { throw new DOMException('full', 'QuotaExceededError'); }"
+    page.evaluate(f"() => {{ Storage.prototype.setItem = {full}; }}")
+    answer_by_key(page, "2", "text 1 ")
+    answer_by_key(page, "3", "text 2 ")
+    settled(page, "2 of 20 labels")
+    assert saved(database) == [("answer", "storm"), ("answer", "fog")]
+
+
+def test_an_answer_that_waits_is_sent_as_its_annotators_alone(database: Database, site: Site, page) -> None:
+    filled(database, 4)
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    page.route("**/answer", lambda route: route.abort())
+    answer_by_key(page, "2", "text 1 ")
+    page.wait_for_selector("#trouble:has-text('1 not saved yet')")
+    page.click("text=Stop")
+    page.fill("#name", "Bob")
+    page.unroute("**/answer")
+    page.click("text=Start")
+    page.wait_for_selector("nav")
+    page.wait_for_load_state("networkidle")
+    assert saved(database) == []
+    page.click("text=Stop")
+    enter(page, site)
+    settled(page, "1 of 20 labels")
+    with database.read() as connection:
+        assert connection.execute(select(tables.answer.c.annotator)).scalars().all() == ["Ada"]
 
 
 def test_focus_stays_and_a_double_click_answers_once(database: Database, page) -> None:

@@ -28,6 +28,7 @@ def write(tmp_path: Path, text: str) -> Path:
         (MINIMAL + "crawl: {strat: []}", "unknown key 'crawl.strat': did you mean 'start'?"),
         (MINIMAL + "query: {candidates: {qqq: 1}}", "known keys: count, uniform, neighbours, uncertain, newest"),
         (MINIMAL + "query: {batch: many}", "'query.batch'"),
+        (MINIMAL + "pool: {min_characters: 9, max_characters: 5}", "found 9 and 5, which no document fits"),
         (MINIMAL + "query: {candidates: {uniform: 0.5}}", "must be 1, they are 0.9"),
         ("label: {classes: [a, b], budget: 0}", "'label.budget'"),
         ("label: {classes: [only]}", "at least two classes are needed to learn anything, found 1"),

@@ -109,6 +109,14 @@ def test_a_rows_own_id_comes_along_for_joining(kind: str, pool: Pool, tmp_path: 
     assert {document.given_id for document in pool.documents()} >= {"8", "ticket-7"}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_a_character_in_a_rows_own_id_is_dropped(kind: str, tmp_path: Path):
+    (tmp_path / "in.jsonl").write_text('{"text": "a text", "id": "7\\ud83d"}\n')
+    (document,), _ = read(tmp_path / "in.jsonl")
+    export_rows([{"id": document.public_id, "given_id": document.given_id}], tmp_path / f"out.{kind}")
+    assert document.given_id == "7"
+
+
 def test_row_ids_never_leave_as_numbers(tmp_path: Path):
     with pytest.raises(TypeError, match="ids leave as text"):
         export_rows([dict(ROW, id=7)], tmp_path / "out.jsonl")
@@ -242,6 +250,11 @@ def test_parquet_types(tmp_path: Path):
     documents, bad = read(path)
     assert [document.date for document in documents] == ["1970-01-01 00:00:00", ""]
     assert bad == [(2, "out of range: date value out of range")]
+    dates = pa.array([0, None], pa.timestamp("us", "Middle/Earth"))
+    parquet.write_table(pa.table({"text": ["far off", "undated"], "date": dates}), path)
+    documents, bad = read(path)
+    assert [document.text for document in documents] == ["undated"]
+    assert bad == [(1, "unknown time zone: 'Middle/Earth'")]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -259,6 +272,16 @@ def test_a_file_without_the_column_or_damaged_is_one_line(kind: str, tmp_path: P
             read(path)
 
 
+@pytest.mark.parametrize("late", [["billing"], [{"start": 0, "end": 1, "label": "place"}], [{"words": [[0, 1, 0.5]]}]])
+def test_parquet_types_of_what_is_empty_at_first(late: list, tmp_path: Path):
+    from pyarrow import parquet
+
+    rows = [None] * 1200 + [[]] * 1200 + [[{"words": []}] if "words" in late[0] else late] * 1200 + [late]
+    export_rows([{"said": one, "never": None} for one in rows], tmp_path / "out.parquet")
+    written = parquet.read_table(tmp_path / "out.parquet").to_pydict()
+    assert written == {"said": rows, "never": [None] * len(rows)}
+
+
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_a_table_without_texts_is_refused(kind: str, tmp_path: Path):
     export_rows([{"content": "x", "label": "y"}], tmp_path / f"in.{kind}")
@@ -272,10 +295,20 @@ def test_a_header_that_is_no_csv_is_one_line(tmp_path: Path):
         read(tmp_path / "in.csv")
 
 
-def test_two_columns_of_texts_are_refused(tmp_path: Path):
-    (tmp_path / "in.csv").write_text("text,label,text\na,b,c\n")
-    with pytest.raises(DiscoverError, match="one column 'text' is expected, found 'text', 'label', 'text'"):
-        read(tmp_path / "in.csv")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("names", [("text", "label", "text"), ("label", "text", "label"), ("text", "id", "id")])
+def test_two_columns_of_one_name_are_refused(names: tuple[str, ...], kind: str, tmp_path: Path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / f"in.{kind}"
+    if kind == "csv":
+        path.write_text(f"{','.join(names)}\na,b,c\n")
+    else:
+        parquet.write_table(pa.Table.from_arrays([pa.array([letter]) for letter in "abc"], names), path)
+    listed = ", ".join(map(repr, names))
+    with pytest.raises(DiscoverError, match=f"one column '{names[-1]}' is expected, found {listed}: rename the others"):
+        read(path)
 
 
 def test_nothing_usable_is_refused_and_says_why(pool: Pool, tmp_path: Path):

@@ -13,10 +13,12 @@ from discover import tables
 from discover.cli import main
 from discover.db import Database
 from discover.errors import DiscoverError
+from discover.label import slots
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.simulate import answer_open
 from discover.label.web.desk import SHOWN_CHARACTERS
+from discover.pool import removal
 from discover.pool.document import Document
 from discover.pool.files import export_rows
 from discover.pool.labels import Spans
@@ -68,6 +70,17 @@ def test_entities_are_saved_recalled_and_corrected(database: Database) -> None:
     page = client.post("/correct", data={"slot": "1", "label": json.dumps([ADA])}).text
     assert page.count("<mark") == 1 and "1 entity." in page
     assert sorted(row.label for row in queue.labels("margin")) == ["[]", json.dumps([ADA])]
+
+
+def test_marks_in_a_text_that_was_removed_are_told_so(database: Database) -> None:
+    _, client = asked(database)
+    sent = {**fields(client.get("/").text), "label": json.dumps([ZOE])}
+    with database.write() as connection:
+        removal.remove(connection, removal.named(connection, [Document(TEXTS[0]).public_id]))
+        slots.withdraw(connection)
+    reply = client.post("/answer", data=sent)
+    assert reply.status_code == 400 and "question 1 was withdrawn, since its document was removed" in reply.text
+    assert answers(database) == []
 
 
 def test_the_same_entities_in_another_order_are_the_same_answer(database: Database) -> None:

@@ -41,6 +41,7 @@ TABLE = {"json": "Internet Data", "os": "Operating System", "os.path": "Files"}
         (["http://a/json.html", "http://a/turtle.html"], None),
         (["http://a/turtle.html"], None),
         (["http://a/"], None),
+        (["http://[a/json.html"], None),
         ([], None),
     ],
 )

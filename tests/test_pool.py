@@ -106,6 +106,15 @@ def test_what_is_added_comes_out_cleaned_with_all_its_addresses(pool: Pool):
     }
 
 
+@pytest.mark.parametrize("calls", [1, 3])
+def test_of_several_given_ids_at_one_address_the_first_stays(calls: int, pool: Pool):
+    rows = [Document("a text that is long enough", "https://example.org/", given_id=given) for given in "bca"]
+    for start in range(calls):
+        pool.add(rows[start::calls])
+    pool.intake()
+    assert [found.given_id for found in pool.documents()] == ["b"]
+
+
 def test_adding_again_changes_nothing(pool: Pool):
     documents = crowd(0)
     first = pool.add(documents)

@@ -156,7 +156,8 @@ def test_undo_goes_back_step_by_step_and_leases_the_question(opened: Database) -
     (again,) = queue.claim("margin", "ada")
     assert again.slot == second.slot and again.token != second.token
     assert third.slot in {question.slot for question in queue.claim("margin", "bob", 9)}  # given back
-    assert queue.undo("ada", "margin") == first.slot
+    assert queue.undo("ada", "margin", second.slot) is None, "it is open again"
+    assert queue.undo("ada", "margin", first.slot) == first.slot
     assert queue.undo("ada", "margin") is None
     assert (queue.spent("margin"), queue.labels("margin")) == (0.0, [])
     assert [event[2] for event in events(opened)] == ["answer", "skip", "undo", "undo"]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from discover.db import Database
 from discover.embed import index as index_module
 from discover.errors import DiscoverError
 from discover.label import slots
+from discover.learn import registry
 from discover.pool import removal
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document
@@ -176,6 +178,62 @@ def test_a_run_goes_on_without_it(
     campaign.close()
     assert main(["report", "--run", str(run)]) == 0 and main(["status", "--run", str(run)]) == 0
     assert "3 removed" in capsys.readouterr().out
+
+
+def test_what_is_measured_again_are_the_test_documents_of_its_round(played: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(played, run)
+    campaign = open_run(run)
+    tested = campaign.output("committee", 1, "evaluate")["truth"]
+    learned = next(row.document_id for row in campaign.queue.labels("committee") if row.kind == "policy")
+    remove(campaign, [next(campaign.pool.documents([learned])).public_id])
+    late = [
+        Document(f"{SECRET} {number}", f"http://late/{number}", "", label=campaign.classes[0], split="test")
+        for number in range(3)
+    ]
+    campaign.pool.add(late)
+    loop.run_rounds(campaign, 0)
+    assert campaign.output("committee", 1, "evaluate")["truth"] == tested
+    loop.run_rounds(campaign, 1)
+    assert len(campaign.output("committee", 2, "evaluate")["truth"]) == len(tested) + 3
+    campaign.close()
+
+
+def test_a_kill_while_it_is_forgotten_is_made_good(
+    played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(played, run)
+    campaign = open_run(run)
+    learned = next(row.document_id for row in campaign.queue.labels("committee") if row.kind == "policy")
+    remove(campaign, [next(campaign.pool.documents([learned])).public_id])
+    publish = registry.publish
+
+    def killed(*given: Any) -> str:
+        publish(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(registry, "publish", killed)
+        loop.run_rounds(campaign, 0)
+    loop.run_rounds(campaign, 0)
+    card = registry.check(run / "models" / "committee-0001")
+    judged = campaign.output("committee", 1, "evaluate")
+    assert card["sha256"] == campaign.checksum("committee-0001") == judged["checksum"]
+    campaign.close()
+
+
+def test_a_text_that_is_gone_cannot_be_read_from_a_file_that_is_open_elsewhere(played: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(played, run)
+    campaign = open_run(run)
+    document = next(campaign.documents())
+    other = Database(campaign.database.path)  # as a loop or a queue would have, else SQLite folds its log by itself
+    remove(campaign, [document.public_id])
+    written = b"".join(path.read_bytes() for path in run.glob("discover.db*"))
+    assert document.public_id.encode() in written and document.text[:40].encode() not in written
+    other.close()
+    campaign.close()
 
 
 def test_explanations_of_others_do_not_cite_it(played: Path, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -24,6 +26,7 @@ from discover.label.web.app import create_app
 from discover.label.web.desk import KEYS, SHOWN_CHARACTERS, Desk
 from discover.label.web.guard import BODY_BYTES, Guard
 from discover.pool.labels import Multilabel
+from tests.conftest import room_for
 from tests.labeling import CLASSES, add_documents, filled
 
 CONFIG = LabelConfig(classes={"calm": "no wind", "storm": "too much of it", "fog": ""}, budget=20)
@@ -100,6 +103,26 @@ def test_answer_skip_undo_correct_without_a_script(database: Database) -> None:
         ("undo", None),
         ("answer", "calm"),
     ]
+
+
+def test_two_clicks_at_once_undo_one_answer(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, ids = filled(database, 3)
+    client = named(client_of(queue))
+    for label in ("storm", "fog"):
+        client.post("/answer", data={**fields(client.get("/").text), "label": label})
+    undo, met = Queue.undo, threading.Barrier(2)
+
+    def together(*given: Any) -> int | None:
+        met.wait(5)  # both have come before either undoes anything
+        return undo(*given)
+
+    monkeypatch.setattr(Queue, "undo", together)
+    clicks = [threading.Thread(target=client.post, args=("/undo",), kwargs={"data": {"slot": 2}}) for _ in range(2)]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
+    assert [(row.document_id, row.label) for row in queue.labels("margin")] == [(ids[0], "storm")]
 
 
 def test_the_script_gets_the_next_question_with_each_answer(database: Database) -> None:
@@ -347,25 +370,49 @@ def test_bodies_are_capped_with_and_without_a_declared_length(database: Database
     assert client.post("/name", content=iter([b"name=", b"Ada"]), headers=form).status_code == 200
 
 
-def test_a_body_without_end_is_cut_off(database: Database) -> None:
-    guard = Guard(create_app(Queue(database, 30), "margin", CONFIG, dict), token=None)
+def sent_raw(app, path: str, receive: Callable[[], Message], **headers: str) -> list[Message]:
+    """What a form gets whose body comes in the messages that `receive` gives."""
     sent: list[Message] = []
+    named = {"host": "localhost", "content-type": "application/x-www-form-urlencoded", **headers}
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/name",
-        "headers": [(b"host", b"localhost")],
+        "path": path,
+        "headers": [(name.encode(), value.encode()) for name, value in named.items()],
         "query_string": b"",
     }
 
-    async def receive() -> Message:
-        return {"type": "http.request", "body": b"x" * 4096, "more_body": True}
+    async def received() -> Message:
+        return receive()
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(guard(scope, receive, send))
+    asyncio.run(app(scope, received, send))
+    return sent
+
+
+def test_a_body_without_end_is_cut_off(database: Database) -> None:
+    guard = Guard(create_app(Queue(database, 30), "margin", CONFIG, dict), token=None)
+    sent = sent_raw(guard, "/name", lambda: {"type": "http.request", "body": b"x" * 4096, "more_body": True})
     assert sent[0]["status"] == 413
+
+
+def test_of_a_form_that_breaks_off_nothing_counts(database: Database) -> None:
+    several = Queue(database, 30, Multilabel(tuple(CLASSES)))
+    filled(database, 1)
+    config = LabelConfig(task="multilabel", classes=CLASSES)
+    app = create_app(several, "margin", config, dict)
+    form = fields(named(TestClient(app, base_url="http://localhost")).get("/").text)
+    body = urlencode({**form, "label": ["calm", "fog"]}, doseq=True).encode()
+    messages = iter(
+        [
+            {"type": "http.request", "body": body.removesuffix(b"&label=fog"), "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    assert sent_raw(app, "/answer", lambda: next(messages), cookie="discover_annotator=Ada") == []
+    assert answers(database) == []
 
 
 @contextmanager
@@ -429,6 +476,18 @@ def asked_for_several(database: Database, n: int = 3, **options) -> tuple[Queue,
         rows = [{"document_id": ids[i], "kind": "policy", "position": i} for i in range(n)]
         queue.put(connection, "margin", 1, rows)
     return queue, named(client_of(queue, config=SEVERAL, **options))
+
+
+def test_a_database_that_fails_is_no_refusal_so_that_the_answer_is_sent_again(database: Database) -> None:
+    queue, ids = filled(database, 2)
+    client = named(client_of(queue))
+    sent = {**fields(client.get("/").text), "label": "fog"}
+    with room_for(0):
+        reply = client.post("/answer", data=sent, headers=SCRIPT)
+        assert reply.status_code == 503 and "cannot be used" in reply.json()["error"]
+        assert "cannot be used" in client.post("/answer", data=sent).text
+    assert client.post("/answer", data=sent, headers=SCRIPT).status_code == 200
+    assert [(row.document_id, row.label) for row in queue.labels("margin")] == [(ids[0], "fog")]
 
 
 def test_several_labels_are_ticked_and_saved_without_a_script(database: Database) -> None:

@@ -1,6 +1,7 @@
 """Labels for a file by the newest model, and how far they can be trusted."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ CHUNK = 2048
 def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0, explain: bool = False) -> None:
     """Label the documents of a file; lines without a text are skipped and counted, labels are not looked at.
 
+    The file is read twice, first only to count, so that it need not fit into memory.
+
     Args:
         campaign: whose model predicts.
         source: a file with `text`.
@@ -35,17 +38,17 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     """
     if to.resolve() == source.resolve():
         raise DiscoverError(f"--output must not be --input, {source}, which would be lost: name another file")
-    bad: list[str] = []
-    documents = list(read_documents(source, lambda line, reason: bad.append(f"line {line}: {reason}"), None))
-    if not documents:
+    total, skipped = _counted(source)
+    if not total:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
     labelled, spans = 0, campaign.config.label.task == "spans"
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal labelled
-        starts = range(0, len(documents), CHUNK)
-        for start in progress(starts, len(starts), "predicting"):
-            chunk = documents[start : start + CHUNK]
+        documents = read_documents(source, lambda line, reason: None, None)
+        starts = range(0, total, CHUNK)
+        for _ in progress(starts, len(starts), "predicting"):
+            chunk = list(islice(documents, CHUNK))
             found = campaign.predicted([d.text for d in chunk])
             labels = campaign.labels.kept(found.answers)
             said = zip(chunk, labels, found.chances.tolist(), found.probabilities.tolist(), strict=True)
@@ -65,13 +68,22 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
                 yield row | (_reasons(campaign, document.text) if explain else {})
 
     export_rows(rows(), to)
-    skipped = f"; skipped {len(bad)}: {bad[0]}" + (" and others" if len(bad) > 1 else "") if bad else ""
-    print(f"{len(documents)} predictions are in {to}{skipped}")
+    print(f"{total} predictions are in {to}{skipped}")
     if confidence:
-        covered = (
-            f"{labelled} of them ({labelled / len(documents):.1%}) are at least {confidence:g} sure and have a label"
-        )
+        covered = f"{labelled} of them ({labelled / total:.1%}) are at least {confidence:g} sure and have a label"
         print(f"{covered}; {_trust(campaign, confidence)}")
+
+
+def _counted(source: Path) -> tuple[int, str]:
+    """How many documents a file has, and what to say of the lines that are skipped, if any are."""
+    bad, first = 0, ""
+
+    def skip(line: int, reason: str) -> None:
+        nonlocal bad, first
+        bad, first = bad + 1, first or f"line {line}: {reason}"
+
+    total = sum(1 for _ in read_documents(source, skip, None))
+    return total, f"; skipped {bad}: {first}{' and others' if bad > 1 else ''}" if bad else ""
 
 
 def _reasons(campaign: Campaign, text: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from discover.label import slots
 from discover.pool import removal
 from discover.tables import step
 
+PATIENCE = 5.0  # seconds that readers of the database may take to end
+
 
 def remove(campaign: Campaign, words: Sequence[str]) -> None:
     """Remove documents, in one transaction, while the loop runs or not.
@@ -25,6 +27,7 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
         gone = removal.remove(connection, removal.named(connection, words))
         withdrawn = slots.withdraw(connection)
         _forget_explanations(connection, gone)
+    campaign.database.fold(PATIENCE)  # else a loop or a queue that is running would keep the texts in the file
     print(
         f"{len(gone)} documents removed, {withdrawn['open']} open questions withdrawn, {withdrawn['answered']} answers "
         "no longer learned"

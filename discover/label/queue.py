@@ -158,8 +158,13 @@ class Queue:
                 slots.settle(connection, row, annotator, None, 0.0)
             return Outcome(row.document_id, row.kind, counts)
 
-    def undo(self, annotator: str, arm: str) -> int | None:
+    def undo(self, annotator: str, arm: str, slot: int | None = None) -> int | None:
         """Take the annotator's last answer or skip back and lease that question to them alone.
+
+        Args:
+            annotator: whose.
+            arm: who asked.
+            slot: which question it must be about; of another nothing is taken back.
 
         Returns:
             The slot, or None when there is nothing to take back.
@@ -167,7 +172,7 @@ class Queue:
         latest = slots.latest_of(annotator, arm).limit(1)
         with self.database.write() as connection:
             found = connection.execute(latest).first()
-            if found is None:
+            if found is None or slot not in (None, found.id):
                 return None
             row = slots.locked(connection, found.id)
             if row.annotator != annotator:  # another corrected it meanwhile
@@ -196,7 +201,7 @@ class Queue:
             if row.state == "open":
                 raise DiscoverError(f"question {slot} has no answer to correct yet: answer it in the queue")
             if row.state == tables.REMOVED:
-                raise DiscoverError(f"question {slot} was withdrawn, since its document was removed: reload the page")
+                raise slots.withdrawn(slot)
             if slots.already(connection, slot, key) or row.label == label:
                 return
             slots.append(connection, row, annotator, label, key)

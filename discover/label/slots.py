@@ -48,13 +48,20 @@ def text_of(connection: Connection, slot: int) -> str:
     """The text that a slot asks about.
 
     Raises:
-        DiscoverError: there is no such slot.
+        DiscoverError: there is no such slot, or what it asked about was removed.
     """
-    wanted = select(tables.document.c.text).join(tables.slot).where(tables.slot.c.id == slot)
-    text: str | None = connection.execute(wanted).scalar()
-    if text is None:
+    wanted = select(tables.document.c.text, tables.slot.c.state).join(tables.slot).where(tables.slot.c.id == slot)
+    row = connection.execute(wanted).first()
+    if row is None:
         raise DiscoverError(f"there is no question {slot} in this run: reload the page")
-    return text
+    if row.state == tables.REMOVED:
+        raise withdrawn(slot)
+    return str(row.text)
+
+
+def withdrawn(slot: int) -> DiscoverError:
+    """What is said of a question whose document was removed."""
+    return DiscoverError(f"question {slot} was withdrawn, since its document was removed: reload the page")
 
 
 def already(connection: Connection, slot: int, key: str | None) -> bool:

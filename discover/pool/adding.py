@@ -20,7 +20,7 @@ CONFLICT = "conflicting labels"
 
 @dataclass
 class Copies:
-    """All copies of one text within one call, folded so that their order does not matter."""
+    """All copies of one text within one call, folded so that their order does not matter, but for given ids."""
 
     text: str
     title: str = ""
@@ -39,7 +39,8 @@ class Copies:
         if found.label is not None and clean(found.label):
             self.labels.add(clean(found.label))
         if found.address:
-            self.addresses[clean_address(found.address)] = clean(found.given_id)[:200]
+            place, given = clean_address(found.address), clean(found.given_id)[:200]
+            self.addresses[place] = self.addresses.get(place) or given  # the first one's, as over several calls
 
     def row(self, known: Any = None) -> dict[str, Any]:
         """What the document's row should hold, given the row that it has."""

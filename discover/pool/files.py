@@ -150,8 +150,8 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels | None) -> Iterator[tupl
                     on_bad(line, found)
                 else:
                     yield line, found
-    except formats.NoText as error:
-        raise DiscoverError(f"{path}: {error}: rename the column that holds the texts") from error
+    except formats.BadColumns as error:
+        raise DiscoverError(f"{path}: {error}") from error
     except csv.Error as error:  # of a later row: that one is skipped
         raise DiscoverError(
             f"{path}: line 1 must name the columns, but {error}: quote a name as a whole, or not at all"
@@ -174,7 +174,7 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
     if split not in (None, "", "train", "test"):
         return f"split is not train or test: {split!r:.40}"
     url, title, language, date, given_id = (
-        "" if row.get(n) is None else str(row[n]) for n in ("url", "title", "language", "date", "id")
+        "" if row.get(n) is None else clean(str(row[n])) for n in ("url", "title", "language", "date", "id")
     )
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
 

@@ -26,8 +26,8 @@ OnBad = Callable[[int, str], None]
 Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
-class NoText(Exception):
-    """A file whose columns include neither ``text`` nor ``tokens``."""
+class BadColumns(Exception):
+    """A file whose columns include neither ``text`` nor ``tokens``, or one that is looked at twice."""
 
 
 def kind_of(path: Path) -> str:
@@ -112,6 +112,8 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
                     on_bad(row, "not UTF-8")
                 except OverflowError as error:  # a date that Python cannot hold
                     on_bad(row, f"out of range: {error}")
+                except KeyError as error:  # of Arrow's, when it looks for the zone of a date
+                    on_bad(row, f"unknown time zone: {error}")
                 else:
                     yield row, found
     except pyarrow.ArrowException as error:
@@ -119,10 +121,18 @@ def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def check_columns(names: Iterable[str]) -> None:
-    """Raise NoText unless there is one column ``text``, or ``tokens``; a file without any column is merely empty."""
+    """Refuse columns that hold no texts, or leave open which is meant; a file without any is merely empty.
+
+    Raises:
+        BadColumns: there is no ``text`` and no ``tokens``, or two of a name that is looked at.
+    """
     found = list(names)
-    if found and found.count("text") != 1 and (found.count("tokens"), found.count("text")) != (1, 0):
-        raise NoText(f"one column 'text' is expected, found {', '.join(map(repr, found))}")
+    listed = ", ".join(map(repr, found))
+    twice = next((name for name in COLUMNS if found.count(name) > 1), None)
+    if twice is not None:
+        raise BadColumns(f"one column {twice!r} is expected, found {listed}: rename the others")
+    if found and not {"text", "tokens"} & set(found):
+        raise BadColumns(f"one column 'text' is expected, found {listed}: rename the column that holds the texts")
 
 
 def write_jsonl(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
@@ -146,7 +156,7 @@ def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
 
 
 def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """Types come from the first thousand rows, or more while a list is empty in all; what is empty in them is text."""
+    """Types come from the first thousand rows, or more while something is empty in all; what stays empty is text."""
     import pyarrow
     from pyarrow import parquet
 
@@ -175,18 +185,24 @@ def opened(path: Path, mode: str, packed: bool) -> Iterator[IO[bytes]]:
 
 
 def _of_nothing(kind: Any) -> bool:
-    """Whether an Arrow type is of lists that nothing was in: texts may follow, or spans."""
+    """Whether nothing was in a part of an Arrow type: text may follow there, or lists."""
     import pyarrow
 
-    return bool(pyarrow.types.is_list(kind) and pyarrow.types.is_null(kind.value_type))
+    if pyarrow.types.is_list(kind):
+        return _of_nothing(kind.value_type)
+    if pyarrow.types.is_struct(kind):
+        return any(_of_nothing(part.type) for part in kind)
+    return bool(pyarrow.types.is_null(kind))
 
 
 def _of_text(kind: Any) -> Any:
-    """An Arrow type with text where nothing says what it is, in lists too."""
+    """An Arrow type with text where nothing says what it is, in lists and objects too."""
     import pyarrow
 
     if pyarrow.types.is_list(kind):
         return pyarrow.list_(_of_text(kind.value_type))
+    if pyarrow.types.is_struct(kind):
+        return pyarrow.struct([pyarrow.field(part.name, _of_text(part.type)) for part in kind])
     return pyarrow.string() if pyarrow.types.is_null(kind) else kind
 
 

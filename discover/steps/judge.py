@@ -70,14 +70,15 @@ def _measured(
     audit_truth = campaign.labels.array([row.label for row in audited])
     audit_right = agree(seen.answers, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
-    tested, held_out = _test_set(campaign)
+    taken_in = campaign.output("", round_, "intake") or {}
+    tested, held_out = _test_set(campaign, taken_in["lasts"][-1])
     row: dict[str, Any] = {
         "round": round_,
         "arm": arm,
         "strategy": campaign.strategies[arm],
         "labels": (campaign.output(arm, round_, "teach") or {})["labels"],
         **({"words": int(campaign.queue.spent(arm))} if campaign.queue.by_words else {}),
-        "pool": (campaign.output("", round_, "intake") or {})["stored"] - held_out,
+        "pool": taken_in["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
         "audit": _estimated(audit_right[reported]) if reported.any() else None,
         "note": (campaign.output(arm, round_, "query") or {}).get("note", ""),
@@ -97,9 +98,15 @@ def _measured(
     return row, output | {"decide": _estimated(audit_right[~reported])}
 
 
-def _test_set(campaign: Campaign) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:
-    """(n,) row ids and n answers of held-out documents whose truth is known, by public id; how many are held out."""
-    documents = list(campaign.documents(split="test"))
+def _test_set(campaign: Campaign, last: int) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:
+    """(n,) row ids and n answers of held-out documents whose truth is known, by public id; how many are held out.
+
+    Args:
+        campaign: whose pool.
+        last: row id of the last document that was taken in; what came later has no vector yet.
+    """
+    held_out, _ = campaign.pool.ids(split="test", until=last)
+    documents = list(campaign.pool.documents(held_out.tolist()))
     truths = simulation.truths(campaign, documents)
     pairs = [
         (document.id, truth)

@@ -44,19 +44,26 @@ def open_learner(campaign: Campaign, arm: str) -> Learner[OwnEstimator]:
     version = campaign.latest_model(arm)
     if version is None:
         return Learner(untaught())
+    published = campaign.folder.models / version
     try:
-        learner = Learner(registry.load(campaign.folder.models / version, untaught()))
+        learner = Learner(registry.load(published, untaught()))
         if not knows_removed(campaign, learner):
+            _register_anew(campaign, version, registry.check(published)["sha256"])  # killed before it was, say
             return learner
         print(f"discover: the model {version} knows documents that were removed: it is learned anew", file=sys.stderr)
     except DiscoverError as error:
         print(f"discover: {error}, and does so now", file=sys.stderr)
     learner = Learner(untaught())
     _learn(campaign, arm, campaign.queue.labels(arm), learner)
-    checksum = registry.publish(campaign.folder.models, version, learner.classifier)
-    with campaign.database.write() as connection:
-        connection.execute(update(tables.model).where(tables.model.c.version == version).values(checksum=checksum))
+    _register_anew(campaign, version, registry.publish(campaign.folder.models, version, learner.classifier))
     return learner
+
+
+def _register_anew(campaign: Campaign, version: str, checksum: str) -> None:
+    """Note the weights that a version has now, by which `judge_anew` tells what it has to measure again."""
+    if campaign.checksum(version) != checksum:
+        with campaign.database.write() as connection:
+            connection.execute(update(tables.model).where(tables.model.c.version == version).values(checksum=checksum))
 
 
 def knows_removed(campaign: Campaign, learner: Learner[OwnEstimator]) -> bool:

@@ -29,7 +29,11 @@ class page_table:  # the name is the word in a config
         return labels.pop() if len(labels) == 1 else None
 
     def _look_up(self, address: str) -> str | None:
-        name = PurePosixPath(unquote(urlsplit(address).path)).name.removesuffix(".html")
+        try:
+            path = urlsplit(address).path
+        except ValueError:  # a file may say anything
+            return None
+        name = PurePosixPath(unquote(path)).name.removesuffix(".html")
         while name not in self.table and "." in name:
             name = name.rpartition(".")[0]
         return self.table.get(name)

@@ -16,7 +16,7 @@ from fastapi.templating import Jinja2Templates
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from discover.errors import DiscoverError
+from discover.errors import DiscoverError, Unavailable
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.slots import NAME_LENGTH, SNIPPET
@@ -123,9 +123,7 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
 
     @app.post("/undo")
     def undo(request: Request, annotator: Annotator, slot: Slot) -> Response:
-        latest = desk.queue.history(annotator, desk.arm, 1)
-        if latest and latest[0].slot == slot:  # a second click on the same button undoes no second answer
-            desk.queue.undo(annotator, desk.arm)
+        desk.queue.undo(annotator, desk.arm, slot)  # a second click on the same button undoes no second answer
         return now(request, annotator)
 
     @app.post("/correct")
@@ -182,6 +180,10 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
     @app.exception_handler(DiscoverError)
     def refused(request: Request, error: DiscoverError) -> Response:
         return tell(request, str(error), 400)
+
+    @app.exception_handler(Unavailable)
+    def unavailable(request: Request, error: Unavailable) -> Response:
+        return tell(request, str(error), 503)  # not 400, on which the script gives an answer up: it sends it again
 
     @app.exception_handler(RequestValidationError)
     def malformed(request: Request, error: RequestValidationError) -> Response:

@@ -9,6 +9,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -53,7 +54,10 @@ class Guard:
         headers = Headers(scope=scope)
         refusal = self._check_visitor(scope, headers) or _check_origin(scope, headers)
         if refusal is None and scope["method"] == "POST":
-            body = await _read(receive, headers)
+            try:
+                body = await _read(receive, headers)
+            except ClientDisconnect:  # of half a form nothing counts, and nobody is there to be told
+                return
             if body is None:
                 refusal = PlainTextResponse(f"a form has at most {BODY_BYTES} bytes", 413)
             else:
@@ -102,13 +106,19 @@ def _check_origin(scope: Scope, headers: Headers) -> Response | None:
 
 
 async def _read(receive: Receive, headers: Headers) -> bytes | None:
-    """The whole body, or None when it is too large, whether it says so beforehand or not."""
+    """The whole body, or None when it is too large, whether it says so beforehand or not.
+
+    Raises:
+        ClientDisconnect: it broke off.
+    """
     declared = headers.get("content-length", "0")
     if not declared.isdigit() or int(declared) > BODY_BYTES:
         return None
     body, more = b"", True
     while more and len(body) <= BODY_BYTES:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         body += message.get("body", b"")
         more = message.get("more_body", False)
     return body if len(body) <= BODY_BYTES else None

@@ -5,6 +5,7 @@
   const BOX = "discover-outbox";
   const $ = (id) => document.getElementById(id);
   const form = $("answer");
+  const me = document.querySelector(".who bdi").textContent;
   const labels = [...form.querySelectorAll(".labels :is([name=label], [data-type])")]; // buttons; or boxes to tick, where several labels may fit
   const several = form.querySelector(".choice") !== null;
   const marks = typeof entities === "undefined" ? null : entities; // where entities are marked: spans.js, which has its own keys
@@ -14,15 +15,20 @@
   let current = null;
   let sending = null;
   let pause = 0;
-  let spare = []; // the outbox where the browser keeps nothing
+  let spare = null; // the outbox where the browser keeps nothing, or nothing more: its storage may be full
 
   const read = () => {
-    try { return JSON.parse(localStorage.getItem(BOX)) || []; } catch { return spare; }
+    if (spare) return spare;
+    try { return JSON.parse(localStorage.getItem(BOX)) || []; } catch { return []; }
   };
   const write = (entries) => {
-    spare = entries;
-    try { localStorage.setItem(BOX, JSON.stringify(entries)); } catch { /* private mode: memory will do */ }
+    try {
+      localStorage.setItem(BOX, JSON.stringify(entries));
+      spare = null;
+    } catch { spare = entries; /* memory will do */ }
   };
+
+  const mine = () => read().filter((entry) => entry.by === me); // another's wait until they are back at this browser
 
   function show(question) {
     current = question;
@@ -60,7 +66,7 @@
     questions = state.questions.filter((question) => !done.has(question.token));
     if (current && !afresh) questions = [current, ...questions.filter((question) => question.slot !== current.slot)];
     if (questions[0] !== current) show(questions[0] || null);
-    turn(!current && !read().length);
+    turn(!current && !mine().length);
     $("bar").value = state.progress.value;
     $("bar").max = state.progress.max;
     const lines = state.sentences.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence }));
@@ -120,8 +126,8 @@
   }
 
   async function sendAll() {
-    for (let entry; (entry = read()[0]); ) {
-      const { path, ...fields } = entry;
+    for (let entry; (entry = mine()[0]); ) {
+      const { path, by, ...fields } = entry;
       const { state, error } = await call(path, fields);
       write(read().filter((other) => other.key !== entry.key));
       trouble(error ? `One answer was refused: ${error}` : "");
@@ -134,7 +140,7 @@
     sending ??= sendAll()
       .then(() => { pause = 0; return true; })
       .catch((error) => {
-        trouble(`${read().length} not saved yet: ${reason(error)}. Nothing is lost, trying again.`);
+        trouble(`${mine().length} not saved yet: ${reason(error)}. Nothing is lost, trying again.`);
         pause = Math.min(10, pause * 2 || 1);
         setTimeout(flush, pause * 1000);
         return false;
@@ -145,7 +151,7 @@
 
   async function look() {
     if (sending) return;
-    if (read().length) { flush(); return; }
+    if (mine().length) { flush(); return; }
     try {
       const { state, error } = await call("/questions");
       trouble(error || "");
@@ -161,7 +167,8 @@
     if (!current || !button) return;
     const { slot, token, key } = current;
     const label = several && button.id === "save" ? labels.filter((box) => box.checked).map((box) => box.value) : button.value;
-    const entry = button.id === "skip" ? { path: "/skip", slot, token, key } : { path: "/answer", slot, token, key, label };
+    const entry = { by: me, path: "/skip", slot, token, key };
+    if (button.id !== "skip") Object.assign(entry, { path: "/answer", label });
     done.add(token);
     if (marks && button.id !== "skip") marked.set(slot, label);
     notice("");
