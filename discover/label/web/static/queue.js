@@ -28,7 +28,7 @@
     } catch { spare = entries; /* memory will do */ }
   };
 
-  const mine = () => read().filter((entry) => entry.by === me); // another's wait until they are back at this browser
+  const mine = () => read().filter((entry) => (entry.by ?? me) === me); // another's wait until they are back at this browser
 
   function show(question) {
     current = question;
