@@ -69,7 +69,7 @@ class Feedback:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        n = np.size(self.rewards)
+        n = int(np.prod(_shape("rewards", self.rewards)))
         if n == 0:
             raise DiscoverError("the log must have at least one row with a reward, found none: log decisions first")
         for name, kind, default in _ROWS:
@@ -119,15 +119,17 @@ class Feedback:
             table = getattr(self, name)
             if table is None:
                 continue
-            shape = np.shape(table)
+            shape = _shape(name, table)
             k = shape[1] if k is None and len(shape) > 1 else k
-            expected = (n, k, *shape[2:3]) if name == "features" else (n, k)
+            expected: tuple[int | str, ...] = (n, "k" if k is None else k)
+            if name == "features":
+                expected = (*expected, *(shape[2:3] or ("f",)))
             table = _sealed(name, table, np.bool_ if name == "mask" else np.float64, expected)
             object.__setattr__(self, name, table)
         for name in ("contexts", "replayed"):
             values = getattr(self, name)
             if values is not None:
-                expected = (n, n) if name == "replayed" else (n, *np.shape(values)[1:2])
+                expected = (n, n) if name == "replayed" else (n, *(_shape(name, values)[1:2] or ("p",)))
                 object.__setattr__(self, name, _sealed(name, values, np.float64, expected))
         for name in ("contexts", "features", "predictions"):
             if getattr(self, name) is not None:
@@ -224,7 +226,15 @@ _REMEDIES = {
 }
 
 
-def _sealed(name: str, values: ArrayLike, kind: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
+def _shape(name: str, values: ArrayLike) -> tuple[int, ...]:
+    try:
+        return np.shape(values)
+    except ValueError as error:  # rows of several lengths
+        raise DiscoverError(f"{name} must hold as many numbers in each row, {error}: mend the log") from error
+
+
+def _sealed(name: str, values: ArrayLike, kind: Any, shape: tuple[int | str, ...]) -> NDArray[Any]:
+    """A read-only copy, checked; a size that only a right shape would tell is given as its letter."""
     try:
         array = np.asarray(values)
         with np.errstate(invalid="ignore"):  # what is no whole number is refused below
