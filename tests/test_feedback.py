@@ -49,6 +49,10 @@ def test_a_batch_gives_its_rows_their_places():
         ({"propensities": [0.5, 0.0, 0.25, 0.25]}, r"propensities must be in \(0, 1\]; row 2 has 0: log picks"),
         ({"propensities": [0.5, 0.25, 1.5, 0.25]}, r"propensities must be in \(0, 1\]; row 3 has 1.5"),
         ({"propensities": [-0.5, 0.25, 0.25, 0.25]}, r"propensities must be in \(0, 1\]; row 1 has -0.5"),
+        (
+            {"propensities": [0.5, 1e-200, 0.25, 0.25], "behaviour": None},
+            "propensities must be at least 1e-100, since nothing so unlikely is ever drawn; row 2 has 1e-200",
+        ),
         ({"propensities": [0.5, 0.25, np.nan, np.nan]}, r"row 3 has none \(and 1 more rows\)"),
         ({"propensities": [0.5, 0.25, None, 0.25]}, r"propensities must be in \(0, 1\]; row 3 has none"),
         ({"propensities": [0.5, 0.25, 0.25]}, r"propensities must have the shape \(4\), found \(3,\)"),

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SUM_TOLERANCE = 1e-6  # of a row's probabilities to 1, and of a propensity to its row of the behaviour
+LEAST = 1e-100  # of a propensity: squares of importance ratios are finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class Feedback:
     Attributes:
         actions: (n,) int64, which of the k actions was taken.
         rewards: (n,) what it brought.
-        propensities: (n,) in (0, 1], the probability that the logging (behaviour) policy gave it, after the picks
-            before it in its batch.
+        propensities: (n,) in (0, 1] and at least `LEAST`, the probability that the logging (behaviour) policy gave it,
+            after the picks before it in its batch.
         target: (n, k), the target policy's probabilities on the same terms; None where only those of the logged
             actions are known, which direct and doubly robust estimators cannot use.
         target_propensities: (n,) of the logged actions; out of `target` where that is given.
@@ -143,6 +144,8 @@ class Feedback:
         advice = "log picks with the probability that they had, or leave such rows out"
         bad = ~((self.propensities > 0) & (self.propensities <= 1))  # NaN is bad as well
         _refuse(bad, "propensities", self.propensities, "be in (0, 1]", advice)
+        said = f"be at least {LEAST:g}, since nothing so unlikely is ever drawn"
+        _refuse(self.propensities < LEAST, "propensities", self.propensities, said, advice)
         rows = np.arange(n)
         if self.mask is not None:
             _refuse(~self.mask[rows, self.actions], "actions", self.actions, "be allowed by the mask", "check both")
