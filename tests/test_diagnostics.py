@@ -56,6 +56,17 @@ def test_ratios_whose_mean_is_not_one_are_refused():
     assert check("mean ratio", diagnostics.of_ratios(np.full(50, 0.5))).verdict == "refuse"
 
 
+@pytest.mark.parametrize(
+    ("propensity", "verdict"), [(0.3333, "ok"), (0.333, "warn"), (0.33, "refuse"), (0.3, "refuse")]
+)
+def test_propensities_of_few_digits_are_no_reason_to_refuse(propensity, verdict):
+    """A uniform policy over three, judged by its own log: each ratio is the same, and off by rounding alone."""
+    found = check("mean ratio", diagnostics.of_ratios(np.full(300, 1 / 3) / propensity))
+    assert found.verdict == verdict and found.reason.endswith("in every unit")
+    ratio = 1 + 1e-16 * np.arange(300)
+    assert check("mean ratio", diagnostics.of_ratios(ratio)).verdict == "ok"
+
+
 def test_mass_without_support_is_counted():
     n = 100
     behaviour, target = np.tile([0.5, 0.5, 0.0], (n, 1)), np.tile([0.4, 0.4, 0.2], (n, 1))

@@ -21,7 +21,7 @@ ENOUGH, TOO_FEW = 50, 10  # effective rows
 SHARE = 0.15  # of rows that are effective: below, coverage is not promised
 HEAVY, TOO_HEAVY = 0.1, 0.3  # the largest ratio's share of all
 OFF, FAR_OFF = 3.0, 5.0  # standard errors of the mean ratio from 1
-LITTLE, MUCH = 1e-3, 0.01  # of the target's probability, where the logging policy's is known
+LITTLE, MUCH = 1e-3, 0.01  # of the target's probability, where the logging policy's is known; of the mean ratio to 1
 UNSEEN_LITTLE, UNSEEN_MUCH = 0.01, 0.05  # of it, on actions that the log never has
 UNLIKELY, IMPOSSIBLE = 0.01, 1e-5  # p of the propensities being right
 LEAST_COUNT = 10  # expected picks of a group, for its frequency to be near normal
@@ -83,12 +83,20 @@ def _largest(ratio: Floats) -> Check:
 
 
 def _mean(ratio: Floats) -> Check:
-    """Ratios have the mean 1 where the support is full and the propensities are right."""
+    """Ratios have the mean 1 where the support is full and the propensities are right.
+
+    Propensities of few digits move it too: by little, but by many errors where all ratios are alike. So a mean near 1
+    is judged by what it lacks, as mass without support is.
+    """
     mean, n = float(ratio.mean()), len(ratio)
     error = float(ratio.std(ddof=1)) / np.sqrt(n) if n > 1 else np.inf
-    off = abs(mean - 1) / error if error > 0 else (0.0 if abs(mean - 1) < 1e-9 else np.inf)
-    verdict: Verdict = "refuse" if off > FAR_OFF else "warn" if off > OFF else "ok"
-    return Check("mean ratio", mean, verdict, f"{mean:.3f}, {off:.1f} standard errors from 1")
+    lacks, alike = abs(mean - 1), error <= 1e-12 * mean  # what is left of their differences is rounding
+    off = np.inf if alike else lacks / error
+    verdict: Verdict = "ok"
+    if off > OFF and lacks > LITTLE:
+        verdict = "refuse" if off > FAR_OFF and lacks > MUCH else "warn"
+    said = f"{mean:.4g} in every unit" if alike else f"{mean:.3f}, {off:.1f} standard errors from 1"
+    return Check("mean ratio", mean, verdict, said)
 
 
 def _support(feedback: Feedback) -> Check:
