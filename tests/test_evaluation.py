@@ -107,6 +107,25 @@ def test_what_cannot_be_believed_is_refused_and_what_applies_nowhere_says_so():
         evaluate(feedback, ["dr"])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "bernsten"}, "one of bootstrap, bernstein, sequence, found 'bernsten'"),
+        ({"level": 0}, "level must lie between 0 and 1, found 0: 0.95 is usual"),
+        ({"level": 95}, "level must lie between 0 and 1, found 95"),
+        ({"level": np.nan}, "level must lie between 0 and 1, found nan"),
+        ({"reward_range": (1, 0)}, "must be two numbers that rise, found 1 0"),
+    ],
+)
+def test_settings_of_an_interval_are_checked_in_python_as_well(wrong, message):
+    with pytest.raises(DiscoverError, match=message):
+        Settings(**wrong)
+
+
+def test_one_estimator_is_a_word():
+    assert evaluate(log(), "snips") == evaluate(log(), ["snips"])
+
+
 def thompson(path: Path) -> Path:
     """The Bernoulli-Thompson policy of the dataset's priors, by item and place: P(the item's draw is 1st, 2nd, 3rd)."""
     priors = yaml.safe_load((OPEN_BANDIT / "prior_bts.yaml").read_text())["men"]
@@ -195,9 +214,9 @@ def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
         (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "1", "0"], "that rise, found 1 0"),
         (
             ["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "0", "inf"],
-            "found 0 inf: swap or",
+            "found 0 inf: mend them",
         ),
-        (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--level", "1"], "--level must lie between"),
+        (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--level", "1"], "level must lie between"),
         (["--target", "t", "--reward", "pick"], "--reward chooses between rewards of a decision log"),
     ],
 )

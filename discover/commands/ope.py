@@ -3,8 +3,7 @@
 import argparse
 import difflib
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from discover.errors import DiscoverError
 from discover.ope.columns import ROLES
@@ -18,9 +17,8 @@ def ope(options: argparse.Namespace) -> None:
     Raises:
         DiscoverError: the log, the target or an option does not fit; or, once printed, no estimate can be believed.
     """
-    if not 0 < options.level < 1:
-        raise DiscoverError(f"--level must lie between 0 and 1, found {options.level:g}: 0.95 is usual")
-    settings = Settings(options.interval, options.level, _range(options.range), seed=options.seed)
+    declared = None if options.range is None else (options.range[0], options.range[1])
+    settings = Settings(options.interval, options.level, declared, seed=options.seed)
     found = judge(
         options.log,
         options.target,
@@ -76,17 +74,6 @@ def _why(found: Evaluation) -> str:
     checks = [*found.checks, *(check for one in found.estimates for check in one.checks)]
     reasons = dict.fromkeys(f"{check.name} {check.reason}" for check in checks if check.verdict == "refuse")
     return "; ".join(list(reasons)[:3]) or "it is undefined on this log"
-
-
-def _range(ends: Sequence[float] | None) -> tuple[float, float] | None:
-    if ends is None:
-        return None
-    low, high = ends
-    if not -math.inf < low < high < math.inf:
-        raise DiscoverError(
-            f"--range LOW HIGH must be two numbers that rise, found {low:g} {high:g}: swap or mend them"
-        )
-    return low, high
 
 
 def _columns(text: str) -> dict[str, str]:

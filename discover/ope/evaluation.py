@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.stats import t
@@ -27,6 +27,9 @@ class Settings:
         reward_range: the least and the largest reward that there can be.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+
+    Raises:
+        DiscoverError: the method is none of these, the level no share, or the range does not rise.
     """
 
     method: Method = "bootstrap"
@@ -34,6 +37,17 @@ class Settings:
     reward_range: tuple[float, float] | None = None
     resamples: int = intervals.RESAMPLES
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise DiscoverError(f"an interval is one of {', '.join(get_args(Method))}, found {self.method!r}")
+        if not 0 < self.level < 1:
+            raise DiscoverError(f"level must lie between 0 and 1, found {self.level:g}: 0.95 is usual")
+        low, high = self.reward_range or (0, 1)
+        if not -np.inf < low < high < np.inf:
+            raise DiscoverError(
+                f"the range of rewards must be two numbers that rise, found {low:g} {high:g}: mend them"
+            )
 
 
 @dataclass(frozen=True)
@@ -104,13 +118,14 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
 
     Args:
         feedback: the log.
-        estimators: their words, ``name,option=value,…``; by default all that apply.
+        estimators: their words, ``name,option=value,…``, or one word; by default all that apply.
         settings: of the intervals; by default a studentised bootstrap of level 0.95.
 
     Raises:
         DiscoverError: there is no such estimator or option, one that was asked for does not apply, or none does.
     """
     settings = settings or Settings()
+    estimators = [estimators] if isinstance(estimators, str) and estimators else estimators
     loaded = [estimator.load_estimator(word) for word in estimators or estimator.names()]
     # One for an adaptive log must not see predictions that were fitted on what came later.
     shared = rewards.with_predictions(feedback) if feedback.target is not None else feedback
