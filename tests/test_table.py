@@ -77,6 +77,30 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
         read_table(table, str(policy), COLUMNS)
 
 
+def test_a_batch_is_drawn_without_replacement(tmp_path):
+    """A uniform log of batches, judged for uniform: each ratio is 1. A file's probabilities are of the first draw."""
+    batches = [("x", "cab"), ("y", "bc")]
+    rows = [
+        {"action": action, "reward": 1, "propensity": 1 / (3 - draw), "batch": batch, "place": draw}
+        for batch, drawn in batches
+        for draw, action in enumerate(drawn)
+    ]
+    table = write(tmp_path / "log.jsonl", [rows[1], rows[3], rows[0], rows[4], rows[2]])
+    columns = {"position": "place"}
+    feedback, _ = read_table(table, "uniform", columns)
+    assert feedback.targets == pytest.approx(feedback.propensities)
+    assert feedback.target.tolist() == [[0.5, 0.5, 0], [1 / 3] * 3, [1 / 3] * 3, [0.5, 0, 0.5], [0, 1, 0]]
+    (tmp_path / "new.csv").write_text("action,probability\na,0.2\nb,0.8\nc,0\n")
+    drawn, _ = read_table(table, str(tmp_path / "new.csv"), columns)
+    assert drawn.target[:, 0] == pytest.approx([0.2, 0.2, 0.2, 1, 0]) and drawn.targets[3] == 0
+    (tmp_path / "new.csv").write_text("action,probability\na,0\nb,1\nc,0\n")
+    drawn, _ = read_table(table, str(tmp_path / "new.csv"), columns)
+    assert drawn.target[3].tolist() == [0.5, 0, 0.5]  # what it wants is gone: even among the others
+    write(table, [{**rows[0], "action": "c"}, {**rows[1], "action": "c"}])
+    with pytest.raises(DiscoverError, match=r"row 2: an action must be only once in a batch, .* as `unit` instead"):
+        read_table(table, "uniform", columns)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
