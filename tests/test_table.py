@@ -77,6 +77,19 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
         read_table(table, str(policy), COLUMNS)
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_context_may_be_a_list_of_numbers(tmp_path, kind):
+    rows = [{"action": 0, "reward": 1, "propensity": 0.5, "at": [0.5, n], "age": 7} for n in (1, 2, 3)]
+    path = write(tmp_path / "log.jsonl", rows)
+    if kind == "csv":
+        path = tmp_path / "log.csv"
+        path.write_text("action,reward,propensity,at,age\n" + "".join(f'0,1,0.5,"[0.5, {n}]",7\n' for n in (1, 2, 3)))
+    found = read_table(path, "uniform", {"context": "age+at"})[0]
+    assert found.contexts.tolist() == [[7, 0.5, 1], [7, 0.5, 2], [7, 0.5, 3]]
+    with pytest.raises(DiscoverError, match=r"row 2: at must be a list of 2 numbers, as in row 1, found \[1\]"):
+        read_table(write(tmp_path / "bad.jsonl", [rows[0], {**rows[0], "at": [1]}]), "uniform", {"context": "at"})
+
+
 def test_a_batch_is_drawn_without_replacement(tmp_path):
     """A uniform log of batches, judged for uniform: each ratio is 1. A file's probabilities are of the first draw."""
     batches = [("x", "cab"), ("y", "bc")]

@@ -1,7 +1,8 @@
 """A logged bandit in a plain table, CSV, JSONL or Parquet, with named columns, as feedback; and feedback as a table.
 
 A row is a pick. Columns: `action` (a label), `reward`, `propensity`; where there are any `position`, `unit` (campaign),
-`step` (round), `batch` (query), `time`, and `context` (several: ``a+b`` or ``user_*``; words become one column a word).
+`step` (round), `batch` (query), `time`, and `context` (several: ``a+b`` or ``user_*``; of lists a number is a column,
+of words a word).
 The target is ``uniform``; a column with its probability of the logged action, or with a list of them for actions
 numbered from 0; several columns, ``target_*``, in that order; or a file: `action`, `probability` and, where it matters,
 `position`. Rows of a `batch` were drawn without replacement: there ``uniform``, and a file without `position`, say the
@@ -161,10 +162,13 @@ def _draw_by_draw(table: Columns, actions: NDArray[np.int64], target: Floats) ->
 
 
 def _contexts(table: Columns) -> Floats:
-    """(n, p) numbers as they are, words as one column a word."""
+    """(n, p) numbers and lists of them as they are, words as one column a word."""
     parts = []
     for name in table.expand(table.names["context"]):
-        values = table.column(name)
+        values, lists = table.column(name), table.lists_of(name)
+        if lists is not None:
+            parts.append(lists)
+            continue
         try:
             parts.append(np.array([[np.nan if value in (None, "") else float(value)] for value in values]))
         except (TypeError, ValueError):
