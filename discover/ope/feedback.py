@@ -191,6 +191,15 @@ def first_of(groups: NDArray[Any]) -> Ints:
     return np.asarray(first[codes], np.int64)
 
 
+def integers(name: str, values: ArrayLike, n: int) -> Ints:
+    """(n,) whole numbers, read-only.
+
+    Raises:
+        DiscoverError: the shape is another, or one is no whole number.
+    """
+    return _sealed(name, values, np.int64, (n,))
+
+
 def _places(feedback: Feedback, n: int) -> Ints:
     """(n,) how many rows of its batch stand before a row."""
     batch = np.asarray(feedback.batch)
