@@ -53,6 +53,17 @@ def test_all_that_apply_are_there_and_the_others_say_why():
     assert found.verdict == "ok" and by_name(found)["direct_method"].verdict == "warn"
 
 
+@pytest.mark.parametrize(("clicks", "said"), [(0, "it has no width"), (100, "it has no width"), (1, "it has no end")])
+def test_a_log_of_rewards_all_alike_is_never_sure(clicks, said):
+    """Of no click in a hundred the interval is [0, 0], and of one it has no end: neither is to be trusted."""
+    rewards = np.zeros(100)
+    rewards[:clicks] = 1
+    feedback = Feedback(np.arange(100) % 2, rewards, np.full(100, 0.5), np.full((100, 2), 0.5))
+    (found,) = evaluate(feedback, ["ips"]).estimates
+    assert found.verdict == "warn" and said in found.checks[-1].reason
+    assert by_name(evaluate(log()))["ips"].verdict == "ok"
+
+
 def test_values_are_near_the_truth_and_the_seed_decides():
     truth = with_share(0.4, 1)
     feedback = truth.log(2000, np.random.default_rng(0))

@@ -62,6 +62,15 @@ def of_ratios(ratio: Floats) -> tuple[Check, ...]:
     return _effective(ratio), _largest(ratio), _mean(ratio)
 
 
+def of_interval(low: float, high: float) -> tuple[Check, ...]:
+    """A check of an interval without width or end, which units too much alike have made; none of any other."""
+    width = high - low
+    if 0 < width < np.inf:
+        return ()
+    alike = "it has no width: all units are alike, and do not tell how others would be"
+    return (Check("interval", None, "warn", alike if width == 0 else "it has no end: too few units differ"),)
+
+
 def effective_sample(ratio: Floats) -> float:
     """Kish's effective sample size, (sum w)^2 / sum w^2: so many evenly weighed rows would be as good."""
     squares = float(ratio @ ratio)

@@ -64,7 +64,7 @@ class Estimate:
         effective: effective sample size of its ratios.
         share: that, over how many there are.
         verdict: the gravest of its checks.
-        checks: of its ratios; those of the log are the evaluation's.
+        checks: of its ratios and its interval; those of the log are the evaluation's.
     """
 
     estimator: str
@@ -153,7 +153,7 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
     values, errors = one(feedback, np.ones((1, len(feedback))))
     interval = _interval(one, feedback, (float(values[0]), float(errors[0])), settings)
     ratio = one.ratios(feedback)
-    checks = diagnostics.of_ratios(ratio)
+    checks = (*diagnostics.of_ratios(ratio), *diagnostics.of_interval(interval.low, interval.high))
     if one.caveat:
         checks = (*checks, Check("caveat", None, "warn", one.caveat))
     effective = diagnostics.effective_sample(ratio)
