@@ -12,7 +12,9 @@ import yaml
 from scipy.stats import beta
 
 from discover.cli import main
+from discover.commands.ope import table
 from discover.errors import DiscoverError
+from discover.ope import plot
 from discover.ope.evaluation import Settings, evaluate
 from discover.ope.feedback import Feedback
 from discover.ope.offline import ope
@@ -62,6 +64,18 @@ def test_a_log_of_rewards_all_alike_is_never_sure(clicks, said):
     (found,) = evaluate(feedback, ["ips"]).estimates
     assert found.verdict == "warn" and said in found.checks[-1].reason
     assert by_name(evaluate(log()))["ips"].verdict == "ok"
+
+
+def test_a_campaigns_value_is_held_against_what_a_campaign_was_worth():
+    rows = np.arange(400)
+    found = evaluate(log(400, unit=rows // 4, step=rows % 4, batch=rows), ["snips", "pdis"])
+    one, whole = found.estimates
+    assert one.logged == found.logged and whole.logged == pytest.approx(4 * found.logged)
+    assert f"as logged {found.logged:.5g}, of a campaign {whole.logged:.5g}" in next(iter(table(found)))
+    figure = plot.drawn(found)
+    lines = [axes.lines[-1].get_xdata()[0] for axes in figure.axes]
+    assert lines == [one.logged, whole.logged] and "by the campaign" in figure.axes[1].get_xlabel()
+    assert len(plot.drawn(evaluate(log(), ["snips", "ips"])).axes) == 1
 
 
 def test_values_are_near_the_truth_and_the_seed_decides():

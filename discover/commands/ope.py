@@ -41,7 +41,8 @@ def ope(options: argparse.Namespace) -> None:
 
 def table(found: Evaluation) -> Iterator[str]:
     """The evaluation as lines."""
-    yield f"{found.rows:,} picks, {found.units:,} units; their mean reward as logged {found.logged:.5g}"
+    campaigns = next((f", of a campaign {one.logged:.5g}" for one in found.estimates if one.per == "campaign"), "")
+    yield f"{found.rows:,} picks, {found.units:,} units; their mean reward as logged {found.logged:.5g}{campaigns}"
     yield from found.notes
     yield from (f"{check.name}: {check.verdict}, {check.reason}" for check in found.checks)
     heads = ("estimator", "of a", "estimate", f"{found.level:.0%} interval", "effective", "verdict")

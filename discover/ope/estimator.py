@@ -109,6 +109,14 @@ class Estimator:
             return _by_unit(batches.ratio, batches.unit)
         return _by_unit(ratios.of_picks(feedback), feedback.units)
 
+    def logged(self, feedback: Feedback) -> float:
+        """What the log's own policy was worth by the same measure: the mean of its picks, batches or campaigns."""
+        if self.per == "pick":
+            return float(feedback.rewards.mean())
+        batches = ratios.by_batch(feedback)
+        count = len(np.unique(batches.unit)) if self.per == "campaign" else len(batches.reward)
+        return float(batches.reward.sum() / count)
+
     def __call__(self, feedback: Feedback, weights: Floats) -> tuple[Floats, Floats]:
         """Values (B,) and standard errors (B,) of (B, n) resamples.
 

@@ -57,6 +57,7 @@ class Estimate:
     Attributes:
         estimator: its word, with the options given.
         per: what the value is a mean of: the reward of a pick or batch, or a campaign's sum.
+        logged: what the logging policy was worth, by the same measure.
         value: of the target policy.
         standard_error: of it.
         low: end of the interval; -inf where it has none.
@@ -69,6 +70,7 @@ class Estimate:
 
     estimator: str
     per: str
+    logged: float
     value: float
     standard_error: float
     low: float
@@ -163,6 +165,7 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
     return Estimate(
         estimator=one.name,
         per=one.per,
+        logged=one.logged(feedback),
         value=float(values[0]),
         standard_error=float(errors[0]),
         low=interval.low,
