@@ -213,6 +213,15 @@ def test_the_command_prints_a_table_and_json_and_draws(tmp_path, capsys):
     assert api.as_dict() == found
 
 
+def test_a_plot_that_cannot_be_written_loses_no_table(tmp_path, capsys):
+    folder = make_run(tmp_path / "run", rounds=30, batch=2).root
+    status, said = run(
+        capsys, folder, "--target", "uniform", "--estimator", "snips", "--plot", tmp_path / "no" / "o.png"
+    )
+    assert status == 1 and "snips" in said.out
+    assert "no/o.png cannot be written (No such file or directory): choose another place" in said.err
+
+
 def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
     path = tmp_path / "log.csv"
     rows = [f"{n % 2},{n % 3},0.5,{0.9 if n < 2 else 0.001}" for n in range(100)]

@@ -27,11 +27,11 @@ def ope(options: argparse.Namespace) -> None:
         reward=options.reward or "",
         settings=settings,
     )
+    print(json.dumps(found.as_dict()) if options.json else "\n".join(table(found)))
     if options.plot:
         from discover.ope import plot
 
         plot.draw(found, options.plot, f"{options.target}, judged from {options.log.name}")
-    print(json.dumps(found.as_dict()) if options.json else "\n".join(table(found)))
     if found.verdict == "refuse":
         raise DiscoverError(
             f"no estimate of {options.target!r} can be believed: {_why(found)}; log more, or judge "

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from discover.errors import DiscoverError
 from discover.ope.evaluation import Estimate, Evaluation
 from discover.run import publish
 
@@ -19,10 +20,17 @@ MARKS = {"ok": "o", "warn": "D", "refuse": "x"}  # told apart without colour as 
 
 
 def draw(found: Evaluation, path: Path, title: str = "") -> None:
-    """Draw an evaluation and publish it as a PNG, 1400 pixels wide."""
+    """Draw an evaluation and publish it as a PNG, 1400 pixels wide.
+
+    Raises:
+        DiscoverError: it cannot be written.
+    """
     figure = drawn(found, title)
-    with publish(path) as scratch:
-        figure.savefig(scratch, format="png", metadata={"Software": None})
+    try:
+        with publish(path) as scratch:
+            figure.savefig(scratch, format="png", metadata={"Software": None})
+    except OSError as error:
+        raise DiscoverError(f"{path} cannot be written ({error.strerror or error}): choose another place") from error
 
 
 def drawn(found: Evaluation, title: str = "") -> Figure:
