@@ -72,10 +72,13 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         """Begin every campaign.
 
         Args:
-            seed: of the first environment, the others counting on; or one each, None leaving its chance as it is.
+            seed: of the first environment, the others counting on; or one each, None leaving its chance as it is. Of
+                Python or NumPy.
             options: there are none.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            seed = [seed + i for i in range(self.num_envs)]
+        seeds = [None] * self.num_envs if seed is None else [None if one is None else int(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise DiscoverError(f"expected a seed for each of {self.num_envs} environments, found {len(seeds)}")
         self._rngs = [

@@ -169,8 +169,12 @@ def test_seeds_of_a_vector_environment():
     first, second = env.reset(seed=5)[0], env.reset(seed=[5, 6])[0]
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not np.array_equal(env.reset()[0]["candidates"], first["candidates"])
-    with pytest.raises(DiscoverError, match="a seed for each of 2 environments, found 1"):
-        env.reset(seed=[1])
+    zero = env.reset(seed=0)[0]["candidates"]
+    for seed in (np.int64(0), np.array([0, 1]), (0, 1)):
+        assert np.array_equal(env.reset(seed=seed)[0]["candidates"], zero)
+    for seeds in ([1], []):
+        with pytest.raises(DiscoverError, match=f"a seed for each of 2 environments, found {len(seeds)}"):
+            env.reset(seed=seeds)
 
 
 def test_the_head_is_a_batch_fit_after_a_thousand_updates():
