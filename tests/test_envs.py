@@ -305,6 +305,32 @@ def test_quotas_and_sources():
             assert env.episodes.generator[env._pick(source)] == source.removeprefix("from_")
 
 
+@pytest.mark.parametrize("action", [-1, 16, 1.0, None, [0], [0, 0]])
+def test_an_action_that_is_no_slot_is_refused(action):
+    env = gymnasium.make(LABELING, corpora=[corpus()], episode=episode()).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(DiscoverError, match="must be a whole number from 0 to 15, for each of 1 episodes, found"):
+        env.step(action)
+    assert env.episodes.time == 0
+
+
+@pytest.mark.parametrize("actions", [[0], [0, 0, 0], [[0], [0]], [0, -1]])
+def test_actions_of_several_environments_are_one_each(actions):
+    env = vector(2)
+    env.reset(seed=0)
+    with pytest.raises(DiscoverError, match="for each of 2 episodes, found"):
+        env.step(np.array(actions))
+
+
+@pytest.mark.parametrize("action", [np.zeros(3), np.full(len(SOURCES), np.nan), 0.5])
+def test_a_batch_is_made_up_by_a_number_a_source(action):
+    env = gymnasium.make(BATCH, corpora=[corpus()], episode=episode()).unwrapped
+    env.reset(seed=0)
+    assert isinstance(env.step([0.0] * len(SOURCES))[1], float)
+    with pytest.raises(DiscoverError, match="an action must be 10 finite numbers, one a source, found"):
+        env.step(action)
+
+
 def test_altered_tasks_are_tasks():
     for seed in range(30):
         other = altered(corpus(), np.random.default_rng(seed))
