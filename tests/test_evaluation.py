@@ -15,6 +15,7 @@ from discover.cli import main
 from discover.commands.ope import table
 from discover.errors import DiscoverError
 from discover.ope import plot
+from discover.ope.estimators.cadr import cadr
 from discover.ope.evaluation import Settings, evaluate
 from discover.ope.feedback import Feedback
 from discover.ope.offline import ope
@@ -145,6 +146,14 @@ def test_what_cannot_be_believed_is_refused_and_what_applies_nowhere_says_so():
 def test_settings_of_an_interval_are_checked_in_python_as_well(wrong, message):
     with pytest.raises(DiscoverError, match=message):
         Settings(**wrong)
+
+
+def test_what_takes_the_square_of_a_long_log_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setattr(cadr, "most_rows", 299)
+    assert "the square of 300 rows: name it" in evaluate(log()).unavailable["cadr"]
+    assert set(by_name(evaluate(log(), ["cadr"]))) == {"cadr"}
+    monkeypatch.setattr(cadr, "most_rows", 300)
+    assert "cadr" in by_name(evaluate(log()))
 
 
 def test_one_estimator_is_a_word():

@@ -42,6 +42,11 @@ def brings_own_interval(function: Function) -> Function:
     return _noting("own_interval", True)(function)
 
 
+def slow_beyond(rows: int) -> Callable[[Function], Function]:
+    """Say that its time grows with the square of the rows: of a longer log it has to be asked for by name."""
+    return _noting("most_rows", rows)
+
+
 @dataclass(frozen=True)
 class Estimator:
     """An estimator found and its options checked; call it as ``estimator(feedback, weights)``.
@@ -81,6 +86,10 @@ class Estimator:
         """Whether its batches or campaigns are single picks, so that it only repeats what `ips` says."""
         groups = {"pick": None, "batch": "batch", "campaign": "unit"}[self.per]
         return groups is not None and len(np.unique(feedback.of(groups))) == len(feedback)
+
+    def slow(self, feedback: Feedback) -> bool:
+        """Whether the log is so long that it should be asked for by name."""
+        return len(feedback) > getattr(self.function, "most_rows", np.inf)
 
     def ceiling(self, feedback: Feedback) -> float:
         """How large a ratio can be.

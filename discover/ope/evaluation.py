@@ -120,7 +120,8 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
 
     Args:
         feedback: the log.
-        estimators: their words, ``name,option=value,…``, or one word; by default all that apply.
+        estimators: their words, ``name,option=value,…``, or one word; by default all that apply,
+            but for what takes too long.
         settings: of the intervals; by default a studentised bootstrap of level 0.95.
 
     Raises:
@@ -136,6 +137,9 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
     for one in loaded:
         if not estimators and one.trivial(feedback):
             unavailable[one.name] = f"each {one.per} is a single pick, of which ips says the same"
+            continue
+        if not estimators and one.slow(feedback):
+            unavailable[one.name] = f"its time grows with the square of {len(feedback):,} rows: name it to wait for it"
             continue
         try:
             found.append(_estimate(one, feedback if one.own_interval else shared, log, settings))
