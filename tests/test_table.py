@@ -77,6 +77,16 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
         read_table(table, str(policy), COLUMNS)
 
 
+def test_more_actions_than_fit_in_memory_are_refused(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("action,reward,propensity,t\n" + "".join(f"{item},1,0.5,0.5\n" for item in range(15_000)))
+    (tmp_path / "new.csv").write_text("action,probability\n0,1\n")
+    for target in ("uniform", str(tmp_path / "new.csv")):
+        with pytest.raises(DiscoverError, match=r"15,000 rows of 15,000 actions, .* take a column with"):
+            read_table(path, target)
+    assert read_table(path, "t")[0].target is None
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "csv"])
 def test_a_context_may_be_a_list_of_numbers(tmp_path, kind):
     rows = [{"action": 0, "reward": 1, "propensity": 0.5, "at": [0.5, n], "age": 7} for n in (1, 2, 3)]

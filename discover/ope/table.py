@@ -23,6 +23,7 @@ from discover.ope.feedback import Feedback, Floats
 from discover.pool.files import export_rows
 
 LEVELS = 50  # of a word-valued context: the rest is one more
+CELLS = 200_000_000  # rows times actions: 1.6 GB, several times over
 
 
 def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None) -> tuple[Feedback, list[str]]:
@@ -81,6 +82,7 @@ def _target(table: Columns, labels: NDArray[np.str_], word: str) -> tuple[NDArra
     """(n,) numbers of the actions, the target's fields, and how many actions there are, 0 where that is unknown."""
     if word == "uniform":
         actions, codes = np.unique(labels, return_inverse=True)
+        _check_size(table, len(actions))
         target = np.full((len(table), len(actions)), 1 / len(actions))
         return codes, {"target": _draw_by_draw(table, codes, target)}, len(actions)
     if word.lower().removesuffix(".gz").endswith((".csv", ".jsonl", ".parquet")):
@@ -114,6 +116,7 @@ def _from_file(
     policy = Columns.read(path, {}, ("action", "probability"))
     known, probabilities = policy.labels("action"), policy.numbers("probability")
     actions = np.unique(np.concatenate([known, labels]))
+    _check_size(table, len(actions))
     by_place = "position" in policy
     places = policy.labels("position") if by_place else np.full(len(known), "")
     at = table.labels("position") if by_place else np.full(len(labels), "")
@@ -130,6 +133,14 @@ def _from_file(
             )
     target, codes = np.array([rows[place] for place in at]), np.searchsorted(actions, labels)
     return codes, {"target": target if by_place else _draw_by_draw(table, codes, target)}, len(actions)
+
+
+def _check_size(table: Columns, k: int) -> None:
+    if len(table) * k > CELLS:
+        raise DiscoverError(
+            f"{table.path} has {len(table):,} rows of {k:,} actions, and at most {CELLS:,} cells fit in memory: take a "
+            "column with the target's probability of the logged action, or judge a part of the log"
+        )
 
 
 def _draw_by_draw(table: Columns, actions: NDArray[np.int64], target: Floats) -> Floats:
