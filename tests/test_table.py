@@ -2,9 +2,12 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from discover.errors import DiscoverError
 from discover.ope.feedback import Feedback
@@ -77,6 +80,21 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
         read_table(table, str(policy), COLUMNS)
 
 
+def test_a_whole_number_is_the_same_action_with_a_point(tmp_path):
+    (tmp_path / "log.csv").write_text("action,reward,propensity\n1.0,1,0.5\n0.0,0,0.5\n10.00,0,0.5\nv1.0,0,0.5\n")
+    (tmp_path / "new.csv").write_text("action,probability\n1,0.5\n10,0.25\n0,0.125\nv1.0,0.125\n")
+    assert read_table(tmp_path / "log.csv", str(tmp_path / "new.csv"))[0].targets.tolist() == [0.5, 0.125, 0.25, 0.125]
+    parquet.write_table(
+        pyarrow.table({"action": [Decimal("1.00")], "reward": [Decimal("0.5")], "propensity": [1.0], "p": [[0, 1.0]]}),
+        tmp_path / "log.parquet",
+    )
+    found = read_table(tmp_path / "log.parquet", "p")[0]
+    assert found.actions.tolist() == [1] and found.rewards.tolist() == [0.5]
+    (tmp_path / "log.csv").write_text('action,reward,propensity,p\n1.5,1,0.5,"[0, 1]"\n')
+    with pytest.raises(DiscoverError, match=r"a number from 0 to 1, as the target gives 2 probabilities, found '1\.5'"):
+        read_table(tmp_path / "log.csv", "p")
+
+
 def test_more_actions_than_fit_in_memory_are_refused(tmp_path):
     path = tmp_path / "log.csv"
     path.write_text("action,reward,propensity,t\n" + "".join(f"{item},1,0.5,0.5\n" for item in range(15_000)))
@@ -128,7 +146,7 @@ def test_a_batch_is_drawn_without_replacement(tmp_path):
     ("values", "expected"),
     [
         (["9", "10", "-1"], [9, 10, -1]),
-        (["9.0", "10.0", "2.0"], [1, 2, 0]),  # as pandas writes them where a value was once missing
+        (["9.0", "10.0", "2.0"], [9, 10, 2]),  # as pandas writes them where a value was once missing
         (["100.25", "9.5", "10.5"], [2, 0, 1]),
         (["18446744073709551617", "18446744073709551616", "3"], [2, 1, 0]),  # no float could tell them apart
         (["b", "a", "10"], [2, 1, 0]),

@@ -104,7 +104,7 @@ def _numbered(table: Columns, labels: NDArray[np.str_], k: int) -> NDArray[np.in
         if not label.isdecimal() or int(label) >= k:
             raise DiscoverError(
                 f"{table.path}, row {row}: {table.names.get('action', 'action')} must be a number from 0 to {k - 1}, "
-                f"as the target gives {k} probabilities, found {label!r}: number the actions in their order"
+                f"as the target gives {k} probabilities, found {str(label)!r}: number the actions in their order"
             )
     return labels.astype(np.int64)
 
