@@ -12,7 +12,7 @@ from discover.errors import DiscoverError
 from discover.evaluate import metrics
 from discover.policy import features, ridge
 from discover.policy.config import EpisodeConfig
-from discover.policy.corpus import altered, synthetic
+from discover.policy.corpus import altered, prepare, synthetic
 from envs.batch import SOURCES, quotas
 from envs.episodes import Episodes
 from envs.head import RidgeHeads
@@ -336,6 +336,27 @@ def test_altered_tasks_are_tasks():
         other = altered(corpus(), np.random.default_rng(seed))
         assert 2 <= len(np.unique(other.labels)) <= 4
         assert len(other.vectors) == len(other.labels) == len(other.density) == len(other.cluster)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["a"] * 60}, "labels must be whole numbers that count from 0, found 'a': number the classes"),
+        ({"labels": np.full(60, 0.5)}, r"labels must be whole numbers that count from 0, found '0\.5'"),
+        ({"test_labels": np.full(9, -1)}, "test_labels must count from 0, found -1"),
+        ({"vectors": np.full((60, 4), np.nan)}, "vectors must hold finite numbers"),
+        ({"vectors": np.zeros(60)}, r"labels \(n,\), n at least 1, found \(60,\)"),
+        ({"test_vectors": np.zeros((9, 3))}, r"test_vectors must be \(n, 4\) .*, found \(9, 3\) and \(9,\)"),
+        ({"labels": [0] * 59}, r"found \(60, 4\) and \(59,\)"),
+    ],
+)
+def test_a_corpus_of_ones_own_is_checked(change, message):
+    rng = np.random.default_rng(0)
+    arrays = {"vectors": rng.normal(size=(60, 4)), "labels": [0, 1] * 30}
+    arrays |= {"test_vectors": rng.normal(size=(9, 4)), "test_labels": [0] * 9}
+    assert prepare("mine", **arrays).classes == 2
+    with pytest.raises(DiscoverError, match=f"corpus 'mine': .*{message}"):
+        prepare("mine", **arrays | change)
 
 
 def test_refusals_say_what_to_do():
