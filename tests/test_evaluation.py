@@ -79,6 +79,13 @@ def test_a_campaigns_value_is_held_against_what_a_campaign_was_worth():
     assert len(plot.drawn(evaluate(log(), ["snips", "ips"])).axes) == 1
 
 
+def test_the_plot_has_no_figure_that_is_refused():
+    feedback = Feedback(np.zeros(100), np.ones(100), np.r_[1e-4, np.ones(99)], target_propensities=np.full(100, 0.1))
+    (panel,) = plot.drawn(evaluate(feedback, ["ips", "snips"])).axes
+    assert len(panel.lines) == 1 and panel.get_xlim()[1] < 2  # what was logged
+    assert [one.get_text()[:6] for one in panel.texts[:2]] == ["refuse", "refuse"]
+
+
 def test_values_are_near_the_truth_and_the_seed_decides():
     truth = with_share(0.4, 1)
     feedback = truth.log(2000, np.random.default_rng(0))

@@ -15,8 +15,8 @@ from discover.errors import DiscoverError
 from discover.ope.evaluation import Estimate, Evaluation
 from discover.run import publish
 
-COLOURS = {"ok": "#15803d", "warn": "#d1700f", "refuse": "#94a3b8"}
-MARKS = {"ok": "o", "warn": "D", "refuse": "x"}  # told apart without colour as well
+COLOURS = {"ok": "#15803d", "warn": "#d1700f"}
+MARKS = {"ok": "o", "warn": "D"}  # told apart without colour as well
 
 
 def draw(found: Evaluation, path: Path, title: str = "") -> None:
@@ -51,11 +51,12 @@ def drawn(found: Evaluation, title: str = "") -> Figure:
 
 
 def _draw_lines(axes: Axes, estimates: Sequence[Estimate]) -> None:
+    """A line an estimate; of one that is refused there is no figure, as in the table: it may be far from all others."""
     for line, one in enumerate(estimates):
-        colour = COLOURS[one.verdict]
-        if np.isfinite([one.value, one.low, one.high]).all() and one.verdict != "refuse":
-            axes.plot([one.low, one.high], [line, line], color=colour, linewidth=2.2)
-        if np.isfinite(one.value):
+        if one.verdict != "refuse":
+            colour = COLOURS[one.verdict]
+            if np.isfinite([one.low, one.high]).all():
+                axes.plot([one.low, one.high], [line, line], color=colour, linewidth=2.2)
             axes.plot(one.value, line, color=colour, marker=MARKS[one.verdict], markersize=6)
         said = f"{one.verdict}, {one.effective:,.0f} effective ({one.share:.0%})"
         axes.annotate(
