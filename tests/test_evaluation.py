@@ -257,6 +257,7 @@ def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
         (["--target", "t"], "has no column 'action'"),
         (["--target", "t", "--columns", "acton=a"], "found 'acton=a': did you mean 'action'?"),
         (["--target", "t", "--columns", "action"], "--columns must be role=name"),
+        (["--target", "t", "--columns", "action=a,action=t"], "--columns gives 'action' twice, as 'a' and as 't'"),
         (
             ["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--estimator", "snip"],
             "did you mean 'snips'",

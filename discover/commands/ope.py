@@ -79,12 +79,14 @@ def _why(found: Evaluation) -> str:
 
 def _columns(text: str) -> dict[str, str]:
     """Roles and names of ``action=item,reward=click``."""
-    found = {}
+    found: dict[str, str] = {}
     for pair in filter(None, text.split(",")):
         role, equals, name = (part.strip() for part in pair.partition("="))
         if not equals or not name or role not in ROLES:
             close = difflib.get_close_matches(role, ROLES, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"roles are {', '.join(ROLES)}"
             raise DiscoverError(f"--columns must be role=name,…, found {pair!r}: {advice}")
+        if role in found:
+            raise DiscoverError(f"--columns gives {role!r} twice, as {found[role]!r} and as {name!r}: leave one out")
         found[role] = name
     return found
