@@ -1,5 +1,6 @@
 """Verdicts: what lacks support is refused, what has it is not. `tests/benchmarks/verdicts.py` counts on many logs."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -109,3 +110,15 @@ def test_calibration_holds_for_draws_without_replacement():
     rng = np.random.default_rng(1)
     truth = bandit(rng)
     assert check("propensity calibration", diagnostics.of_log(truth.log(2000, rng))).verdict == "ok"
+
+
+def test_calibration_over_many_actions_takes_no_square_of_them():
+    """Each action's expected picks are a column of the behaviour: no pass over the whole table."""
+    n, k = 8000, 400
+    even = np.full((n, k), 1 / k)
+    actions = np.r_[np.zeros(n // 4, int), np.arange(3 * n // 4) % k]
+    feedback = Feedback(actions, np.zeros(n), even[:, 0], even, behaviour=even)
+    begun = time.process_time()
+    found = check("propensity calibration", diagnostics.of_log(feedback))
+    assert time.process_time() - begun < 1
+    assert found.verdict == "refuse" and "+9975.0%" in found.reason

@@ -146,20 +146,19 @@ def _calibration(feedback: Feedback) -> Check:
 
 def _against_behaviour(feedback: Feedback, behaviour: Floats) -> tuple[Floats, Floats]:
     """Standardised and relative excess of observed over expected counts, by size of probability and by action."""
-    rows, k = np.arange(len(feedback)), behaviour.shape[1]
     edges = np.unique(np.quantile(feedback.propensities, np.linspace(0, 1, BINS + 1)[1:-1]))
-    groups = [np.searchsorted(edges, behaviour)]
+    size = np.searchsorted(edges, behaviour)
+    counts = np.bincount(size[np.arange(len(feedback)), feedback.actions])
+    shares = [np.where(size == number, behaviour, 0).sum(axis=1) for number in range(len(counts))]
     if feedback.features is None:
-        groups.append(np.broadcast_to(np.arange(k), behaviour.shape))
+        counts = np.r_[counts, np.bincount(feedback.actions, minlength=behaviour.shape[1])]
+        shares += list(behaviour.T)
     excess, relative = [], []
-    for group in groups:
-        taken = np.bincount(group[rows, feedback.actions], minlength=int(group.max()) + 1)
-        for number, count in enumerate(taken):
-            share = np.where(group == number, behaviour, 0).sum(axis=1)
-            expected, variance = float(share.sum()), float((share * (1 - share)).sum())
-            if min(expected, variance) >= LEAST_COUNT:
-                excess.append((count - expected) / np.sqrt(variance))
-                relative.append(count / expected - 1)
+    for share, count in zip(shares, counts.tolist(), strict=True):
+        expected, variance = float(share.sum()), float((share * (1 - share)).sum())
+        if min(expected, variance) >= LEAST_COUNT:
+            excess.append((count - expected) / np.sqrt(variance))
+            relative.append(count / expected - 1)
     return np.array(excess), np.array(relative)
 
 
