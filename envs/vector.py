@@ -28,7 +28,7 @@ Observations = dict[str, NDArray[np.float32]]
 class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float64]]):
     """As `envs.labeling.Labeling`; a finished episode begins anew in the same step.
 
-    What it ended with is in the infos ``final_obs`` and ``final_info``.
+    What it ended with is in the infos ``final_obs``, (e,) objects, and ``final_info``, as of Gymnasium's own.
 
     Args:
         num_envs: e, how many.
@@ -97,9 +97,11 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         observations = observe(self.episodes)
         if over.any():
             ended = np.flatnonzero(over).tolist()
-            infos |= {"final_obs": observations, "_final_obs": over, "_final_info": over}
+            final = np.full(self.num_envs, None, object)
+            infos |= {"final_obs": final, "_final_obs": over, "_final_info": over}
             told: dict[str, Any] = {}
             for row in ended:
+                final[row] = {name: array[row] for name, array in observations.items()}
                 told = self._add_info(told, info(self.episodes, row, True), row)
             infos["final_info"] = told
             self.episodes.reset({row: self._rngs[row] for row in ended})

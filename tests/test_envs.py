@@ -5,6 +5,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 from pydantic import ValidationError
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
@@ -159,9 +160,28 @@ def test_one_seed_one_trajectory_alone_or_among_others():
             starts[row], reward, ended, _, told = env.step(actions[row])
             assert rewards[row] == reward and over[row] == ended
             if ended:
-                assert all(np.array_equal(infos["final_obs"][name][row], starts[row][name]) for name in starts[row])
+                assert all(np.array_equal(infos["final_obs"][row][name], starts[row][name]) for name in starts[row])
                 assert infos["final_info"]["mean_return"][row] == told["mean_return"]
                 starts[row] = env.reset()[0]
+
+
+def test_infos_of_an_episode_that_ends_are_gymnasiums_own():
+    """Whoever reads those of a `SyncVectorEnv` reads ours: the observation of each environment is an object."""
+    settings = {"corpora": [corpus()], "episode": episode(budget=24, batch=2)}
+    told = []
+    for mode, how in (("vector_entry_point", {}), ("sync", {"autoreset_mode": AutoresetMode.SAME_STEP})):
+        env = gymnasium.make_vec(LABELING, num_envs=2, vectorization_mode=mode, vector_kwargs=how, **settings)
+        env.reset(seed=0)
+        for _ in range(4):
+            masks = env.unwrapped.action_masks() if mode != "sync" else env.call("action_masks")
+            infos = env.step(np.argmax(masks, axis=1))[-1]
+        told.append(infos)
+    ours, theirs = told
+    for key in ("final_obs", "_final_obs"):
+        assert (ours[key].shape, ours[key].dtype) == (theirs[key].shape, theirs[key].dtype)
+    for mine, other in zip(ours["final_obs"], theirs["final_obs"], strict=True):
+        assert mine.keys() == other.keys() and all(np.array_equal(mine[name], other[name]) for name in mine)
+    assert np.array_equal(ours["final_info"]["mean_return"], theirs["final_info"]["mean_return"])
 
 
 def test_seeds_of_a_vector_environment():
