@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from discover.errors import DiscoverError
 from discover.policy import features
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
@@ -65,6 +66,9 @@ class Batch(gymnasium.Env[Floats, Floats]):
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         """Ask about a batch."""
+        action = np.asarray(action)
+        if action.shape != self.action_space.shape or not np.isfinite(action).all():
+            raise DiscoverError(f"an action must be {len(SOURCES)} finite numbers, one a source, found {action!r:.80}")
         rules, before = self.episodes.rules, self.episodes.quality[0]
         count = min(rules.batch, rules.budget - int(self.episodes.spent[0]))
         over = False

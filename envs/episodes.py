@@ -146,8 +146,17 @@ class Episodes:
         Returns:
             (e,) rewards ``(Q_t - Q_t-1)(T - t + 1) / T``; (e,), which actions were masked; (e,), which episodes are
             over.
+
+        Raises:
+            DiscoverError: an action is no slot, or there are more or fewer than episodes.
         """
-        every, steps = np.arange(len(actions)), self.rules.steps
+        e, k = self.valid.shape
+        if actions.shape != (e,) or actions.dtype.kind not in "iu" or actions.min() < 0 or actions.max() >= k:
+            found = " ".join(str(actions).split())
+            raise DiscoverError(
+                f"an action must be a whole number from 0 to {k - 1}, for each of {e} episodes, found {found:.80}"
+            )
+        every, steps = np.arange(e), self.rules.steps
         taken = self.valid[every, actions]
         places = self.slots[every, actions]
         self.time += 1

@@ -28,7 +28,7 @@ Observations = dict[str, NDArray[np.float32]]
 class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float64]]):
     """As `envs.labeling.Labeling`; a finished episode begins anew in the same step.
 
-    What it ended with is in the infos ``final_obs`` and ``final_info``.
+    What it ended with is in the infos ``final_obs``, (e,) objects, and ``final_info``, as of Gymnasium's own.
 
     Args:
         num_envs: e, how many.
@@ -72,10 +72,13 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         """Begin every campaign.
 
         Args:
-            seed: of the first environment, the others counting on; or one each, None leaving its chance as it is.
+            seed: of the first environment, the others counting on; or one each, None leaving its chance as it is. Of
+                Python or NumPy.
             options: there are none.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed or [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            seed = [seed + i for i in range(self.num_envs)]
+        seeds = [None] * self.num_envs if seed is None else [None if one is None else int(one) for one in seed]
         if len(seeds) != self.num_envs:
             raise DiscoverError(f"expected a seed for each of {self.num_envs} environments, found {len(seeds)}")
         self._rngs = [
@@ -94,9 +97,11 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         observations = observe(self.episodes)
         if over.any():
             ended = np.flatnonzero(over).tolist()
-            infos |= {"final_obs": observations, "_final_obs": over, "_final_info": over}
+            final = np.full(self.num_envs, None, object)
+            infos |= {"final_obs": final, "_final_obs": over, "_final_info": over}
             told: dict[str, Any] = {}
             for row in ended:
+                final[row] = {name: array[row] for name, array in observations.items()}
                 told = self._add_info(told, info(self.episodes, row, True), row)
             infos["final_info"] = told
             self.episodes.reset({row: self._rngs[row] for row in ended})

@@ -1,5 +1,6 @@
 """Verdicts: what lacks support is refused, what has it is not. `tests/benchmarks/verdicts.py` counts on many logs."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -56,6 +57,17 @@ def test_ratios_whose_mean_is_not_one_are_refused():
     assert check("mean ratio", diagnostics.of_ratios(np.full(50, 0.5))).verdict == "refuse"
 
 
+@pytest.mark.parametrize(
+    ("propensity", "verdict"), [(0.3333, "ok"), (0.333, "warn"), (0.33, "refuse"), (0.3, "refuse")]
+)
+def test_propensities_of_few_digits_are_no_reason_to_refuse(propensity, verdict):
+    """A uniform policy over three, judged by its own log: each ratio is the same, and off by rounding alone."""
+    found = check("mean ratio", diagnostics.of_ratios(np.full(300, 1 / 3) / propensity))
+    assert found.verdict == verdict and found.reason.endswith("in every unit")
+    ratio = 1 + 1e-16 * np.arange(300)
+    assert check("mean ratio", diagnostics.of_ratios(ratio)).verdict == "ok"
+
+
 def test_mass_without_support_is_counted():
     n = 100
     behaviour, target = np.tile([0.5, 0.5, 0.0], (n, 1)), np.tile([0.4, 0.4, 0.2], (n, 1))
@@ -98,3 +110,15 @@ def test_calibration_holds_for_draws_without_replacement():
     rng = np.random.default_rng(1)
     truth = bandit(rng)
     assert check("propensity calibration", diagnostics.of_log(truth.log(2000, rng))).verdict == "ok"
+
+
+def test_calibration_over_many_actions_takes_no_square_of_them():
+    """Each action's expected picks are a column of the behaviour: no pass over the whole table."""
+    n, k = 8000, 400
+    even = np.full((n, k), 1 / k)
+    actions = np.r_[np.zeros(n // 4, int), np.arange(3 * n // 4) % k]
+    feedback = Feedback(actions, np.zeros(n), even[:, 0], even, behaviour=even)
+    begun = time.process_time()
+    found = check("propensity calibration", diagnostics.of_log(feedback))
+    assert time.process_time() - begun < 1
+    assert found.verdict == "refuse" and "+9975.0%" in found.reason

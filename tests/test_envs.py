@@ -5,6 +5,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 from pydantic import ValidationError
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
@@ -12,7 +13,7 @@ from discover.errors import DiscoverError
 from discover.evaluate import metrics
 from discover.policy import features, ridge
 from discover.policy.config import EpisodeConfig
-from discover.policy.corpus import altered, synthetic
+from discover.policy.corpus import altered, prepare, synthetic
 from envs.batch import SOURCES, quotas
 from envs.episodes import Episodes
 from envs.head import RidgeHeads
@@ -159,9 +160,28 @@ def test_one_seed_one_trajectory_alone_or_among_others():
             starts[row], reward, ended, _, told = env.step(actions[row])
             assert rewards[row] == reward and over[row] == ended
             if ended:
-                assert all(np.array_equal(infos["final_obs"][name][row], starts[row][name]) for name in starts[row])
+                assert all(np.array_equal(infos["final_obs"][row][name], starts[row][name]) for name in starts[row])
                 assert infos["final_info"]["mean_return"][row] == told["mean_return"]
                 starts[row] = env.reset()[0]
+
+
+def test_infos_of_an_episode_that_ends_are_gymnasiums_own():
+    """Whoever reads those of a `SyncVectorEnv` reads ours: the observation of each environment is an object."""
+    settings = {"corpora": [corpus()], "episode": episode(budget=24, batch=2)}
+    told = []
+    for mode, how in (("vector_entry_point", {}), ("sync", {"autoreset_mode": AutoresetMode.SAME_STEP})):
+        env = gymnasium.make_vec(LABELING, num_envs=2, vectorization_mode=mode, vector_kwargs=how, **settings)
+        env.reset(seed=0)
+        for _ in range(4):
+            masks = env.unwrapped.action_masks() if mode != "sync" else env.call("action_masks")
+            infos = env.step(np.argmax(masks, axis=1))[-1]
+        told.append(infos)
+    ours, theirs = told
+    for key in ("final_obs", "_final_obs"):
+        assert (ours[key].shape, ours[key].dtype) == (theirs[key].shape, theirs[key].dtype)
+    for mine, other in zip(ours["final_obs"], theirs["final_obs"], strict=True):
+        assert mine.keys() == other.keys() and all(np.array_equal(mine[name], other[name]) for name in mine)
+    assert np.array_equal(ours["final_info"]["mean_return"], theirs["final_info"]["mean_return"])
 
 
 def test_seeds_of_a_vector_environment():
@@ -169,8 +189,12 @@ def test_seeds_of_a_vector_environment():
     first, second = env.reset(seed=5)[0], env.reset(seed=[5, 6])[0]
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not np.array_equal(env.reset()[0]["candidates"], first["candidates"])
-    with pytest.raises(DiscoverError, match="a seed for each of 2 environments, found 1"):
-        env.reset(seed=[1])
+    zero = env.reset(seed=0)[0]["candidates"]
+    for seed in (np.int64(0), np.array([0, 1]), (0, 1)):
+        assert np.array_equal(env.reset(seed=seed)[0]["candidates"], zero)
+    for seeds in ([1], []):
+        with pytest.raises(DiscoverError, match=f"a seed for each of 2 environments, found {len(seeds)}"):
+            env.reset(seed=seeds)
 
 
 def test_the_head_is_a_batch_fit_after_a_thousand_updates():
@@ -301,11 +325,58 @@ def test_quotas_and_sources():
             assert env.episodes.generator[env._pick(source)] == source.removeprefix("from_")
 
 
+@pytest.mark.parametrize("action", [-1, 16, 1.0, None, [0], [0, 0]])
+def test_an_action_that_is_no_slot_is_refused(action):
+    env = gymnasium.make(LABELING, corpora=[corpus()], episode=episode()).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(DiscoverError, match="must be a whole number from 0 to 15, for each of 1 episodes, found"):
+        env.step(action)
+    assert env.episodes.time == 0
+
+
+@pytest.mark.parametrize("actions", [[0], [0, 0, 0], [[0], [0]], [0, -1]])
+def test_actions_of_several_environments_are_one_each(actions):
+    env = vector(2)
+    env.reset(seed=0)
+    with pytest.raises(DiscoverError, match="for each of 2 episodes, found"):
+        env.step(np.array(actions))
+
+
+@pytest.mark.parametrize("action", [np.zeros(3), np.full(len(SOURCES), np.nan), 0.5])
+def test_a_batch_is_made_up_by_a_number_a_source(action):
+    env = gymnasium.make(BATCH, corpora=[corpus()], episode=episode()).unwrapped
+    env.reset(seed=0)
+    assert isinstance(env.step([0.0] * len(SOURCES))[1], float)
+    with pytest.raises(DiscoverError, match="an action must be 10 finite numbers, one a source, found"):
+        env.step(action)
+
+
 def test_altered_tasks_are_tasks():
     for seed in range(30):
         other = altered(corpus(), np.random.default_rng(seed))
         assert 2 <= len(np.unique(other.labels)) <= 4
         assert len(other.vectors) == len(other.labels) == len(other.density) == len(other.cluster)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": ["a"] * 60}, "labels must be whole numbers that count from 0, found 'a': number the classes"),
+        ({"labels": np.full(60, 0.5)}, r"labels must be whole numbers that count from 0, found '0\.5'"),
+        ({"test_labels": np.full(9, -1)}, "test_labels must count from 0, found -1"),
+        ({"vectors": np.full((60, 4), np.nan)}, "vectors must hold finite numbers"),
+        ({"vectors": np.zeros(60)}, r"labels \(n,\), n at least 1, found \(60,\)"),
+        ({"test_vectors": np.zeros((9, 3))}, r"test_vectors must be \(n, 4\) .*, found \(9, 3\) and \(9,\)"),
+        ({"labels": [0] * 59}, r"found \(60, 4\) and \(59,\)"),
+    ],
+)
+def test_a_corpus_of_ones_own_is_checked(change, message):
+    rng = np.random.default_rng(0)
+    arrays = {"vectors": rng.normal(size=(60, 4)), "labels": [0, 1] * 30}
+    arrays |= {"test_vectors": rng.normal(size=(9, 4)), "test_labels": [0] * 9}
+    assert prepare("mine", **arrays).classes == 2
+    with pytest.raises(DiscoverError, match=f"corpus 'mine': .*{message}"):
+        prepare("mine", **arrays | change)
 
 
 def test_refusals_say_what_to_do():

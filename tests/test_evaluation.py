@@ -12,7 +12,10 @@ import yaml
 from scipy.stats import beta
 
 from discover.cli import main
+from discover.commands.ope import table
 from discover.errors import DiscoverError
+from discover.ope import plot
+from discover.ope.estimators.cadr import cadr
 from discover.ope.evaluation import Settings, evaluate
 from discover.ope.feedback import Feedback
 from discover.ope.offline import ope
@@ -51,6 +54,36 @@ def test_all_that_apply_are_there_and_the_others_say_why():
     assert set(by_name(scalar)) == {"clipped_ips", "ips", "snips"}
     assert "target is needed" in scalar.unavailable["dr"]
     assert found.verdict == "ok" and by_name(found)["direct_method"].verdict == "warn"
+
+
+@pytest.mark.parametrize(("clicks", "said"), [(0, "it has no width"), (100, "it has no width"), (1, "it has no end")])
+def test_a_log_of_rewards_all_alike_is_never_sure(clicks, said):
+    """Of no click in a hundred the interval is [0, 0], and of one it has no end: neither is to be trusted."""
+    rewards = np.zeros(100)
+    rewards[:clicks] = 1
+    feedback = Feedback(np.arange(100) % 2, rewards, np.full(100, 0.5), np.full((100, 2), 0.5))
+    (found,) = evaluate(feedback, ["ips"]).estimates
+    assert found.verdict == "warn" and said in found.checks[-1].reason
+    assert by_name(evaluate(log()))["ips"].verdict == "ok"
+
+
+def test_a_campaigns_value_is_held_against_what_a_campaign_was_worth():
+    rows = np.arange(400)
+    found = evaluate(log(400, unit=rows // 4, step=rows % 4, batch=rows), ["snips", "pdis"])
+    one, whole = found.estimates
+    assert one.logged == found.logged and whole.logged == pytest.approx(4 * found.logged)
+    assert f"as logged {found.logged:.5g}, of a campaign {whole.logged:.5g}" in next(iter(table(found)))
+    figure = plot.drawn(found)
+    lines = [axes.lines[-1].get_xdata()[0] for axes in figure.axes]
+    assert lines == [one.logged, whole.logged] and "by the campaign" in figure.axes[1].get_xlabel()
+    assert len(plot.drawn(evaluate(log(), ["snips", "ips"])).axes) == 1
+
+
+def test_the_plot_has_no_figure_that_is_refused():
+    feedback = Feedback(np.zeros(100), np.ones(100), np.r_[1e-4, np.ones(99)], target_propensities=np.full(100, 0.1))
+    (panel,) = plot.drawn(evaluate(feedback, ["ips", "snips"])).axes
+    assert len(panel.lines) == 1 and panel.get_xlim()[1] < 2  # what was logged
+    assert [one.get_text()[:6] for one in panel.texts[:2]] == ["refuse", "refuse"]
 
 
 def test_values_are_near_the_truth_and_the_seed_decides():
@@ -105,6 +138,33 @@ def test_what_cannot_be_believed_is_refused_and_what_applies_nowhere_says_so():
     assert json.loads(json.dumps(never.as_dict(), allow_nan=False))["verdict"] == "refuse"
     with pytest.raises(DiscoverError, match="the estimator 'dr': target is needed"):
         evaluate(feedback, ["dr"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "bernsten"}, "one of bootstrap, bernstein, sequence, found 'bernsten'"),
+        ({"level": 0}, "level must lie between 0 and 1, found 0: 0.95 is usual"),
+        ({"level": 95}, "level must lie between 0 and 1, found 95"),
+        ({"level": np.nan}, "level must lie between 0 and 1, found nan"),
+        ({"reward_range": (1, 0)}, "must be two numbers that rise, found 1 0"),
+    ],
+)
+def test_settings_of_an_interval_are_checked_in_python_as_well(wrong, message):
+    with pytest.raises(DiscoverError, match=message):
+        Settings(**wrong)
+
+
+def test_what_takes_the_square_of_a_long_log_is_asked_for_by_name(monkeypatch):
+    monkeypatch.setattr(cadr, "most_rows", 299)
+    assert "the square of 300 rows: name it" in evaluate(log()).unavailable["cadr"]
+    assert set(by_name(evaluate(log(), ["cadr"]))) == {"cadr"}
+    monkeypatch.setattr(cadr, "most_rows", 300)
+    assert "cadr" in by_name(evaluate(log()))
+
+
+def test_one_estimator_is_a_word():
+    assert evaluate(log(), "snips") == evaluate(log(), ["snips"])
 
 
 def thompson(path: Path) -> Path:
@@ -169,6 +229,15 @@ def test_the_command_prints_a_table_and_json_and_draws(tmp_path, capsys):
     assert api.as_dict() == found
 
 
+def test_a_plot_that_cannot_be_written_loses_no_table(tmp_path, capsys):
+    folder = make_run(tmp_path / "run", rounds=30, batch=2).root
+    status, said = run(
+        capsys, folder, "--target", "uniform", "--estimator", "snips", "--plot", tmp_path / "no" / "o.png"
+    )
+    assert status == 1 and "snips" in said.out
+    assert "no/o.png cannot be written (No such file or directory): choose another place" in said.err
+
+
 def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
     path = tmp_path / "log.csv"
     rows = [f"{n % 2},{n % 3},0.5,{0.9 if n < 2 else 0.001}" for n in range(100)]
@@ -188,6 +257,7 @@ def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
         (["--target", "t"], "has no column 'action'"),
         (["--target", "t", "--columns", "acton=a"], "found 'acton=a': did you mean 'action'?"),
         (["--target", "t", "--columns", "action"], "--columns must be role=name"),
+        (["--target", "t", "--columns", "action=a,action=t"], "--columns gives 'action' twice, as 'a' and as 't'"),
         (
             ["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--estimator", "snip"],
             "did you mean 'snips'",
@@ -195,9 +265,9 @@ def test_the_command_on_a_table_and_a_log_that_is_refused(tmp_path, capsys):
         (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "1", "0"], "that rise, found 1 0"),
         (
             ["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--range", "0", "inf"],
-            "found 0 inf: swap or",
+            "found 0 inf: mend them",
         ),
-        (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--level", "1"], "--level must lie between"),
+        (["--target", "t", "--columns", "action=a,reward=r,propensity=p", "--level", "1"], "level must lie between"),
         (["--target", "t", "--reward", "pick"], "--reward chooses between rewards of a decision log"),
     ],
 )

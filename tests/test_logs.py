@@ -97,6 +97,12 @@ def test_a_users_own_target_and_what_it_must_return(run, tmp_path):
             feedback_of(run, f"{path}:{name}")
 
 
+def test_a_target_that_is_no_function_is_refused(run, tmp_path):
+    (tmp_path / "mine.py").write_text("chance = 0.5\n")
+    with pytest.raises(DiscoverError, match=r"mine.py:chance' must be a function of the candidates, found float"):
+        feedback_of(run, f"{tmp_path}/mine.py:chance")
+
+
 def test_the_reward_of_the_whole_batch(tmp_path):
     run = make_run(tmp_path / "run", rewarded="query")
     feedback, notes = feedback_of(run, "uniform")

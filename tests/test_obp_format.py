@@ -96,6 +96,16 @@ def test_what_means_something_else_is_refused():
         DiscoverError, match=r"action_dist must have the shape \(400, 5, positions\), found \(400, 4, 1\)"
     ):
         from_obp(dictionary, action_dist[:, :4])
+    for name in ("position", "slate_id"):
+        for values, message in (
+            (np.zeros(7), rf"{name} must have the shape \(400\), found \(7,\)"),
+            (np.full(400, 0.5), f"{name} must be a whole number; row 1 has 0.5"),
+            (["first"] * 400, f"{name} must hold numbers"),
+        ):
+            with pytest.raises(DiscoverError, match=message):
+                from_obp({**page, name: values}, wide)
+    with pytest.raises(DiscoverError, match="action_dist must hold numbers, could not convert string"):
+        from_obp(dictionary, "uniform")
     flat = {**dictionary, "pi_b": dictionary["pi_b"][:, :, 0]}
     with pytest.raises(DiscoverError, match=r"pi_b must have the shape \(400, 5, positions\), found \(400, 5\)"):
         from_obp(flat, action_dist)

@@ -290,6 +290,9 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     assert (tmp_path / "judged" / "results.jsonl").read_bytes() == results
     assert "words: the policy was trained on a corpus of this name" in shown
     assert "learned: macro_f1" in shown
+    assert main([*judge, "--output", str(tmp_path / "judged"), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out).keys() == {"margin", "gains", "savings"} and "was trained on" in printed.err
     imitated = [*judge[:2], str(tmp_path / "run" / "imitated"), *files, "--output", str(tmp_path / "other")]
     assert main([*imitated, "--seeds", "1"]) == 0
     assert main([*imitated, "--seeds", "0"]) == 1

@@ -2,9 +2,12 @@
 
 import gzip
 import json
+from decimal import Decimal
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from discover.errors import DiscoverError
 from discover.ope.feedback import Feedback
@@ -77,11 +80,73 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
         read_table(table, str(policy), COLUMNS)
 
 
+def test_a_whole_number_is_the_same_action_with_a_point(tmp_path):
+    (tmp_path / "log.csv").write_text("action,reward,propensity\n1.0,1,0.5\n0.0,0,0.5\n10.00,0,0.5\nv1.0,0,0.5\n")
+    (tmp_path / "new.csv").write_text("action,probability\n1,0.5\n10,0.25\n0,0.125\nv1.0,0.125\n")
+    assert read_table(tmp_path / "log.csv", str(tmp_path / "new.csv"))[0].targets.tolist() == [0.5, 0.125, 0.25, 0.125]
+    parquet.write_table(
+        pyarrow.table({"action": [Decimal("1.00")], "reward": [Decimal("0.5")], "propensity": [1.0], "p": [[0, 1.0]]}),
+        tmp_path / "log.parquet",
+    )
+    found = read_table(tmp_path / "log.parquet", "p")[0]
+    assert found.actions.tolist() == [1] and found.rewards.tolist() == [0.5]
+    (tmp_path / "log.csv").write_text('action,reward,propensity,p\n1.5,1,0.5,"[0, 1]"\n')
+    with pytest.raises(DiscoverError, match=r"a number from 0 to 1, as the target gives 2 probabilities, found '1\.5'"):
+        read_table(tmp_path / "log.csv", "p")
+
+
+def test_more_actions_than_fit_in_memory_are_refused(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("action,reward,propensity,t\n" + "".join(f"{item},1,0.5,0.5\n" for item in range(15_000)))
+    (tmp_path / "new.csv").write_text("action,probability\n0,1\n")
+    for target in ("uniform", str(tmp_path / "new.csv")):
+        with pytest.raises(DiscoverError, match=r"15,000 rows of 15,000 actions, .* take a column with"):
+            read_table(path, target)
+    assert read_table(path, "t")[0].target is None
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_context_may_be_a_list_of_numbers(tmp_path, kind):
+    rows = [{"action": 0, "reward": 1, "propensity": 0.5, "at": [0.5, n], "age": 7} for n in (1, 2, 3)]
+    path = write(tmp_path / "log.jsonl", rows)
+    if kind == "csv":
+        path = tmp_path / "log.csv"
+        path.write_text("action,reward,propensity,at,age\n" + "".join(f'0,1,0.5,"[0.5, {n}]",7\n' for n in (1, 2, 3)))
+    found = read_table(path, "uniform", {"context": "age+at"})[0]
+    assert found.contexts.tolist() == [[7, 0.5, 1], [7, 0.5, 2], [7, 0.5, 3]]
+    with pytest.raises(DiscoverError, match=r"row 2: at must be a list of 2 numbers, as in row 1, found \[1\]"):
+        read_table(write(tmp_path / "bad.jsonl", [rows[0], {**rows[0], "at": [1]}]), "uniform", {"context": "at"})
+
+
+def test_a_batch_is_drawn_without_replacement(tmp_path):
+    """A uniform log of batches, judged for uniform: each ratio is 1. A file's probabilities are of the first draw."""
+    batches = [("x", "cab"), ("y", "bc")]
+    rows = [
+        {"action": action, "reward": 1, "propensity": 1 / (3 - draw), "batch": batch, "place": draw}
+        for batch, drawn in batches
+        for draw, action in enumerate(drawn)
+    ]
+    table = write(tmp_path / "log.jsonl", [rows[1], rows[3], rows[0], rows[4], rows[2]])
+    columns = {"position": "place"}
+    feedback, _ = read_table(table, "uniform", columns)
+    assert feedback.targets == pytest.approx(feedback.propensities)
+    assert feedback.target.tolist() == [[0.5, 0.5, 0], [1 / 3] * 3, [1 / 3] * 3, [0.5, 0, 0.5], [0, 1, 0]]
+    (tmp_path / "new.csv").write_text("action,probability\na,0.2\nb,0.8\nc,0\n")
+    drawn, _ = read_table(table, str(tmp_path / "new.csv"), columns)
+    assert drawn.target[:, 0] == pytest.approx([0.2, 0.2, 0.2, 1, 0]) and drawn.targets[3] == 0
+    (tmp_path / "new.csv").write_text("action,probability\na,0\nb,1\nc,0\n")
+    drawn, _ = read_table(table, str(tmp_path / "new.csv"), columns)
+    assert drawn.target[3].tolist() == [0.5, 0, 0.5]  # what it wants is gone: even among the others
+    write(table, [{**rows[0], "action": "c"}, {**rows[1], "action": "c"}])
+    with pytest.raises(DiscoverError, match=r"row 2: an action must be only once in a batch, .* as `unit` instead"):
+        read_table(table, "uniform", columns)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         (["9", "10", "-1"], [9, 10, -1]),
-        (["9.0", "10.0", "2.0"], [1, 2, 0]),  # as pandas writes them where a value was once missing
+        (["9.0", "10.0", "2.0"], [9, 10, 2]),  # as pandas writes them where a value was once missing
         (["100.25", "9.5", "10.5"], [2, 0, 1]),
         (["18446744073709551617", "18446744073709551616", "3"], [2, 1, 0]),  # no float could tell them apart
         (["b", "a", "10"], [2, 1, 0]),

@@ -3,8 +3,7 @@
 import argparse
 import difflib
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from discover.errors import DiscoverError
 from discover.ope.columns import ROLES
@@ -18,9 +17,8 @@ def ope(options: argparse.Namespace) -> None:
     Raises:
         DiscoverError: the log, the target or an option does not fit; or, once printed, no estimate can be believed.
     """
-    if not 0 < options.level < 1:
-        raise DiscoverError(f"--level must lie between 0 and 1, found {options.level:g}: 0.95 is usual")
-    settings = Settings(options.interval, options.level, _range(options.range), seed=options.seed)
+    declared = None if options.range is None else (options.range[0], options.range[1])
+    settings = Settings(options.interval, options.level, declared, seed=options.seed)
     found = judge(
         options.log,
         options.target,
@@ -29,11 +27,11 @@ def ope(options: argparse.Namespace) -> None:
         reward=options.reward or "",
         settings=settings,
     )
+    print(json.dumps(found.as_dict()) if options.json else "\n".join(table(found)))
     if options.plot:
         from discover.ope import plot
 
         plot.draw(found, options.plot, f"{options.target}, judged from {options.log.name}")
-    print(json.dumps(found.as_dict()) if options.json else "\n".join(table(found)))
     if found.verdict == "refuse":
         raise DiscoverError(
             f"no estimate of {options.target!r} can be believed: {_why(found)}; log more, or judge "
@@ -43,7 +41,8 @@ def ope(options: argparse.Namespace) -> None:
 
 def table(found: Evaluation) -> Iterator[str]:
     """The evaluation as lines."""
-    yield f"{found.rows:,} picks, {found.units:,} units; their mean reward as logged {found.logged:.5g}"
+    campaigns = next((f", of a campaign {one.logged:.5g}" for one in found.estimates if one.per == "campaign"), "")
+    yield f"{found.rows:,} picks, {found.units:,} units; their mean reward as logged {found.logged:.5g}{campaigns}"
     yield from found.notes
     yield from (f"{check.name}: {check.verdict}, {check.reason}" for check in found.checks)
     heads = ("estimator", "of a", "estimate", f"{found.level:.0%} interval", "effective", "verdict")
@@ -78,25 +77,16 @@ def _why(found: Evaluation) -> str:
     return "; ".join(list(reasons)[:3]) or "it is undefined on this log"
 
 
-def _range(ends: Sequence[float] | None) -> tuple[float, float] | None:
-    if ends is None:
-        return None
-    low, high = ends
-    if not -math.inf < low < high < math.inf:
-        raise DiscoverError(
-            f"--range LOW HIGH must be two numbers that rise, found {low:g} {high:g}: swap or mend them"
-        )
-    return low, high
-
-
 def _columns(text: str) -> dict[str, str]:
     """Roles and names of ``action=item,reward=click``."""
-    found = {}
+    found: dict[str, str] = {}
     for pair in filter(None, text.split(",")):
         role, equals, name = (part.strip() for part in pair.partition("="))
         if not equals or not name or role not in ROLES:
             close = difflib.get_close_matches(role, ROLES, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"roles are {', '.join(ROLES)}"
             raise DiscoverError(f"--columns must be role=name,…, found {pair!r}: {advice}")
+        if role in found:
+            raise DiscoverError(f"--columns gives {role!r} twice, as {found[role]!r} and as {name!r}: leave one out")
         found[role] = name
     return found

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def evaluate_policy(policy: Path, files: Sequence[CorpusFiles], seeds: int, root
             )
         for corpus in corpora:
             if corpus.name in known:
-                print(f"{corpus.name}: the policy was trained on a corpus of this name", flush=True)
+                said = f"{corpus.name}: the policy was trained on a corpus of this name"
+                print(said, file=sys.stderr if as_json else sys.stdout, flush=True)
         rows = played(folder, corpora, policies, card["sha256"], seeds, config.episode)
         found = summary(rows, np.random.default_rng(0))
         with publish(folder.results) as scratch:

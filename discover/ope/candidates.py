@@ -107,6 +107,8 @@ def load_target(word: str) -> Target:
     """
     name, options = plugins.split(word)
     function = plugins.load(PACKAGE, name)
+    if not callable(function):
+        raise DiscoverError(f"{name!r} must be a function of the candidates, found {type(function).__name__}")
     plugins.check_options(function, options, f"the target {name!r}")
     return functools.partial(_checked, name, functools.partial(function, **options))
 

@@ -5,8 +5,10 @@ import difflib
 import fnmatch
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from discover.pool import formats
 
 ROLES = ("action", "reward", "propensity", "position", "context", "target", "unit", "step", "batch", "time")
 NEEDED = ("action", "reward", "propensity")
+WHOLE = re.compile(r"-?\d+\.0+")  # as pandas writes whole numbers into CSV where one of them is missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,11 +144,12 @@ class Columns:
     def _label(self, name: str, row: int, value: Any) -> str:
         if value is None or value == "" or value != value:
             raise self._wrong(name, row, value, "a value")
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        word = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        return word.partition(".")[0] if WHOLE.fullmatch(word) else word
 
     def _number(self, name: str, row: int, value: Any) -> float:
         try:
-            if isinstance(value, str | int | float):
+            if isinstance(value, str | int | float | Decimal):
                 return float(value)
         except (ValueError, OverflowError):
             pass

@@ -21,7 +21,7 @@ ENOUGH, TOO_FEW = 50, 10  # effective rows
 SHARE = 0.15  # of rows that are effective: below, coverage is not promised
 HEAVY, TOO_HEAVY = 0.1, 0.3  # the largest ratio's share of all
 OFF, FAR_OFF = 3.0, 5.0  # standard errors of the mean ratio from 1
-LITTLE, MUCH = 1e-3, 0.01  # of the target's probability, where the logging policy's is known
+LITTLE, MUCH = 1e-3, 0.01  # of the target's probability, where the logging policy's is known; of the mean ratio to 1
 UNSEEN_LITTLE, UNSEEN_MUCH = 0.01, 0.05  # of it, on actions that the log never has
 UNLIKELY, IMPOSSIBLE = 0.01, 1e-5  # p of the propensities being right
 LEAST_COUNT = 10  # expected picks of a group, for its frequency to be near normal
@@ -62,6 +62,15 @@ def of_ratios(ratio: Floats) -> tuple[Check, ...]:
     return _effective(ratio), _largest(ratio), _mean(ratio)
 
 
+def of_interval(low: float, high: float) -> tuple[Check, ...]:
+    """A check of an interval without width or end, which units too much alike have made; none of any other."""
+    width = high - low
+    if 0 < width < np.inf:
+        return ()
+    alike = "it has no width: all units are alike, and do not tell how others would be"
+    return (Check("interval", None, "warn", alike if width == 0 else "it has no end: too few units differ"),)
+
+
 def effective_sample(ratio: Floats) -> float:
     """Kish's effective sample size, (sum w)^2 / sum w^2: so many evenly weighed rows would be as good."""
     squares = float(ratio @ ratio)
@@ -83,12 +92,20 @@ def _largest(ratio: Floats) -> Check:
 
 
 def _mean(ratio: Floats) -> Check:
-    """Ratios have the mean 1 where the support is full and the propensities are right."""
+    """Ratios have the mean 1 where the support is full and the propensities are right.
+
+    Propensities of few digits move it too: by little, but by many errors where all ratios are alike. So a mean near 1
+    is judged by what it lacks, as mass without support is.
+    """
     mean, n = float(ratio.mean()), len(ratio)
     error = float(ratio.std(ddof=1)) / np.sqrt(n) if n > 1 else np.inf
-    off = abs(mean - 1) / error if error > 0 else (0.0 if abs(mean - 1) < 1e-9 else np.inf)
-    verdict: Verdict = "refuse" if off > FAR_OFF else "warn" if off > OFF else "ok"
-    return Check("mean ratio", mean, verdict, f"{mean:.3f}, {off:.1f} standard errors from 1")
+    lacks, alike = abs(mean - 1), error <= 1e-12 * mean  # what is left of their differences is rounding
+    off = np.inf if alike else lacks / error
+    verdict: Verdict = "ok"
+    if off > OFF and lacks > LITTLE:
+        verdict = "refuse" if off > FAR_OFF and lacks > MUCH else "warn"
+    said = f"{mean:.4g} in every unit" if alike else f"{mean:.3f}, {off:.1f} standard errors from 1"
+    return Check("mean ratio", mean, verdict, said)
 
 
 def _support(feedback: Feedback) -> Check:
@@ -129,20 +146,19 @@ def _calibration(feedback: Feedback) -> Check:
 
 def _against_behaviour(feedback: Feedback, behaviour: Floats) -> tuple[Floats, Floats]:
     """Standardised and relative excess of observed over expected counts, by size of probability and by action."""
-    rows, k = np.arange(len(feedback)), behaviour.shape[1]
     edges = np.unique(np.quantile(feedback.propensities, np.linspace(0, 1, BINS + 1)[1:-1]))
-    groups = [np.searchsorted(edges, behaviour)]
+    size = np.searchsorted(edges, behaviour)
+    counts = np.bincount(size[np.arange(len(feedback)), feedback.actions])
+    shares = [np.where(size == number, behaviour, 0).sum(axis=1) for number in range(len(counts))]
     if feedback.features is None:
-        groups.append(np.broadcast_to(np.arange(k), behaviour.shape))
+        counts = np.r_[counts, np.bincount(feedback.actions, minlength=behaviour.shape[1])]
+        shares += list(behaviour.T)
     excess, relative = [], []
-    for group in groups:
-        taken = np.bincount(group[rows, feedback.actions], minlength=int(group.max()) + 1)
-        for number, count in enumerate(taken):
-            share = np.where(group == number, behaviour, 0).sum(axis=1)
-            expected, variance = float(share.sum()), float((share * (1 - share)).sum())
-            if min(expected, variance) >= LEAST_COUNT:
-                excess.append((count - expected) / np.sqrt(variance))
-                relative.append(count / expected - 1)
+    for share, count in zip(shares, counts.tolist(), strict=True):
+        expected, variance = float(share.sum()), float((share * (1 - share)).sum())
+        if min(expected, variance) >= LEAST_COUNT:
+            excess.append((count - expected) / np.sqrt(variance))
+            relative.append(count / expected - 1)
     return np.array(excess), np.array(relative)
 
 

@@ -42,6 +42,11 @@ def brings_own_interval(function: Function) -> Function:
     return _noting("own_interval", True)(function)
 
 
+def slow_beyond(rows: int) -> Callable[[Function], Function]:
+    """Say that its time grows with the square of the rows: of a longer log it has to be asked for by name."""
+    return _noting("most_rows", rows)
+
+
 @dataclass(frozen=True)
 class Estimator:
     """An estimator found and its options checked; call it as ``estimator(feedback, weights)``.
@@ -82,6 +87,10 @@ class Estimator:
         groups = {"pick": None, "batch": "batch", "campaign": "unit"}[self.per]
         return groups is not None and len(np.unique(feedback.of(groups))) == len(feedback)
 
+    def slow(self, feedback: Feedback) -> bool:
+        """Whether the log is so long that it should be asked for by name."""
+        return len(feedback) > getattr(self.function, "most_rows", np.inf)
+
     def ceiling(self, feedback: Feedback) -> float:
         """How large a ratio can be.
 
@@ -108,6 +117,14 @@ class Estimator:
             batches = ratios.by_batch(feedback)
             return _by_unit(batches.ratio, batches.unit)
         return _by_unit(ratios.of_picks(feedback), feedback.units)
+
+    def logged(self, feedback: Feedback) -> float:
+        """What the log's own policy was worth by the same measure: the mean of its picks, batches or campaigns."""
+        if self.per == "pick":
+            return float(feedback.rewards.mean())
+        batches = ratios.by_batch(feedback)
+        count = len(np.unique(batches.unit)) if self.per == "campaign" else len(batches.reward)
+        return float(batches.reward.sum() / count)
 
     def __call__(self, feedback: Feedback, weights: Floats) -> tuple[Floats, Floats]:
         """Values (B,) and standard errors (B,) of (B, n) resamples.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.stats import t
@@ -27,6 +27,9 @@ class Settings:
         reward_range: the least and the largest reward that there can be.
         resamples: of the bootstrap.
         seed: of the bootstrap.
+
+    Raises:
+        DiscoverError: the method is none of these, the level no share, or the range does not rise.
     """
 
     method: Method = "bootstrap"
@@ -34,6 +37,17 @@ class Settings:
     reward_range: tuple[float, float] | None = None
     resamples: int = intervals.RESAMPLES
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise DiscoverError(f"an interval is one of {', '.join(get_args(Method))}, found {self.method!r}")
+        if not 0 < self.level < 1:
+            raise DiscoverError(f"level must lie between 0 and 1, found {self.level:g}: 0.95 is usual")
+        low, high = self.reward_range or (0, 1)
+        if not -np.inf < low < high < np.inf:
+            raise DiscoverError(
+                f"the range of rewards must be two numbers that rise, found {low:g} {high:g}: mend them"
+            )
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,7 @@ class Estimate:
     Attributes:
         estimator: its word, with the options given.
         per: what the value is a mean of: the reward of a pick or batch, or a campaign's sum.
+        logged: what the logging policy was worth, by the same measure.
         value: of the target policy.
         standard_error: of it.
         low: end of the interval; -inf where it has none.
@@ -50,11 +65,12 @@ class Estimate:
         effective: effective sample size of its ratios.
         share: that, over how many there are.
         verdict: the gravest of its checks.
-        checks: of its ratios; those of the log are the evaluation's.
+        checks: of its ratios and its interval; those of the log are the evaluation's.
     """
 
     estimator: str
     per: str
+    logged: float
     value: float
     standard_error: float
     low: float
@@ -104,13 +120,15 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
 
     Args:
         feedback: the log.
-        estimators: their words, ``name,option=value,…``; by default all that apply.
+        estimators: their words, ``name,option=value,…``, or one word; by default all that apply,
+            but for what takes too long.
         settings: of the intervals; by default a studentised bootstrap of level 0.95.
 
     Raises:
         DiscoverError: there is no such estimator or option, one that was asked for does not apply, or none does.
     """
     settings = settings or Settings()
+    estimators = [estimators] if isinstance(estimators, str) and estimators else estimators
     loaded = [estimator.load_estimator(word) for word in estimators or estimator.names()]
     # One for an adaptive log must not see predictions that were fitted on what came later.
     shared = rewards.with_predictions(feedback) if feedback.target is not None else feedback
@@ -119,6 +137,9 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
     for one in loaded:
         if not estimators and one.trivial(feedback):
             unavailable[one.name] = f"each {one.per} is a single pick, of which ips says the same"
+            continue
+        if not estimators and one.slow(feedback):
+            unavailable[one.name] = f"its time grows with the square of {len(feedback):,} rows: name it to wait for it"
             continue
         try:
             found.append(_estimate(one, feedback if one.own_interval else shared, log, settings))
@@ -138,7 +159,7 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
     values, errors = one(feedback, np.ones((1, len(feedback))))
     interval = _interval(one, feedback, (float(values[0]), float(errors[0])), settings)
     ratio = one.ratios(feedback)
-    checks = diagnostics.of_ratios(ratio)
+    checks = (*diagnostics.of_ratios(ratio), *diagnostics.of_interval(interval.low, interval.high))
     if one.caveat:
         checks = (*checks, Check("caveat", None, "warn", one.caveat))
     effective = diagnostics.effective_sample(ratio)
@@ -148,6 +169,7 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
     return Estimate(
         estimator=one.name,
         per=one.per,
+        logged=one.logged(feedback),
         value=float(values[0]),
         standard_error=float(errors[0]),
         low=interval.low,

@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SUM_TOLERANCE = 1e-6  # of a row's probabilities to 1, and of a propensity to its row of the behaviour
+LEAST = 1e-100  # of a propensity: squares of importance ratios are finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class Feedback:
     Attributes:
         actions: (n,) int64, which of the k actions was taken.
         rewards: (n,) what it brought.
-        propensities: (n,) in (0, 1], the probability that the logging (behaviour) policy gave it, after the picks
-            before it in its batch.
+        propensities: (n,) in (0, 1] and at least `LEAST`, the probability that the logging (behaviour) policy gave it,
+            after the picks before it in its batch.
         target: (n, k), the target policy's probabilities on the same terms; None where only those of the logged
             actions are known, which direct and doubly robust estimators cannot use.
         target_propensities: (n,) of the logged actions; out of `target` where that is given.
@@ -69,7 +70,7 @@ class Feedback:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        n = np.size(self.rewards)
+        n = int(np.prod(_shape("rewards", self.rewards)))
         if n == 0:
             raise DiscoverError("the log must have at least one row with a reward, found none: log decisions first")
         for name, kind, default in _ROWS:
@@ -119,15 +120,17 @@ class Feedback:
             table = getattr(self, name)
             if table is None:
                 continue
-            shape = np.shape(table)
+            shape = _shape(name, table)
             k = shape[1] if k is None and len(shape) > 1 else k
-            expected = (n, k, *shape[2:3]) if name == "features" else (n, k)
+            expected: tuple[int | str, ...] = (n, "k" if k is None else k)
+            if name == "features":
+                expected = (*expected, *(shape[2:3] or ("f",)))
             table = _sealed(name, table, np.bool_ if name == "mask" else np.float64, expected)
             object.__setattr__(self, name, table)
         for name in ("contexts", "replayed"):
             values = getattr(self, name)
             if values is not None:
-                expected = (n, n) if name == "replayed" else (n, *np.shape(values)[1:2])
+                expected = (n, n) if name == "replayed" else (n, *(_shape(name, values)[1:2] or ("p",)))
                 object.__setattr__(self, name, _sealed(name, values, np.float64, expected))
         for name in ("contexts", "features", "predictions"):
             if getattr(self, name) is not None:
@@ -141,6 +144,8 @@ class Feedback:
         advice = "log picks with the probability that they had, or leave such rows out"
         bad = ~((self.propensities > 0) & (self.propensities <= 1))  # NaN is bad as well
         _refuse(bad, "propensities", self.propensities, "be in (0, 1]", advice)
+        said = f"be at least {LEAST:g}, since nothing so unlikely is ever drawn"
+        _refuse(self.propensities < LEAST, "propensities", self.propensities, said, advice)
         rows = np.arange(n)
         if self.mask is not None:
             _refuse(~self.mask[rows, self.actions], "actions", self.actions, "be allowed by the mask", "check both")
@@ -186,6 +191,15 @@ def first_of(groups: NDArray[Any]) -> Ints:
     return np.asarray(first[codes], np.int64)
 
 
+def integers(name: str, values: ArrayLike, n: int) -> Ints:
+    """(n,) whole numbers, read-only.
+
+    Raises:
+        DiscoverError: the shape is another, or one is no whole number.
+    """
+    return _sealed(name, values, np.int64, (n,))
+
+
 def _places(feedback: Feedback, n: int) -> Ints:
     """(n,) how many rows of its batch stand before a row."""
     batch = np.asarray(feedback.batch)
@@ -224,7 +238,15 @@ _REMEDIES = {
 }
 
 
-def _sealed(name: str, values: ArrayLike, kind: Any, shape: tuple[int | None, ...]) -> NDArray[Any]:
+def _shape(name: str, values: ArrayLike) -> tuple[int, ...]:
+    try:
+        return np.shape(values)
+    except ValueError as error:  # rows of several lengths
+        raise DiscoverError(f"{name} must hold as many numbers in each row, {error}: mend the log") from error
+
+
+def _sealed(name: str, values: ArrayLike, kind: Any, shape: tuple[int | str, ...]) -> NDArray[Any]:
+    """A read-only copy, checked; a size that only a right shape would tell is given as its letter."""
     try:
         array = np.asarray(values)
         with np.errstate(invalid="ignore"):  # what is no whole number is refused below

@@ -41,7 +41,8 @@ def studentised(
     """The symmetric bootstrap-t interval over units: value ± q standard errors, q the quantile of |v* - v| / se*.
 
     A resample without a standard error (all its units alike, or no ratio above 0) counts as infinitely far out: where
-    there are more of them than the interval may leave out, it has no end.
+    there are more of them than the interval may leave out, it has no end. Where all units of the log are alike, it has
+    no width (`diagnostics.of_interval`).
 
     Args:
         estimate: from feedback and weights (B, n) to values (B,) and standard errors (B,).

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from discover.errors import DiscoverError
-from discover.ope.feedback import Feedback, Floats
+from discover.ope.feedback import Feedback, Floats, integers
 
 NEEDED = ("n_rounds", "n_actions", "action", "reward", "pscore")
 
@@ -74,7 +74,7 @@ def _draws(bandit_feedback: Mapping[str, Any], n: int) -> tuple[NDArray[np.int64
     position, batch = bandit_feedback.get("position"), bandit_feedback.get("slate_id")
     if position is None:
         return np.zeros(n, np.int64), np.arange(n)
-    position = np.asarray(position, np.int64)
+    position = integers("position", position, n)
     if batch is None:
         if position.any():
             raise DiscoverError(
@@ -82,7 +82,7 @@ def _draws(bandit_feedback: Mapping[str, Any], n: int) -> tuple[NDArray[np.int64
                 "together: give slate_id, or read the log as a plain table (--columns position=…)"
             )
         batch = np.arange(n)
-    batch = np.asarray(batch, np.int64)
+    batch = integers("slate_id", batch, n)
     _check_order(position, batch)
     return position, batch
 
@@ -102,7 +102,10 @@ def _check_order(position: NDArray[np.int64], batch: NDArray[np.int64]) -> None:
 
 def _at(position: NDArray[np.int64], name: str, table: ArrayLike, shape: tuple[int, int]) -> Floats:
     """(n, k) each row's distribution at its position, of (n, k, positions)."""
-    found = np.asarray(table, np.float64)
+    try:
+        found = np.asarray(table, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DiscoverError(f"{name} must hold numbers, {' '.join(str(error).split())}: see obp") from error
     if found.ndim != 3 or found.shape[:2] != shape:
         raise DiscoverError(
             f"{name} must have the shape ({shape[0]}, {shape[1]}, positions), found {found.shape}: see obp"

@@ -33,7 +33,7 @@ def ope(
         log: a decision log, a run folder, or a folder of them; or a table, CSV, JSONL or Parquet.
         target: as `--target`.
         columns: of a table, what it calls each role.
-        estimators: their words; by default all that apply.
+        estimators: their words, or one; by default all that apply.
         reward: of a decision log, pick or query; by default pick where any pick has one.
         settings: of the intervals.
 

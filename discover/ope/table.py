@@ -1,10 +1,13 @@
 """A logged bandit in a plain table, CSV, JSONL or Parquet, with named columns, as feedback; and feedback as a table.
 
 A row is a pick. Columns: `action` (a label), `reward`, `propensity`; where there are any `position`, `unit` (campaign),
-`step` (round), `batch` (query), `time`, and `context` (several: ``a+b`` or ``user_*``; words become one column a word).
+`step` (round), `batch` (query), `time`, and `context` (several: ``a+b`` or ``user_*``; of lists a number is a column,
+of words a word).
 The target is ``uniform``; a column with its probability of the logged action, or with a list of them for actions
 numbered from 0; several columns, ``target_*``, in that order; or a file: `action`, `probability` and, where it matters,
-`position`. Rows are counted from 1, without a header.
+`position`. Rows of a `batch` were drawn without replacement: there ``uniform``, and a file without `position`, say the
+first draw, and each further draw is among what is left; columns are on those terms already. Rows are counted from 1,
+without a header.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +23,7 @@ from discover.ope.feedback import Feedback, Floats
 from discover.pool.files import export_rows
 
 LEVELS = 50  # of a word-valued context: the rest is one more
+CELLS = 200_000_000  # rows times actions: 1.6 GB, several times over
 
 
 def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None) -> tuple[Feedback, list[str]]:
@@ -78,7 +82,9 @@ def _target(table: Columns, labels: NDArray[np.str_], word: str) -> tuple[NDArra
     """(n,) numbers of the actions, the target's fields, and how many actions there are, 0 where that is unknown."""
     if word == "uniform":
         actions, codes = np.unique(labels, return_inverse=True)
-        return codes.astype(np.int64), {"target": np.full((len(table), len(actions)), 1 / len(actions))}, len(actions)
+        _check_size(table, len(actions))
+        target = np.full((len(table), len(actions)), 1 / len(actions))
+        return codes, {"target": _draw_by_draw(table, codes, target)}, len(actions)
     if word.lower().removesuffix(".gz").endswith((".csv", ".jsonl", ".parquet")):
         return _from_file(table, labels, Path(word))
     names = table.expand(table.names.get("target", word) if word == "target" else word)
@@ -98,7 +104,7 @@ def _numbered(table: Columns, labels: NDArray[np.str_], k: int) -> NDArray[np.in
         if not label.isdecimal() or int(label) >= k:
             raise DiscoverError(
                 f"{table.path}, row {row}: {table.names.get('action', 'action')} must be a number from 0 to {k - 1}, "
-                f"as the target gives {k} probabilities, found {label!r}: number the actions in their order"
+                f"as the target gives {k} probabilities, found {str(label)!r}: number the actions in their order"
             )
     return labels.astype(np.int64)
 
@@ -110,6 +116,7 @@ def _from_file(
     policy = Columns.read(path, {}, ("action", "probability"))
     known, probabilities = policy.labels("action"), policy.numbers("probability")
     actions = np.unique(np.concatenate([known, labels]))
+    _check_size(table, len(actions))
     by_place = "position" in policy
     places = policy.labels("position") if by_place else np.full(len(known), "")
     at = table.labels("position") if by_place else np.full(len(labels), "")
@@ -124,15 +131,55 @@ def _from_file(
             raise DiscoverError(
                 f"{table.path}, row {row}: position {place} is not in {path}, which has {', '.join(rows)}: add it there"
             )
-    target = np.array([rows[place] for place in at])
-    return np.searchsorted(actions, labels), {"target": target}, len(actions)
+    target, codes = np.array([rows[place] for place in at]), np.searchsorted(actions, labels)
+    return codes, {"target": target if by_place else _draw_by_draw(table, codes, target)}, len(actions)
+
+
+def _check_size(table: Columns, k: int) -> None:
+    if len(table) * k > CELLS:
+        raise DiscoverError(
+            f"{table.path} has {len(table):,} rows of {k:,} actions, and at most {CELLS:,} cells fit in memory: take a "
+            "column with the target's probability of the logged action, or judge a part of the log"
+        )
+
+
+def _draw_by_draw(table: Columns, actions: NDArray[np.int64], target: Floats) -> Floats:
+    """(n, k) probabilities of each draw, given the picks before it in its batch, from those of a first draw.
+
+    Even among what is left where the target has nothing there.
+    """
+    if "batch" not in table:
+        return target
+    batch, rows = table.integers("batch"), np.arange(len(table))
+    order = np.lexsort([table.integers("position") if "position" in table else rows, batch])
+    starts = np.r_[True, np.diff(batch[order]) != 0]
+    place = rows - np.maximum.accumulate(np.where(starts, rows, 0))
+    left = np.ones(target.shape, bool)
+    for earlier in range(1, int(place.max()) + 1):
+        after = np.flatnonzero(place >= earlier)
+        left[order[after], actions[order[after - earlier]]] = False
+    again = np.flatnonzero(~left[rows, actions])
+    if len(again):
+        raise DiscoverError(
+            f"{table.path}, row {again[0] + 1}: an action must be only once in a batch, whose rows are drawn without "
+            "replacement, and this one is there again: name the column as `unit` instead"
+        )
+    later = order[place > 0]
+    shares = np.where(left, target, 0)[later]
+    shares = np.where(shares.any(axis=1, keepdims=True), shares, left[later])
+    given = target.copy()
+    given[later] = shares / shares.sum(axis=1, keepdims=True)
+    return given
 
 
 def _contexts(table: Columns) -> Floats:
-    """(n, p) numbers as they are, words as one column a word."""
+    """(n, p) numbers and lists of them as they are, words as one column a word."""
     parts = []
     for name in table.expand(table.names["context"]):
-        values = table.column(name)
+        values, lists = table.column(name), table.lists_of(name)
+        if lists is not None:
+            parts.append(lists)
+            continue
         try:
             parts.append(np.array([[np.nan if value in (None, "") else float(value)] for value in values]))
         except (TypeError, ValueError):

@@ -6,6 +6,7 @@ constant last component as its bias.
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,14 +44,8 @@ class Corpus:
     cluster: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for split, vectors, labels in (("", self.vectors, self.labels), ("test_", self.test_vectors, self.test_labels)):
-            if vectors.ndim != 2 or labels.shape != (len(vectors),) or len(vectors) == 0:
-                raise DiscoverError(
-                    f"corpus {self.name!r}: {split}vectors must be (n, d) and {split}labels (n,), n at least 1, "
-                    f"found {vectors.shape} and {labels.shape}"
-                )
-            if labels.min() < 0:
-                raise DiscoverError(f"corpus {self.name!r}: {split}labels must count from 0, found {labels.min()}")
+        _check(self.name, "", self.vectors, self.labels, self.vectors.shape[-1])
+        _check(self.name, "test_", self.test_vectors, self.test_labels, self.vectors.shape[-1])
 
     @property
     def classes(self) -> int:
@@ -84,17 +79,42 @@ def prepare(
         test_vectors: (t, d) of the test documents; the reduction is not fitted to them.
         test_labels: (t,) their classes.
         dimension: components to keep, at most d and n.
+
+    Raises:
+        DiscoverError: arrays do not fit together, a vector is not finite, or a label is no class.
     """
+    vectors, test_vectors = np.asarray(vectors), np.asarray(test_vectors)
+    labels, test_labels = np.asarray(labels), np.asarray(test_labels)
+    _check(name, "", vectors, labels, vectors.shape[-1] if vectors.ndim else 0)
+    _check(name, "test_", test_vectors, test_labels, vectors.shape[-1])
     reduce = Reduction(vectors, dimension)
     return Corpus(
         name,
         reduce(vectors),
-        np.asarray(labels, np.int64),
+        labels.astype(np.int64),
         reduce(test_vectors),
-        np.asarray(test_labels, np.int64),
+        test_labels.astype(np.int64),
         density(vectors),
         clusters(vectors, CLUSTERS)[0],
     )
+
+
+def _check(name: str, split: str, vectors: NDArray[Any], labels: NDArray[Any], d: int) -> None:
+    """Refuse vectors that are not finite and (n, d), and labels that are not (n,) classes."""
+    if vectors.ndim != 2 or labels.shape != (len(vectors),) or len(vectors) == 0 or vectors.shape[1] != d:
+        raise DiscoverError(
+            f"corpus {name!r}: {split}vectors must be (n, {d}) and {split}labels (n,), n at least 1, "
+            f"found {vectors.shape} and {labels.shape}"
+        )
+    if vectors.dtype.kind not in "fiu" or not np.isfinite(vectors).all():
+        raise DiscoverError(f"corpus {name!r}: {split}vectors must hold finite numbers: leave documents without out")
+    if labels.dtype.kind not in "iu":
+        raise DiscoverError(
+            f"corpus {name!r}: {split}labels must be whole numbers that count from 0, found {str(labels[0])!r}: number "
+            "the classes"
+        )
+    if labels.min() < 0:
+        raise DiscoverError(f"corpus {name!r}: {split}labels must count from 0, found {labels.min()}")
 
 
 class Reduction:

@@ -69,7 +69,7 @@ class StableBaselinesEnv(VecEnv):
         told: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row in np.flatnonzero(over):
             told[row] = {
-                "terminal_observation": {name: array[row] for name, array in infos["final_obs"].items()},
+                "terminal_observation": infos["final_obs"][row],
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
                 "episode": {"r": float(infos["final_info"]["mean_return"][row]), "l": int(self._length[row]), "t": 0.0},
             }

@@ -20,14 +20,16 @@ import numpy as np
 
 from discover.errors import DiscoverError
 from discover.ope import moments, rewards
-from discover.ope.estimator import brings_own_interval
+from discover.ope.estimator import brings_own_interval, slow_beyond
 from discover.ope.feedback import Feedback, Floats, Ints
 
 REFITS = 20
+LONG = 100_000  # rows: a minute or two
 LEAST = 0.1  # of the largest deviation so far: rows that happen to be alike must not seem certain
 
 
 @brings_own_interval
+@slow_beyond(LONG)
 def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.Estimates:
     """Values (B,) and standard errors (B,); scores and deviations are those of the whole log in each resample.
 
