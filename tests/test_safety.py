@@ -95,7 +95,7 @@ def test_in_the_environment_sabotage_is_caught_and_sound_policies_are_not_blamed
     policies = {name: getattr(_batches, name) for name in names} | {"auto": auto}
     rejected, returned = shares([corpus], policies, "surprise", (25, 12), range(4))
     assert [rejected[name] for name in names] == [1, 1] and rejected["auto"] == 0
-    assert returned["surest"] < returned["repeated"] < returned["auto"]
+    assert max(returned[name] for name in names) < returned["auto"]
 
 
 def test_the_strategy_leaves_a_share_to_auto_in_batches_of_any_size_until_it_is_told(tmp_path):
