@@ -17,6 +17,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from discover.db import Database
 from tests import postgresql
 
+pytest.register_assert_rewrite("tests.pages")  # what it finds wrong is shown as in a test
+
 
 @contextmanager
 def room_for(size: int) -> Iterator[None]:

@@ -22,7 +22,7 @@ from discover.pool import removal
 from discover.pool.document import Document
 from discover.pool.files import export_rows
 from discover.pool.labels import Spans
-from tests.test_web import answers, check_refused, client_of, fields, named
+from tests.pages import answers, check_refused, client_of, fields, named
 
 CONFIG = LabelConfig(task="spans", classes={"person": "a human", "place": "where it is"}, budget=20)
 LABELS = Spans(tuple(CONFIG.classes))
