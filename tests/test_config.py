@@ -104,3 +104,8 @@ def test_every_config_of_ours_loads(path: Path) -> None:
 
 def test_our_config_of_a_policy_loads() -> None:
     assert validate(PolicyConfig, read_settings(CONFIGS / "policy.yaml"), "").synthetic
+
+
+def test_an_unknown_key_in_a_list_of_sections_is_named_like_any_other() -> None:
+    with pytest.raises(DiscoverError, match=r"mine\.yaml: unknown key 'corpora\.0\.tset': did you mean 'test'\?"):
+        validate(PolicyConfig, {"corpora": [{"train": "a.jsonl", "test": "b.jsonl", "tset": "c.jsonl"}]}, "mine.yaml")
