@@ -360,6 +360,22 @@ def test_charts_are_well_formed_svg_with_escaped_names():
         assert not list(root.iter("script"))
 
 
+def test_shares_close_to_one_another_have_labels_of_their_own():
+    ticks = [text.text for text in texts_of(charts.whiskers([("a", 0, 0.86, 0.852, 0.868)]), "tick")]
+    assert ticks == ["85.0%", "85.5%", "86.0%", "86.5%", "87.0%", "86.0%"]  # the last beside the estimate
+
+
+def test_a_name_is_not_cut_at_the_left_edge():
+    name = "clustered_density_margin, audit (100)"
+    for svg in (charts.whiskers([(name, 0, 0.5, 0.4, 0.6)]), charts.stacked_bars([(name, {"teach": 1.0})], ["teach"])):
+        (text,) = (one for one in texts_of(svg) if one.text == name)
+        assert text.get("text-anchor") == "end" and float(text.get("x")) > 7 * len(name)
+
+
+def texts_of(svg, style=None):
+    return [one for one in ElementTree.fromstring(svg).iter("text") if style in (None, one.get("class"))]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [
