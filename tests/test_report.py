@@ -131,7 +131,10 @@ def test_where_no_class_is_taken_for_another_there_is_no_table_of_that(tmp_path)
             .where(step.c.step == "evaluate")
             .values(output={"predictions": some, "truth": some, "confidence": [0.5] * 3})
         )
-    assert "What is mistaken for what" not in headings(page_of(run, database, config))
+    page = page_of(run, database, config)
+    assert "What is mistaken for what" not in headings(page)
+    # The whole answer's, in the diagram of what is stated and kept: none of several labels is the top one.
+    assert "stated probability" in [text.text for text in page.iter("text")]
     database.close()
 
 

@@ -76,14 +76,14 @@ def reliability_diagram(bins: Sequence[tuple[float, float, int]]) -> Markup:
     """Accuracy against confidence; ``bins`` are (mean confidence, accuracy, documents), the last the dot's area."""
     scale = ticks(0, 1)
     axes = Axes((0, 1), (0, 1))
-    marks = [_frame(axes, [(tick, f"{tick:.0%}") for tick in scale], scale, "top probability")]
+    marks = [_frame(axes, [(tick, f"{tick:.0%}") for tick in scale], scale, "stated probability")]
     marks.append(_path("ideal", axes.path([(0, 0), (1, 1)])))
     marks.append(_path("line arm0 thin", axes.path([(confidence, right) for confidence, right, _ in bins])))
     most = max(n for _, _, n in bins)
     for confidence, right, n in bins:
         told = f"{n} documents at {confidence:.0%}: {right:.0%} right"
         marks.append(_dot("arm0", *axes.at(confidence, right), 2.5 + 7 * (n / most) ** 0.5, told))
-    return _svg(marks, "Share right against top probability")
+    return _svg(marks, "Share right against stated probability")
 
 
 def stacked_bars(rows: Sequence[tuple[str, dict[str, float]]], stages: Sequence[str], unit: str = "s") -> Markup:
