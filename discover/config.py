@@ -185,6 +185,8 @@ def _explain(problem: Any, root: type[Strict]) -> str:
 def _known_keys(location: tuple[Any, ...], root: type[Strict]) -> list[str]:
     model: Any = root
     for part in location:
+        if isinstance(part, int):  # a place in a list, whose items are of the model that is found already
+            continue
         annotation = model.model_fields[part].annotation
         model = next(
             (kind for kind in getattr(annotation, "__args__", [annotation]) if hasattr(kind, "model_fields")),

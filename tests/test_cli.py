@@ -59,6 +59,7 @@ def test_a_run_leaves_the_files_it_promises(finished: Path) -> None:
         "model",
     }
     assert all(wanted <= row.keys() for row in rows)
+    assert all(list(row["seconds"]) == ["intake", "query", "collect", "teach", "evaluate"] for row in rows)
     assert [(row["round"], row["arm"]) for row in rows] == [(r, a) for r in range(3) for a in ("margin", "random")]
     assert all((folder / "models" / row["model"]).is_dir() for row in rows)
     for arm in ("margin", "random"):

@@ -60,6 +60,13 @@ def test_an_empty_run_that_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "discover.db").is_file()
 
 
+def test_documents_without_an_answer_are_not_called_an_empty_pool(tmp_path: Path) -> None:
+    config, folder = write_inputs(tmp_path, documents=5), ["--run", tmp_path / "run"]
+    (tmp_path / "unlabelled.csv").write_text("text\nan ordinary line of text without a label\n")
+    assert run("import", config, tmp_path / "unlabelled.csv", *folder).returncode == 0
+    assert_one_line(run("run", config, *folder), "no single one for any, so that all are set")
+
+
 def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> None:
     config = write_inputs(tmp_path, documents=60, method="top")
     run("import", config, tmp_path / "documents.jsonl.gz", "--run", tmp_path / "run")

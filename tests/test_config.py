@@ -36,6 +36,8 @@ def write(tmp_path: Path, text: str) -> Path:
         (MINIMAL + "seed: -1", "'seed': Input should be greater than or equal to 0"),
         (MINIMAL + "learn: {folds: 1}", "'learn.folds': a lone fold leaves nothing to learn from"),
         ("label: {classes: [a, null]}", "YAML reads this one as None: write it in quotes"),
+        ("label: {classes: a b}", "a list of names is expected, or `name: what belongs there` for each, got 'a b'"),
+        ('label: {classes: [a, "\\u200b"]}', "every class needs a name, found an empty one"),
         ("label: {classes: [a, b, a]}", "the class 'a' is listed twice"),
         (MINIMAL + "label: {classes: [c, d]}", "the key 'label' stands there twice"),
         (MINIMAL + "crawl: {allow_private: [foo]}", "host:port is expected, like 127.0.0.1:8000, found 'foo'"),
@@ -104,3 +106,8 @@ def test_every_config_of_ours_loads(path: Path) -> None:
 
 def test_our_config_of_a_policy_loads() -> None:
     assert validate(PolicyConfig, read_settings(CONFIGS / "policy.yaml"), "").synthetic
+
+
+def test_an_unknown_key_in_a_list_of_sections_is_named_like_any_other() -> None:
+    with pytest.raises(DiscoverError, match=r"mine\.yaml: unknown key 'corpora\.0\.tset': did you mean 'test'\?"):
+        validate(PolicyConfig, {"corpora": [{"train": "a.jsonl", "test": "b.jsonl", "tset": "c.jsonl"}]}, "mine.yaml")

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,23 +134,37 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_committed(database: Database
     assert keys(database) == {"schema", "before", "after"}
 
 
-def test_a_file_system_without_room_is_one_line():
-    """On a real, tiny file system where root may mount one."""
+@pytest.fixture
+def little_room() -> Iterator[Path]:
+    """A real, tiny file system where root may mount one."""
     with tempfile.TemporaryDirectory() as folder:
         mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True)
         if mounted.returncode:
             pytest.skip("a tiny file system cannot be mounted here")
         try:
-            database = Database(f"sqlite:///{folder}/x.db")
-            with pytest.raises(DiscoverError, match=r"is full|I/O error"):
-                for n in range(100):
-                    with database.write() as connection:
-                        connection.execute(insert(url).values(address=f"a{n}", host="h" * 100_000))
-            with database.read() as connection:
-                assert connection.execute(select(func.count()).select_from(url)).scalar_one() == n
-            database.close()
+            yield Path(folder)
         finally:
             subprocess.run(["umount", folder], check=True)
+
+
+def test_a_file_system_without_room_is_one_line(little_room: Path):
+    database = Database(f"sqlite:///{little_room}/x.db")
+    with pytest.raises(DiscoverError, match=r"(is full|I/O error)\): free some space"):
+        for n in range(100):
+            with database.write() as connection:
+                connection.execute(insert(url).values(address=f"a{n}", host="h" * 100_000))
+    with database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(url)).scalar_one() == n
+    database.close()
+
+
+def test_a_database_on_a_full_file_system_is_not_blamed_on_its_address(little_room: Path):
+    Database(f"sqlite:///{little_room}/x.db").close()
+    with (little_room / "fill").open("wb", buffering=0) as fill, pytest.raises(OSError, match="No space"):
+        while True:
+            fill.write(b"0" * 4096)
+    with pytest.raises(DiscoverError, match=r"\(disk I/O error\): free some space"):
+        Database(f"sqlite:///{little_room}/x.db")
 
 
 def test_two_campaigns_cannot_share_a_database(postgres_address: str, tmp_path: Path):

@@ -1,5 +1,8 @@
 """The doctor finds what is wrong, says what to do, and leaves a sound machine alone."""
 
+import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +69,12 @@ def test_a_missing_package_is_named():
     assert "Nothing is wrong" not in shown
 
 
+def test_every_package_that_the_project_needs_is_looked_for():
+    settings = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = [re.match(r"[\w.-]+", requirement)[0] for requirement in settings["project"]["dependencies"]]
+    assert sorted(needed) == sorted(doctor.PACKAGES)
+
+
 def test_render_of_a_sound_machine():
     shown = doctor.render([doctor.Finding("a", "1"), doctor.Finding("long name", "2", advice="could be faster")])
     assert shown.splitlines() == [
@@ -74,6 +83,12 @@ def test_render_of_a_sound_machine():
         "",
         "Nothing is wrong.",
     ]
+
+
+def test_a_run_folder_is_looked_at_as_far_as_packages_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "discover.campaign", None)  # as where it imports what is missing
+    found = find(doctor.check(tmp_path, version_of=lookup(sqlalchemy=None)), "run")
+    assert not found.ok and "discover.campaign" in found.advice
 
 
 def test_a_run_folder_that_is_none(tmp_path: Path):

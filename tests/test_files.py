@@ -227,6 +227,14 @@ def test_csv_with_odd_quoting(tmp_path: Path):
     assert documents[3].address.endswith("odd.csv:11")
 
 
+def test_blank_lines_before_the_columns_of_a_csv_are_passed_over(tmp_path: Path):
+    path = tmp_path / "blank.csv"
+    path.write_text("\n\ntext,label\nan ordinary line,yes\n")
+    documents, bad = read(path)
+    assert [(document.text, document.label) for document in documents] == [("an ordinary line", "yes")]
+    assert not bad and documents[0].address.endswith("blank.csv:4")
+
+
 def test_a_cell_of_ten_megabytes_is_long_not_an_error(pool: Pool, tmp_path: Path):
     path = tmp_path / "long.csv"
     path.write_text("text\n" + "word " * 2_500_000 + "\nan ordinary line of text\n")

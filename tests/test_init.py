@@ -72,6 +72,8 @@ def test_files_need_no_crawl(tmp_path: Path) -> None:
         (("a.jsonl 'b",), "a quotation mark is missing"),
         (("http://[::1",), "is no address like"),
         (("https://",), "is no address like"),
+        ((str(Path(__file__)),), "must end in .jsonl, .csv"),
+        (("https://a.example", "", "f\udcfcr?"), "answers must be UTF-8"),
         ((), "ended before they were answered"),
         (("",), "an address (https://…) or a file"),
         (("https://a.example b.jsonl", "", "q", "x", "y", "", "5"), "addresses or files, not both"),
@@ -95,6 +97,21 @@ def test_a_label_needs_a_name_of_its_own(tmp_path: Path) -> None:
         tmp_path / "mine", answers("https://a.example", "", "", "x: first", "x: second", ": nothing", "y", "", "5")
     )
     assert load_config(path).label.classes == {"x": "first", "y": ""}
+
+
+def test_answers_are_tidied_as_labels_are_when_they_are_read(tmp_path: Path) -> None:
+    path = init(
+        tmp_path / "mine",
+        answers("https://a.example", "", "What\x07 fits?", "cafe\u0301  bar: a\x00 place", "y\u200b", "", ""),
+    )
+    config = load_config(path)
+    assert config.label.question == "What fits?"
+    assert config.label.classes == {"caf\u00e9 bar": "a place", "y": ""}
+
+
+def test_a_folder_whose_name_no_comment_can_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DiscoverError, match="holds a character that a config cannot"):
+        init(tmp_path / "a\nb", answers("https://a.example", "", "", "x", "y", "", ""))
 
 
 def test_a_config_is_never_overwritten(tmp_path: Path) -> None:

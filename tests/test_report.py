@@ -120,6 +120,24 @@ def test_pool_counts_add_up(whole):
     assert counts["rejections"] == {"short": 210, "language": 37, "not text": 14, "long": 3}
 
 
+def test_where_no_class_is_taken_for_another_there_is_no_table_of_that(tmp_path):
+    run, database, config = make(tmp_path / "several", arms=("margin",), rounds=2, documents=700)
+    config = config.model_copy(update={"label": config.label.model_copy(update={"task": "multilabel"})})
+    some = [[0], [1, 2], []]
+    with database.write() as connection:
+        connection.execute(update(slot).values(label=None))
+        connection.execute(
+            update(step)
+            .where(step.c.step == "evaluate")
+            .values(output={"predictions": some, "truth": some, "confidence": [0.5] * 3})
+        )
+    page = page_of(run, database, config)
+    assert "What is mistaken for what" not in headings(page)
+    # The whole answer's, in the diagram of what is stated and kept: none of several labels is the top one.
+    assert "stated probability" in [text.text for text in page.iter("text")]
+    database.close()
+
+
 def test_confused_pairs_are_the_errors(whole):
     arm = evidence.read_arms(whole[1], ["margin"])[0]
     pairs = evidence.confused(arm, list(CLASSES), limit=1000)
@@ -184,6 +202,29 @@ def test_people_have_an_audit_and_no_test_set(tmp_path):
     assert "audited accuracy" in words
     assert "Class by class" not in headings(page)
     assert "What is mistaken for what" not in headings(page)
+    database.close()
+
+
+def test_nothing_is_said_of_a_test_set_that_a_simulation_does_not_have(tmp_path):
+    run, database, config = make(tmp_path / "untested", arms=("margin",), rounds=4, people=True, documents=700)
+    config = config.model_copy(update={"label": config.label.model_copy(update={"oracle": "page_table"})})
+    words = text_of(page_of(run, database, config))
+    assert "The audit sample is drawn uniformly" in words and "The test set was held out" not in words
+    database.close()
+
+
+def test_an_arm_without_a_mistake_leaves_the_others_their_colours(tmp_path):
+    run, database, config = make(tmp_path / "flawless", rounds=2, documents=700)
+    flawless = (step.c.arm == "margin", step.c.round == 1, step.c.step == "evaluate")
+    with database.write() as connection:
+        output = connection.execute(select(step.c.output).where(*flawless)).scalar_one()
+        output["predictions"] = output["truth"]
+        connection.execute(update(step).where(*flawless).values(output=output))
+    page = page_of(run, database, config)
+    (section,) = (one for one in page.iter("section") if one.findtext("h2") == "What is mistaken for what")
+    (name,) = section.iter("h3")
+    assert name.text_content() == "random" and name.find("span").get("class") == "key arm1"
+    assert {bar.get("class") for bar in section.find_class("bar")} == {"bar arm1"}
     database.close()
 
 
@@ -274,6 +315,7 @@ def test_entities_are_shown_where_they_are(tmp_path):
     right = {**wrong, "predicted": [], "answer": [], "right": True, "spans": []}
     page = page_of(run, database, config, [wrong, right])
     assert "What carried a prediction" in headings(page) and not list(page.iter("script", "img"))
+    assert "Support is the number of entities in the test documents" in text_of(page)
     first, second = page.find_class("example")
     marks = [(mark.text.strip(), mark.get("class")) for mark in first.iter("mark")]
     assert [word for word, _ in marks[:3]] == ["Ada", "Ada", "Oslo"]
@@ -319,6 +361,22 @@ def test_charts_are_well_formed_svg_with_escaped_names():
         assert root.tag == "svg"
         assert "nan" not in svg
         assert not list(root.iter("script"))
+
+
+def test_shares_close_to_one_another_have_labels_of_their_own():
+    ticks = [text.text for text in texts_of(charts.whiskers([("a", 0, 0.86, 0.852, 0.868)]), "tick")]
+    assert ticks == ["85.0%", "85.5%", "86.0%", "86.5%", "87.0%", "86.0%"]  # the last beside the estimate
+
+
+def test_a_name_is_not_cut_at_the_left_edge():
+    name = "clustered_density_margin, audit (100)"
+    for svg in (charts.whiskers([(name, 0, 0.5, 0.4, 0.6)]), charts.stacked_bars([(name, {"teach": 1.0})], ["teach"])):
+        (text,) = (one for one in texts_of(svg) if one.text == name)
+        assert text.get("text-anchor") == "end" and float(text.get("x")) > 7 * len(name)
+
+
+def texts_of(svg, style=None):
+    return [one for one in ElementTree.fromstring(svg).iter("text") if style in (None, one.get("class"))]
 
 
 @pytest.mark.parametrize(

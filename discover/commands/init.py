@@ -10,6 +10,8 @@ import yaml
 from discover import values
 from discover.config import Config, validate
 from discover.errors import DiscoverError
+from discover.pool.document import clean
+from discover.pool.formats import kind_of
 
 QUESTIONS = {"multiclass": "Which label fits?", "multilabel": "Which labels fit?", "spans": "What is named here?"}
 KNOWN = "Each class and one line that says what belongs there; the model starts from these words alone."
@@ -74,6 +76,10 @@ def init(folder: Path, ask: Callable[[str], str] = input) -> Path:
         path.write_text(content, encoding="utf-8")
     except EOFError as error:
         raise DiscoverError("the questions ended before they were answered: nothing was written") from error
+    except UnicodeError as error:
+        raise DiscoverError(
+            f"answers must be UTF-8, but {error}: set the terminal to it; nothing was written"
+        ) from error
     except OSError as error:
         raise DiscoverError(f"{path} cannot be written: {error.strerror or error}: choose another folder") from error
     print(f"{path} is written; look it over: its first lines say how to go on")
@@ -89,10 +95,10 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
     if task not in QUESTIONS:
         raise DiscoverError(f"one of {', '.join(QUESTIONS)} is expected, got {task!r}: nothing was written")
     usual = QUESTIONS[task]
-    question = ask(f"The question, as an annotator should read it [{usual}]: ").strip() or usual
+    question = _tidy(ask(f"The question, as an annotator should read it [{usual}]: ")) or usual
     print("The labels, one a line, as `name: what belongs there`; an empty line ends them.")
     classes: dict[str, str] = {}
-    while line := ask(f"label {len(classes) + 1}: ").strip():
+    while line := _tidy(ask(f"label {len(classes) + 1}: ")):
         name, _, description = (part.strip() for part in line.partition(":"))
         if not name or name in classes:
             print(f"a label needs a name of its own, got {name!r}: not taken")
@@ -115,11 +121,21 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
     )
 
 
+def _tidy(answer: str) -> str:
+    """An answer as labels are when they are read; one that is not UTF-8 is refused, which not every `input` does."""
+    answer.encode()
+    return clean(answer)
+
+
 def _check(content: str) -> None:
     try:
         validate(Config, values.parse(content), "your answers make no config")
     except DiscoverError as error:
         raise DiscoverError(f"{error}: nothing was written") from error
+    except yaml.YAMLError as error:  # they stand in comments, where nothing can be escaped
+        raise DiscoverError(
+            "the name of FOLDER or of a file holds a character that a config cannot: rename it, nothing was written"
+        ) from error
 
 
 def _source(path: Path, answer: str) -> str:
@@ -136,6 +152,8 @@ def _source(path: Path, answer: str) -> str:
             raise DiscoverError(
                 f"there is no file {missing!r}, and an address begins with https://: nothing was written"
             )
+        for place in places:  # else the import that the config's first lines name would be refused
+            kind_of(Path(place))
         return FILES.format(path=shlex.quote(str(path)), files=shlex.join(places))
     if len(addresses) < len(places):
         other = next(place for place in places if place not in addresses)

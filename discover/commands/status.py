@@ -6,14 +6,16 @@ COUNTS = {
     "test": "of these to test on",
     "found": "found and not yet taken in",
     "duplicate": "near-duplicates",
-    "aside": "set aside",
+    "aside": "set aside for want of a single answer",
 }
 
 
 def render(status: dict[str, Any]) -> str:
-    """The lines: the pool, then each arm, of what `Campaign.status` gives."""
+    """The lines: the pool, what it did not take and why, then each arm, of what `Campaign.status` gives."""
     states = [f"{value} {COUNTS.get(key, key)}" for key, value in status["pool"].items() if isinstance(value, int)]
     lines = [f"{status['run']}: {', '.join(states)}"]
+    if refused := status["pool"].get("rejected"):
+        lines.append(f"not taken in: {', '.join(f'{number} {reason}' for reason, number in refused.items())}")
     for arm, state in status["arms"].items():
         last = state["last"]
         known = last and last["accuracy"] is not None  # 0 is known, and common where all entities must be right

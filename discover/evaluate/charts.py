@@ -76,20 +76,20 @@ def reliability_diagram(bins: Sequence[tuple[float, float, int]]) -> Markup:
     """Accuracy against confidence; ``bins`` are (mean confidence, accuracy, documents), the last the dot's area."""
     scale = ticks(0, 1)
     axes = Axes((0, 1), (0, 1))
-    marks = [_frame(axes, [(tick, f"{tick:.0%}") for tick in scale], scale, "top probability")]
+    marks = [_frame(axes, [(tick, f"{tick:.0%}") for tick in scale], scale, "stated probability")]
     marks.append(_path("ideal", axes.path([(0, 0), (1, 1)])))
     marks.append(_path("line arm0 thin", axes.path([(confidence, right) for confidence, right, _ in bins])))
     most = max(n for _, _, n in bins)
     for confidence, right, n in bins:
         told = f"{n} documents at {confidence:.0%}: {right:.0%} right"
         marks.append(_dot("arm0", *axes.at(confidence, right), 2.5 + 7 * (n / most) ** 0.5, told))
-    return _svg(marks, "Share right against top probability")
+    return _svg(marks, "Share right against stated probability")
 
 
 def stacked_bars(rows: Sequence[tuple[str, dict[str, float]]], stages: Sequence[str], unit: str = "s") -> Markup:
     """A horizontal bar for each row, its stages side by side; ``rows`` are (name, {stage: value})."""
     longest = max(sum(values.values()) for _, values in rows) or 1.0
-    pitch, left, width = 23, 110, WIDE
+    pitch, left, width = 23, _room([name for name, _ in rows], 110), WIDE
     marks = []
     for index, (name, values) in enumerate(rows):
         y, x = index * pitch + 2, float(left)
@@ -108,16 +108,16 @@ def stacked_bars(rows: Sequence[tuple[str, dict[str, float]]], stages: Sequence[
 def whiskers(rows: Sequence[tuple[str, int, float, float, float]]) -> Markup:
     """Estimates with their intervals on one scale; ``rows`` are (name, arm's index, value, low, high)."""
     scale = ticks(min(row[3] for row in rows), max(row[4] for row in rows))
-    left, width, pitch = 180, WIDE, 30
+    left, width, pitch = _room([row[0] for row in rows], 180), WIDE, 30
     height = len(rows) * pitch + 30
 
     def at(value: float) -> float:
         return left + (value - scale[0]) / (scale[-1] - scale[0]) * (width - left - 70)
 
     marks = []
-    for tick in scale:
+    for tick, text in zip(scale, _percent(scale), strict=True):
         marks.append(_path("grid", f"M{at(tick):.1f},0V{height - 24}"))
-        marks.append(_text("tick", at(tick), height - 8, f"{tick:.0%}", "middle"))
+        marks.append(_text("tick", at(tick), height - 8, text, "middle"))
     for index, (name, arm, value, low, high) in enumerate(rows):
         y, style = index * pitch + 15, f"arm{arm % ARMS}"
         marks.append(_text("name", left - 12, y + 4, name, "end"))
@@ -127,13 +127,23 @@ def whiskers(rows: Sequence[tuple[str, int, float, float, float]]) -> Markup:
     return _svg(marks, "Estimates with 95% intervals", width, height)
 
 
+def _percent(ticks: Sequence[float]) -> list[str]:
+    """Shares with as many decimals as tell them apart."""
+    whole = all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in ticks)
+    return [f"{tick:.{0 if whole else 1}%}" for tick in ticks]
+
+
+def _room(names: Sequence[str], least: int) -> int:
+    """Pixels for names at the left edge, where the page would cut what stands out; for very long ones half of all."""
+    return min(WIDE // 2, max(least, 20 + 8 * max(map(len, names))))
+
+
 def _frame(axes: Axes, across: Sequence[tuple[float, str]], up: Sequence[float], label: str) -> Markup:
-    whole = all(abs(100 * tick - round(100 * tick)) < 1e-6 for tick in up)
     marks = [_text("axis", (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, label, "middle")]
-    for tick in up:
+    for tick, text in zip(up, _percent(up), strict=True):
         x, y = axes.at(axes.x[0], tick)
         marks.append(_path("grid", f"M{x:.1f},{y:.1f}H{WIDTH - RIGHT}"))
-        marks.append(_text("tick", x - 7, y + 4, f"{tick:.{0 if whole else 1}%}", "end"))
+        marks.append(_text("tick", x - 7, y + 4, text, "end"))
     for tick, text in across:
         x, y = axes.at(tick, axes.y[0])
         marks.append(_text("tick", x, y + 18, text, "middle"))

@@ -104,12 +104,13 @@ def _content(run: RunFolder, database: Database, settings: dict[str, Any], arms:
         "arms": arms,
         "budget": settings["label"]["budget"],
         "paid": evidence.paid(database, arms[0].name) if arms else 0,
-        "simulated": settings["label"]["oracle"] != "people",
         "charts": _charts(arms),
         "per_class": _per_class(arms, classes),
         "by_chance": error_by_chance(arms[0].confidence) if arms else 0.0,
         "tested": any(len(arm.truth) for arm in arms),
-        "confused_pairs": [(arm.name, evidence.confused(arm, classes)) for arm in arms if arm.predictions],
+        "confused_pairs": [
+            (index, arm.name, pairs) for index, arm in enumerate(arms) if (pairs := evidence.confused(arm, classes))
+        ],
         "asked": [
             (index, name, picks)
             for index, name in enumerate(_arm_order(settings, found=arms))

@@ -35,7 +35,9 @@ class LabelConfig(Strict):
     @field_validator("classes", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        names = list(value) if isinstance(value, list | dict) else []
+        if not isinstance(value, list | dict):
+            raise ValueError("a list of names is expected, or `name: what belongs there` for each")
+        names = list(value)
         for name in names:
             if not isinstance(name, str | int | float) or isinstance(name, bool):
                 raise ValueError(f"a class needs a name, and YAML reads this one as {name!r}: write it in quotes")
@@ -45,12 +47,12 @@ class LabelConfig(Strict):
             raise ValueError(f"the class {twice!r} is listed twice: remove one")
         if isinstance(value, dict):  # nothing behind the colon is no description
             return {str(name): "" if what is None else what for name, what in value.items()}
-        return {str(name): "" for name in value} if isinstance(value, list) else value
+        return {str(name): "" for name in value}
 
     @field_validator("classes")
     @classmethod
     def _several(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        if any(not name.strip() for name in value):
+        if any(not clean(name) for name in value):
             raise ValueError("every class needs a name, found an empty one")
         odd = next((name for name in value if clean(name) != name), None)
         if odd is not None:

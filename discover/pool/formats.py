@@ -74,7 +74,7 @@ def read_csv(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def _csv_rows(reader: Any, on_bad: OnBad) -> Rows:
-    header = [name.strip() for name in next(reader, [])]
+    header = [name.strip() for name in next(filter(None, reader), [])]  # blank lines before it are passed over
     check_columns(header)
     while True:
         line = reader.line_num + 1

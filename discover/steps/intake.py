@@ -25,7 +25,8 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     is new.
 
     Raises:
-        DiscoverError: there is still nothing in the pool, and nothing more is being crawled.
+        DiscoverError: there is still nothing in the pool, and nothing more is being crawled; or nothing that a
+            simulated annotator could answer.
     """
     check_encoder(campaign)
     lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
@@ -47,6 +48,11 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     campaign.retriever.index.update()
     drop_removed(campaign)
     if not campaign.retriever.store.alive:
+        if campaign.pool.count("aside", 1):
+            raise DiscoverError(
+                f"label.oracle {campaign.config.label.oracle} must know the answer of some documents, but it has no "
+                "single one for any, so that all are set aside: import others, or these with labels into another --run"
+            )
         raise DiscoverError(
             "the pool is empty, so there is nothing to learn from: `discover import` files, or check `crawl` "
             f"(`discover status --run {campaign.folder.root}` says what was rejected and why)"

@@ -20,6 +20,14 @@ from discover.steps import Finished, simulation
 from discover.steps.choose import query_id
 from discover.steps.reward import reward
 
+STAGES = (
+    "intake",
+    "query",
+    "explain",
+    "collect",
+    "teach",
+)  # of a round before this one; the table has them in no order
+
 
 def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
@@ -143,12 +151,13 @@ def _estimated(right: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:
-    """Seconds of the round's finished stages; the intake is shared between the arms."""
+    """Seconds of the round's finished stages, in their order; the intake is shared between the arms."""
     wanted = select(tables.step.c.step, tables.step.c.seconds).where(
         tables.step.c.round == round_, tables.step.c.arm.in_(["", arm])
     )
     with campaign.database.read() as connection:
-        return {name: round(seconds, 3) for name, seconds in connection.execute(wanted)}
+        seconds = dict(map(tuple, connection.execute(wanted)))
+    return {name: round(seconds[name], 3) for name in STAGES if name in seconds}
 
 
 def _reward(connection: Connection, arm: str, round_: int, row: dict[str, Any]) -> None:
