@@ -149,8 +149,13 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     assert picked("auto", **skewed) == picked("spread_margin", **skewed)
     even = {"m": 20, "make_labels": lambda: labels}
     assert picked("auto", **even) == picked("clustered_density_margin", **even)
-    two = even | {"make_probabilities": lambda: RNG(0).dirichlet([4, 1], 40)}
+    two = even | {"make_probabilities": lambda: RNG(0).dirichlet([2, 1], 40)}
     assert picked("auto", 2, **two) == picked("clustered_density_margin", 2, **two)
+    # Always to say the common class is right so often that the evidence would call any model useless.
+    nothing = {"progress": Progress(20, 100, (PastRound(0, cross_validated=0.4),))}
+    for c in (2, 3):
+        rare = even | nothing | {"make_probabilities": lambda c=c: RNG(0).dirichlet([9] + [0.5] * (c - 1), 40)}
+        assert picked("auto", c, **rare) == picked("rare_class", c, **rare)
     several = {"m": 20, "make_labels": lambda: np.eye(2)[labels], "multilabel": True}
     assert picked("auto", 2, **several) == picked("spread_margin", 2, **several)
     for rounds, word in (

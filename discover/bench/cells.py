@@ -23,7 +23,7 @@ from discover.query.strategy import CONTROL, Strategy
 from discover.run import RunFolder, publish, read_cell
 from discover.simulate import Round, SimulationConfig
 
-FORMAT = 11  # raised when the same settings no longer give the same figures, or a cell has more of them
+FORMAT = 12  # raised when the same settings no longer give the same figures, or a cell has more of them
 
 
 @dataclass(frozen=True)

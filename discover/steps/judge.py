@@ -20,13 +20,7 @@ from discover.steps import Finished, simulation
 from discover.steps.choose import query_id
 from discover.steps.reward import reward
 
-STAGES = (
-    "intake",
-    "query",
-    "explain",
-    "collect",
-    "teach",
-)  # of a round before this one; the table has them in no order
+STAGES = ("intake", "query", "explain", "collect", "teach")  # before this one; the table has them in no order
 
 
 def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
@@ -151,7 +145,7 @@ def _estimated(right: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:
-    """Seconds of the round's finished stages, in their order; the intake is shared between the arms."""
+    """Seconds of finished stages, in the round's order; the intake is shared between the arms."""
     wanted = select(tables.step.c.step, tables.step.c.seconds).where(
         tables.step.c.round == round_, tables.step.c.arm.in_(["", arm])
     )

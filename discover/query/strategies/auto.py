@@ -2,12 +2,14 @@
 
 While labels are of one class only, or there are fewer than classes and the model expects to be wrong about more than a
 quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
-say something are known before they have labels; covering the pool then costs more than it finds.) From then on
-`clustered_density_margin` between two classes, along whose one border documents are much alike, and where the model
-finds the classes about equally frequent: what lies in a crowded place says something of more others. Elsewhere crowded
-places are those of the frequent classes, and `spread_margin` asks (runs/LOG.md). Where the evidence says that the model
-knows no more than the commonest class (the accuracy of its last cross-validation, and the audit answers that are kept
-for decisions), its uncertainty is noise, and `random` asks.
+say something are known before they have labels; covering the pool then costs more than it finds.)
+
+From then on `rare_class` where the model expects one class to be four fifths of all or more, as with a question that
+few documents answer with yes. Otherwise, where the evidence says that the model knows no more than the commonest class
+(the accuracy of its last cross-validation, and the audit answers that are kept for decisions), its uncertainty is
+noise, and `random` asks. Otherwise `clustered_density_margin` between two classes, along whose one border documents are
+much alike, and where the model finds the classes about equally frequent: what lies in a crowded place says something of
+more others. Elsewhere crowded places are those of the frequent classes, and `spread_margin` asks (runs/LOG.md).
 Cost: that of the strategy in charge.
 """
 
@@ -18,11 +20,13 @@ from discover.query import uncertainty
 from discover.query.acquire import Picks
 from discover.query.strategies.clustered_density_margin import clustered_density_margin
 from discover.query.strategies.random import random
+from discover.query.strategies.rare_class import rare_class
 from discover.query.strategies.spread_margin import spread_margin
 from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
 LOST = 0.25  # share of errors that a model expects which does not know its classes yet (runs/LOG.md)
+COMMON = 0.8  # expected share of a class beside which the others are rare (runs/LOG.md)
 EVEN = 0.9  # share of the classes that the effective number must reach, for them to count as equally frequent
 
 
@@ -31,9 +35,12 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
     few = view.counts.sum() < len(view.counts)
     if np.count_nonzero(view.counts) < min(2, len(view.counts)) or (few and uncertainty.doubt(view).mean() > LOST):
         return typiclust(view, n, rng)
+    single = view.labels.ndim == 1  # one label a document
+    if single and view.probabilities.mean(axis=0).max() >= COMMON:
+        return rare_class(view, n, rng)
     if _knows_nothing(view):
         return random(view, n, rng)
-    if view.labels.ndim == 1 and (len(view.counts) == 2 or _equally_frequent(view)):
+    if single and (len(view.counts) == 2 or _equally_frequent(view)):
         return clustered_density_margin(view, n, rng)
     return spread_margin(view, n, rng)
 

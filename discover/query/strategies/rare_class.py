@@ -1,8 +1,8 @@
 """Rare-class seeking: what would tell most about the classes that have few answers, spread over the batch.
 
-``u = rank(sum_c p_c (1 - p_c) / (1 + n_c)) / 2^(picks in the cluster)``: the model's expected squared error (Brier
-1950), each class weighed by one over its n_c answers, so that a rare class has as large a part in it as a common one
-until it has as many. Clusters are those of `spread_margin`. While answers are of one class only there is nothing to
+``u = rank(sum_c p_c (1 - p_c) / (1 + n_c)^2) / 2^(picks in the cluster)``: the model's expected squared error (Brier
+1950), each class weighed by what one answer more is worth to it: error that falls as one over n_c answers falls by one
+over their square. Clusters are those of `spread_margin`. While answers are of one class only there is nothing to
 weigh, and the rare one is found by covering the pool: `typiclust`. Candidates that lie near rare classes are the other
 half of AnchorAL (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
 """
@@ -18,7 +18,7 @@ from discover.query.view import View
 DIGITS = 12  # of the error: beyond them lies rounding noise, and equal candidates must tie
 
 
-def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 1.0, count: Count = 400) -> Picks:
+def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2.0, count: Count = 400) -> Picks:
     """Pick what is uncertain between classes with few answers; the utility is the rank after halving.
 
     Args:
