@@ -7,16 +7,12 @@ labels, 50 a round, no set's mean may be below -0.5, and the lower end of a boot
 Cells are kept under runs/bench/auto, so that it goes on where it was stopped; `BENCH_SETS` (names) makes it shorter.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from discover.bench.config import BenchConfig
-from discover.commands.bench import bench
-from discover.run import RunFolder
 from discover.simulate import SimulationConfig
-from tests.benchmarks._data import file_of
+from tests.benchmarks._bench import played
 from tests.benchmarks._row import row
 
 SETS = ("trec6", "sst2", "banking77", "ag_news_desc", "20newsgroups_stripped", "clinc150_imbalanced", "imdb_5k")
@@ -42,7 +38,7 @@ def measure() -> list[dict[str, Any]]:
     wanted = os.environ.get("BENCH_SETS", "").split() or list(SETS)
     rows = []
     for mode, settings in MODES.items():
-        found = _played(mode, wanted, settings)
+        found = played(wanted, FOLDER / mode, settings)
         gains = {one["dataset"]: one["aulc"] for one in found["comparisons"]}
         measured, said = ("low", "lower end") if mode == FROZEN else ("mean", "mean")
         for name, gain in gains.items():
@@ -58,19 +54,3 @@ def measure() -> list[dict[str, Any]]:
             low = float("nan") if low is None else low
             rows.append(row(f"auto over random, lower end over sets, {mode}", low, "aulc", 0.0, low > 0))
     return rows
-
-
-def _played(mode: str, names: list[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """What `discover bench` sums up of the campaigns of a mode, played where they are missing."""
-    bench(
-        BenchConfig(
-            train=[file_of(name, "train") for name in names],
-            test=[file_of(name, "test") for name in names],
-            strategies=["auto"],
-            full=False,
-            output=FOLDER / mode,
-            **settings,
-        )
-    )
-    summary: dict[str, Any] = json.loads(RunFolder(FOLDER / mode).summary.read_text(encoding="utf-8"))
-    return summary
