@@ -179,6 +179,27 @@ def test_a_learner_looks_at_the_unanswered_and_tells_what_changed(arena):
         assert len(unlabelled) == 50 and not set(unlabelled.tolist()) & set(asked.tolist())
 
 
+def test_the_default_strategy_finds_what_is_rare(tmp_path):
+    """Two in a hundred reports are of a recall; whoever always says no is right about the other 98."""
+    rng = random.Random(0)
+    things = "kettle pram drill lamp scooter heater blender ladder helmet charger".split()
+    told = ("sells", "repairs", "paints", "advertises", "tests", "imports", "designs", "describes", "wraps", "weighs")
+    recalled = ("recalls a faulty", "takes back every burning", "warns of the unsafe", "withdraws the dangerous")
+    made = [
+        {"text": f"{rng.choice(recalled if rare else told)} {rng.choice(things)} no. {number}", "label": "ny"[rare]}
+        for number, rare in enumerate([True] * 16 + [False] * 784)
+    ]
+    encoder = Encoder(EncoderConfig())
+    files = write(tmp_path / "shop.train.jsonl", made[8:]), write(tmp_path / "shop.test.jsonl", made[:8] + made[-92:])
+    arena = Arena(read_dataset(*files), tmp_path / "vectors", encoder.version, encoder.dimension)
+    arena.embed(encoder)
+    config, rules = LearnConfig(method="head"), SimulationConfig(initial=20, batch=10, budget=90)
+    names = dict.fromkeys(arena.dataset.classes, "")
+    learner = Learner(TextClassifier(encoder, arena.texts, names, config, 0, vectors=arena.vectors))
+    asked = np.concatenate([one.asked for one in play(arena, learner, load_strategy("auto"), rules, 0)])
+    assert arena.dataset.y[asked].sum() == 8  # of 700 documents, by 90 questions
+
+
 def test_the_pool_ends_before_the_budget(arena, word):
     n = arena.dataset.n
     rules = RULES.model_copy(update={"batch": 60, "budget": 10_000})

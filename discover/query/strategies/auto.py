@@ -1,15 +1,16 @@
 """The default, safe to leave on: coverage while labels are few, then uncertainty with diversity.
 
-While labels are of one class only, or there are fewer than classes and the model expects to be wrong about more than a
-quarter of what it sees, its uncertainty says nothing: `typiclust`, which needs no model. (Classes whose descriptions
-say something are known before they have labels; covering the pool then costs more than it finds.)
+Where the model expects one class to be four fifths of all or more, as with a question that few documents answer with
+yes, `rare_class` asks once there are as many labels as classes. Otherwise, while labels are of one class only, or there
+are fewer than classes and the model expects to be wrong about more than a quarter of what it sees, its uncertainty says
+nothing: `typiclust`, which needs no model. (Classes whose descriptions say something are known before they have labels;
+covering the pool then costs more than it finds.)
 
-From then on `rare_class` where the model expects one class to be four fifths of all or more, as with a question that
-few documents answer with yes. Otherwise, where the evidence says that the model knows no more than the commonest class
-(the accuracy of its last cross-validation, and the audit answers that are kept for decisions), its uncertainty is
-noise, and `random` asks. Otherwise `clustered_density_margin` between two classes, along whose one border documents are
-much alike, and where the model finds the classes about equally frequent: what lies in a crowded place says something of
-more others. Elsewhere crowded places are those of the frequent classes, and `spread_margin` asks (runs/LOG.md).
+From then on, where the evidence says that the model knows no more than the commonest class (the accuracy of its last
+cross-validation, and the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks.
+Otherwise `clustered_density_margin` between two classes, along whose one border documents are much alike, and where the
+model finds the classes about equally frequent: what lies in a crowded place says something of more others. Elsewhere
+crowded places are those of the frequent classes, and `spread_margin` asks (runs/LOG.md).
 Cost: that of the strategy in charge.
 """
 
@@ -33,11 +34,11 @@ EVEN = 0.9  # share of the classes that the effective number must reach, for the
 def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
     """Pick by the strategy that the evidence calls for; utilities are its own."""
     few = view.counts.sum() < len(view.counts)
+    single = view.labels.ndim == 1  # one label a document
+    if single and not few and view.probabilities.mean(axis=0).max() >= COMMON:
+        return rare_class(view, n, rng)
     if np.count_nonzero(view.counts) < min(2, len(view.counts)) or (few and uncertainty.doubt(view).mean() > LOST):
         return typiclust(view, n, rng)
-    single = view.labels.ndim == 1  # one label a document
-    if single and view.probabilities.mean(axis=0).max() >= COMMON:
-        return rare_class(view, n, rng)
     if _knows_nothing(view):
         return random(view, n, rng)
     if single and (len(view.counts) == 2 or _equally_frequent(view)):

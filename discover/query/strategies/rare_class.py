@@ -2,9 +2,9 @@
 
 ``u = rank(sum_c p_c (1 - p_c) / (1 + n_c)^2) / 2^(picks in the cluster)``: the model's expected squared error (Brier
 1950), each class weighed by what one answer more is worth to it: error that falls as one over n_c answers falls by one
-over their square. Clusters are those of `spread_margin`. While answers are of one class only there is nothing to
-weigh, and the rare one is found by covering the pool: `typiclust`. Candidates that lie near rare classes are the other
-half of AnchorAL (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
+over their square. Clusters are those of `spread_margin`. While answers are of one class only, it asks about what is
+least like them. Candidates that lie near rare classes are the other half of AnchorAL (Lesci & Vlachos 2024,
+https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
 """
 
 import numpy as np
@@ -12,7 +12,6 @@ import numpy as np
 from discover.plugins import Count
 from discover.query.acquire import Picks
 from discover.query.strategies.spread_margin import spread
-from discover.query.strategies.typiclust import typiclust
 from discover.query.view import View
 
 DIGITS = 12  # of the error: beyond them lies rounding noise, and equal candidates must tie
@@ -29,8 +28,5 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2
         count: clusters; many, so that near-duplicates are spread but a rare class in one place is not (runs/LOG.md).
     """
     likely = view.probabilities
-    answers = view.counts
-    if np.count_nonzero(answers) < 2:
-        return typiclust(view, n, rng)
-    errors = (likely * (1 - likely)) @ (1.0 + answers) ** -power
+    errors = (likely * (1 - likely)) @ (1.0 + view.counts) ** -power
     return spread(errors.round(DIGITS), view, n, rng, count)
