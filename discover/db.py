@@ -178,7 +178,10 @@ class Database:
     def _complaint(self, reason: str) -> str:
         # SQLite calls it an I/O error where a full disk has no room for what readers share.
         if any(sign in reason.lower() for sign in ("full", "no space", "i/o error")):
-            advice = "free some space, then give the same command again; what was committed before is safe"
+            advice = (
+                "free some space, or see to the disk if there is enough, then give the same command again; "
+                "what was committed before is safe"
+            )
         elif "malformed" in reason or "not a database" in reason:
             advice = "put a sound copy in its place, or start a new run with --run"
         else:
