@@ -72,6 +72,10 @@ def write(path: Path, content: Sequence[dict]) -> Path:
     return path
 
 
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def write_pair(folder: Path, train: int = 150, test: int = 60, name: str = "words") -> tuple[Path, Path]:
     return write(folder / f"{name}.train.jsonl", rows(train, 1)), write(folder / f"{name}.test.jsonl", rows(test, 2))
 

@@ -22,6 +22,7 @@ from discover.pool import removal
 from discover.pool.document import Document
 from discover.pool.files import export_rows
 from discover.pool.labels import Spans
+from tests.labelled_files import lines
 from tests.pages import answers, check_refused, client_of, fields, named
 
 CONFIG = LabelConfig(task="spans", classes={"person": "a human", "place": "where it is"}, budget=20)
@@ -152,10 +153,6 @@ def test_a_simulated_annotator_marks_too(database: Database) -> None:
     with pytest.raises(DiscoverError, match=r"'Says' answers .*span out of range"):
         answer_open(queue, "margin", Says([{"start": 0, "end": 99999, "label": "place"}]))
     assert answer_open(queue, "margin", Says([{"start": 2, "end": 3, "label": "place"}])) == {"answered": 3}
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])

@@ -18,6 +18,7 @@ from discover.pool.labels import NONE
 from discover.start import start_run
 from discover.steps import explain
 from tests.kills import CLASSES, FILLER, WORDS
+from tests.labelled_files import lines
 
 
 def write_inputs(folder: Path, documents: int = 130) -> Path:
@@ -41,10 +42,6 @@ def write_inputs(folder: Path, documents: int = 130) -> Path:
     }
     (folder / "several.yaml").write_text(json.dumps(config), encoding="utf-8")
     return folder / "several.yaml"
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")

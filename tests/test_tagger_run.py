@@ -20,6 +20,7 @@ from discover.steps.teach import open_learner
 from tests.commands import attempt
 from tests.entities import CLASSES, LEARN, TEXTS, model, sentences
 from tests.kills import decisions_of, metrics_without_times
+from tests.labelled_files import lines
 
 __all__ = ["model"]
 
@@ -40,10 +41,6 @@ def write_inputs(folder: Path, model: Path, documents: int = 140) -> Path:
     }
     (folder / "names.yaml").write_text(json.dumps(config), encoding="utf-8")
     return folder / "names.yaml"
-
-
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")

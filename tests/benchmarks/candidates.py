@@ -12,17 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from discover.simulate import SimulationConfig
 from tests.benchmarks._bench import played
 from tests.benchmarks._row import row
-from tests.benchmarks.auto import SETS
+from tests.benchmarks.auto import FROZEN, MODES, SETS
 
 FOLDER = Path("runs/bench/candidates")
-SETTINGS: dict[str, Any] = {
-    "learners": ["head,folds=0,propagate=false"],
-    "seeds": 10,
-    "rules": SimulationConfig(initial=25, batch=25, budget=525, test_limit=2000),
-}
+SETTINGS = MODES[FROZEN] | {"learners": ["head,folds=0,propagate=false"]}
 KEPT, WORTH = 0.9, 0.01
 
 
