@@ -4,7 +4,7 @@ import torch
 
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
-from discover.learn import registry
+from discover.learn import registry, representation
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
 from discover.learn.classifier import TextClassifier
@@ -98,10 +98,23 @@ def test_an_increment_learns_less_than_training_from_scratch_and_rehearses(make_
     classifier.fit(column(ODD[:12]), TRUTH[ODD[:12]])
     scratch = classifier.curve
     classifier.fit(column(ODD[:16]), TRUTH[ODD[:16]])
-    assert len(scratch) == 10 * 3 and len(classifier.curve) == 4 * 3, (
-        "4 new answers and 8 old ones, two passes for five"
-    )
+    assert len(scratch) == 10 * 3 and len(classifier.curve) == 5 * 3, "4 new answers and 8 old ones, half the passes"
     assert max(rate for _, rate in classifier.curve) == pytest.approx(max(rate for _, rate in scratch) / 2)
+
+
+def test_an_increment_goes_a_share_of_the_way_to_where_it_ends(make_small, monkeypatch):
+    def weights(way, count):
+        monkeypatch.setattr(representation, "WAY", way)
+        classifier = make_small()
+        classifier.fit(column(ODD[:12]), TRUTH[ODD[:12]])
+        if count > 12:
+            classifier.fit(column(ODD[:count]), TRUTH[ODD[:count]])
+        return {name: one for name, one in classifier.state().items() if name.startswith("network.")}
+
+    start, end, between = weights(1, 12), weights(1, 16), weights(0.25, 16)
+    for name, found in between.items():
+        assert torch.allclose(found, 0.75 * start[name] + 0.25 * end[name], atol=1e-6)
+    assert any(not torch.equal(start[name], end[name]) for name in end)
 
 
 @pytest.mark.parametrize("method", METHODS)

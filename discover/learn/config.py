@@ -22,7 +22,7 @@ class LearnConfig(Strict):
         10, ge=1, description="passes over all answers from scratch; an increment takes 2 for 5 of them"
     )
     steps: int = Field(50, ge=0, description="fewest steps, likewise: passes are added until there are as many")
-    replay: float = Field(5.0, ge=0, description="old answers rehearsed for each new one, in an increment")
+    replay: float = Field(4.0, ge=0, description="old answers rehearsed for each new one, in an increment")
     balance: Literal["loss", "sampling"] = Field(
         "loss", description="how rare classes get more say in fine-tuning: a larger loss, or more draws"
     )

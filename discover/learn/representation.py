@@ -23,7 +23,9 @@ CHUNK = 4096  # documents whose vectors are computed at a time
 TOKENS_OF = 256  # documents whose tokens' vectors are held at a time: of 512 tokens and 768 numbers each, 400 megabytes
 NETWORK = "network."  # begins the names of its tensors among those of a model
 # An increment takes less of the encoder's learning rate, and of the passes and fewest steps: with all it forgets more.
-RATE, PASSES = 0.5, 0.4
+# Likewise the weights go only this share of the way to where it ends (WiSE-FT for new data: Ilharco et al., "Patching
+# open-vocabulary models by interpolating weights", https://arxiv.org/abs/2208.05592).
+RATE, PASSES, WAY = 0.5, 0.5, 0.6
 
 
 class Representation:
@@ -102,6 +104,7 @@ class Representation:
         if head is None:
             assert self._network is not None
             trained = self._network
+            before = {name: weights.clone() for name, weights in trained.trained().items()}
             fewer = {name: ceil(PASSES * getattr(config, name)) for name in ("epochs", "steps")}
             config = config.model_copy(update={"learning_rate": RATE * config.rate, **fewer})
         else:
@@ -116,6 +119,9 @@ class Representation:
                 "training must end in finite weights, but they grew without bound: lower learn.learning_rate "
                 "and learn.head_learning_rate, then give the same command again"
             )
+        if head is None:
+            after = trained.trained()
+            trained.restore({name: weights.lerp(after[name], WAY) for name, weights in before.items()})
         self._take(trained)
         return curve
 

@@ -1,6 +1,6 @@
 """Density-weighted margin: an answer on what the model cannot tell apart, where many documents are like it.
 
-``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the 20 nearest candidates: information
+``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the 8 nearest candidates: information
 density (Settles & Craven 2008) over margins, on ranks, so that neither outweighs the other. O(n^2 d).
 """
 
@@ -11,6 +11,8 @@ from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import density
 from discover.query.view import View
+
+CLOSE = 8  # of some thousand candidates; 20 of them already come from other classes where there are many (runs/LOG.md)
 
 
 def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: float = 0.5) -> Picks:
@@ -28,4 +30,4 @@ def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: floa
 def crowded_margin(view: View, weight: float) -> NDArray[np.float64]:
     """(n,) the utility, in [0, 1]."""
     unsure = rank_scaled(1 - uncertainty.margin(view))
-    return unsure * rank_scaled(density(view.vectors)) ** weight
+    return unsure * rank_scaled(density(view.vectors, CLOSE)) ** weight
