@@ -64,6 +64,17 @@ def test_density_margin_is_margin_where_the_density_has_no_weight():
     assert set(blob[load_strategy("density_margin")(crowded, 10, RNG(0)).indices].tolist()) == {0}
 
 
+@pytest.mark.parametrize(("classes", "few"), [(20, True), (2, False)])
+def test_a_crowd_is_a_part_of_what_a_class_may_have_of_the_candidates(classes, few):
+    vectors, blob = blobs([5] * 20 + [900], d=32)  # five of a kind are a crowd only where classes are small
+    vectors[:100] += np.eye(32, dtype=np.float32)[blob[:100]] * 9
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    likely = np.full((1000, classes), 1 / classes)
+    view = view_of(1000, classes, 32, make_vectors=lambda: vectors, make_probabilities=lambda: likely, temperature=0.0)
+    picks = load_strategy("density_margin")(view, 50, RNG(0))
+    assert np.all(blob[picks.indices] < 20) if few else np.all(blob[picks.indices] == 20)
+
+
 def test_clustered_density_margin_halves_what_its_cluster_has_had():
     vectors, _ = blobs([30, 20, 10])
     view = view_of(60, d=16, make_vectors=lambda: vectors, make_labelled_vectors=lambda: vectors[:5], temperature=0.0)

@@ -1,6 +1,6 @@
 """Density-weighted margin: an answer on what the model cannot tell apart, where many documents are like it.
 
-``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the 8 nearest candidates: information
+``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the nearest candidates: information
 density (Settles & Craven 2008) over margins, on ranks, so that neither outweighs the other. O(n^2 d).
 """
 
@@ -12,7 +12,9 @@ from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import density
 from discover.query.view import View
 
-CLOSE = 8  # of some thousand candidates; 20 of them already come from other classes where there are many (runs/LOG.md)
+# Of how many nearest candidates: a fiftieth of an even class's share of them, since what is broader than a class says
+# little of it, and at most as many as TypiClust takes (runs/LOG.md).
+FEWEST, MOST, PART = 4, 20, 50
 
 
 def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: float = 0.5) -> Picks:
@@ -30,4 +32,5 @@ def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: floa
 def crowded_margin(view: View, weight: float) -> NDArray[np.float64]:
     """(n,) the utility, in [0, 1]."""
     unsure = rank_scaled(1 - uncertainty.margin(view))
-    return unsure * rank_scaled(density(view.vectors, CLOSE)) ** weight
+    close = np.clip(len(view) // (PART * len(view.counts)), FEWEST, MOST)
+    return unsure * rank_scaled(density(view.vectors, int(close))) ** weight
