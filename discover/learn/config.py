@@ -18,9 +18,7 @@ class LearnConfig(Strict):
     layers: int = Field(2, ge=1, description="of `top`: how many")
     adapter: Adapter = Field("lora", description="of `lora`: which adapters of peft")
     rank: int = Field(8, ge=1, description="of the adapters")
-    epochs: int = Field(
-        10, ge=1, description="passes over all answers from scratch; an increment takes 2 for 5 of them"
-    )
+    epochs: int = Field(10, ge=1, description="passes over all answers from scratch; an increment takes half of them")
     steps: int = Field(50, ge=0, description="fewest steps, likewise: passes are added until there are as many")
     replay: float = Field(4.0, ge=0, description="old answers rehearsed for each new one, in an increment")
     balance: Literal["loss", "sampling"] = Field(
