@@ -19,11 +19,22 @@ __all__ = ["pool"]
 
 
 @pytest.mark.parametrize(
-    "raw", ["e\u200b\u0301 a\x00b\r\n\r\n\r\n\r\n  c  \ud800", "\ufeffx\u202e\n\n\n\ny\u00a0 z", ""]
+    "raw",
+    [
+        "e\u200b\u0301 a\x00b\r\n\r\n\r\n\r\n  c  \ud800",
+        "\ufeffx\u202e\n\n\n\ny\u00a0 z",
+        " \u200d\u200b\u200c \u200d",
+        "",
+    ],
 )
 def test_cleaning_twice_changes_nothing(raw: str):
     assert clean(clean(raw)) == clean(raw)
     clean(raw).encode()
+
+
+def test_joiners_stay_where_they_are_part_of_a_word():
+    astronaut, persian = "👩\u200d🚀", "می\u200cخواهم"
+    assert clean(f"{astronaut} \u200d {persian}\u200c\n\u200d\u200d") == f"{astronaut} {persian}"
 
 
 def test_what_is_added_comes_out_cleaned_with_all_its_addresses(pool: Pool):

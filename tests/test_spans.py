@@ -111,7 +111,8 @@ def test_neighbours_may_touch_and_a_span_may_say_its_text() -> None:
         ("\ufeffAda", "Ada", "Ada"),
         ("\ufeffAda", "\ufeffAda", "Ada"),
         ("Cafe\u0301  Zoe\u0308 x", "Zoe\u0308", "Zoë"),
-        ("👩\u200d🚀 met  😀Ada", "Ada", "Ada"),  # the joiner between woman and rocket is dropped
+        ("👩\u200d🚀\u200b met  😀Ada", "Ada", "Ada"),  # the joiner between woman and rocket stays
+        ("👩\u200d🚀\u200b met", "👩\u200d🚀", "👩\u200d🚀"),
         ("\u202bעדה\u202c גרה  בלונדון", "בלונדון", "בלונדון"),
         ("\ue000 \ue001  Ada", "Ada", "Ada"),
     ],

@@ -6,13 +6,16 @@ import unicodedata
 from dataclasses import dataclass, field
 
 _INVISIBLE = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
+# Inside of a word, joiners are how Persian, Hindi or an emoji of several is written; at its edge they say nothing.
+_LOOSE_JOINERS = re.compile(r"(?<!\S)[\u200c\u200d]+|[\u200c\u200d]+(?!\S)")
 
 
 def clean(text: str) -> str:
     """Normalise a text as both ways in, crawl and import, do: NFC, no control or bidi marks, tidy white space."""
     text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _LOOSE_JOINERS.sub("", text)
     text = unicodedata.normalize("NFC", text)  # last, so that cleaning twice changes nothing
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
