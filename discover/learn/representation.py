@@ -25,7 +25,7 @@ NETWORK = "network."  # begins the names of its tensors among those of a model
 # An increment takes less of the encoder's learning rate, and of the passes and fewest steps: with all it forgets more.
 # Likewise the weights go only this share of the way to where it ends (WiSE-FT for new data: Ilharco et al., "Patching
 # open-vocabulary models by interpolating weights", https://arxiv.org/abs/2208.05592).
-RATE, PASSES, WAY = 0.5, 0.5, 0.6
+RATE, PASSES, WAY = 0.5, 0.5, 0.8
 
 
 class Representation:
