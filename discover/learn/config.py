@@ -17,7 +17,7 @@ class LearnConfig(Strict):
     )
     layers: int = Field(2, ge=1, description="of `top`: how many")
     adapter: Adapter = Field("lora", description="of `lora`: which adapters of peft")
-    rank: int = Field(8, ge=1, description="of the adapters")
+    rank: int = Field(8, ge=1, le=1024, description="of the adapters")
     epochs: int = Field(10, ge=1, description="passes over all answers from scratch; an increment takes half of them")
     steps: int = Field(50, ge=0, description="fewest steps, likewise: passes are added until there are as many")
     replay: float = Field(4.0, ge=0, description="old answers rehearsed for each new one, in an increment")
@@ -42,7 +42,7 @@ class LearnConfig(Strict):
     batch: int = Field(32, ge=1, description="documents a step")
     batch_tokens: int = Field(8192, ge=1, description="computed at a time; a larger batch is computed in parts")
     head_penalty: float | None = Field(
-        None, gt=0, description="pull of the head's weights towards the descriptions'; none: cross-validated"
+        None, ge=1e-6, description="pull of the head's weights towards the descriptions'; none: cross-validated"
     )
     cache_megabytes: int = Field(1024, ge=0, description="of lower-layer activations that are kept between rounds")
 
