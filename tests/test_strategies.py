@@ -76,7 +76,7 @@ def test_density_margin_is_margin_where_the_density_has_no_weight():
     assert set(blob[load_strategy("density_margin")(crowded, 10, RNG(0)).indices].tolist()) == {0}
 
 
-def test_it_is_crowded_where_the_pool_is_and_not_where_the_candidates_are():
+def test_where_a_class_has_few_candidates_the_pool_says_how_crowded_it_is():
     vectors, blob = blobs([30, 10])
     crowd = (np.arange(2000, 2050), np.repeat(vectors[30:], 5, axis=0))
     alike = np.full((40, 2), 0.5)
