@@ -10,8 +10,6 @@ A round
    publishes the model;
 5. measures, on the test set in a simulation and on the audit sample with people, and writes the run's files.
 
-After the last round, a learner that has grown by increments learns everything from scratch once more.
-
 Every step is committed together with its row in the table ``step``. A killed run finds there where it was: a finished
 step is not repeated, an unfinished one starts over, and since each step depends only on the database, the published
 model and the seed, the run ends as if nobody had killed it.
@@ -41,7 +39,7 @@ from discover.steps.explain import examples, explain
 from discover.steps.intake import check_encoder, drop_removed, intake, restore
 from discover.steps.judge import judge, judge_anew
 from discover.steps.reward import rule_of
-from discover.steps.teach import finish, knows_removed, open_learner, teach
+from discover.steps.teach import knows_removed, open_learner, teach
 from discover.tables import step
 
 
@@ -59,8 +57,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         learners: dict[str, Learner] = {}
         begin = _rounds_done(campaign)
         for round_ in itertools.count(begin):
-            over = _is_over(campaign, round_, crawling)
-            if over or (rounds is not None and round_ - begin >= rounds):
+            if _is_over(campaign, round_, crawling) or (rounds is not None and round_ - begin >= rounds):
                 break
             _play(campaign, round_, learners, crawling)
             _write_files(campaign)
@@ -72,8 +69,6 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
             if campaign.latest_model(arm):
                 if arm not in learners or knows_removed(campaign, learners[arm]):
                     learners[arm] = open_learner(campaign, arm)
-                if over:
-                    finish(campaign, arm, learners[arm])
                 if judge_anew(campaign, arm, learners[arm]):
                     _announce(campaign, arm, _rounds_done(campaign) - 1)
         _write_files(campaign)

@@ -148,10 +148,8 @@ def play(
         learner.classifier.unlabelled = _unlabelled(arena, learner.classifier.looks_at, asked, seed)
         started = time.perf_counter()
         learner.teach(asked[-1], answers[asked[-1]])
-        spent = sum(map(len, asked))
-        if spent >= budget:
-            learner.finish()
         taught = time.perf_counter() - started
+        spent = sum(map(len, asked))
         known = {name: getattr(learner.classifier, name) for name in OF_TRAINING}
         past.append(PastRound(len(past), **known, **rewards))
         effort = round(float(arena.effort(np.concatenate(asked)).sum()), 1)

@@ -9,7 +9,6 @@ from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
 from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
-from discover.learn.learner import Learner
 from discover.learn.likelihood import Categorical
 from discover.learn.samples import column
 
@@ -195,20 +194,6 @@ def test_an_answer_that_is_gone_leaves_no_trace(make_small, method):
     classifier.fit(column(ODD[:9]), TRUTH[ODD[:9]])
     never.fit(column(ODD[:9]), TRUTH[ODD[:9]])
     assert np.array_equal(classifier.predict_proba(column(EVEN)), never.predict_proba(column(EVEN)))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_what_grew_is_learned_from_scratch_in_the_end(make_small, method):
-    learner, once = Learner(make_small(method, folds=0)), make_small(method, folds=0)
-    for batch in (ODD[:14], ODD[14:18]):
-        learner.teach(batch, TRUTH[batch])
-    once.fit(column(ODD[:18]), TRUTH[ODD[:18]])
-    vectors = once.represent(EVEN)
-    grown = method != "head"
-    assert np.array_equal(learner.classifier.represent(EVEN), vectors) is not grown
-    assert learner.finish() is grown and not learner.finish()
-    assert np.array_equal(learner.classifier.represent(EVEN), vectors)
-    assert learner.classifier.taught == once.taught and len(learner.active.X_training) == 18
 
 
 def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypatch):

@@ -75,10 +75,6 @@ class TextEstimator:
         self.cross_validated: float | None = None
         self.changed: float | None = None
         self.unsure: float | None = None
-        self.grown = False  # it always learns from scratch
-
-    def begin_anew(self) -> None:
-        """It does so anyway."""
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextEstimator":
         """Learn (m,) class indices of (m, 1) row ids, in the order of public ids; a lone class needs no learning."""

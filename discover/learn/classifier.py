@@ -121,7 +121,7 @@ class TextClassifier:
         if len(answers) != len(y) or not self.likelihood.holds(y, c):
             raise ValueError(f"fit takes each document once, with a class index under {c}, or {c} times 0 or 1")
         self.curve = []
-        if answers == self.taught and self._whole:
+        if answers == self.taught:
             return self
         if not answers or self.taught.keys() - answers.keys():
             self._forget()
@@ -143,15 +143,6 @@ class TextClassifier:
         if self.config.folds and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
             self._cross_validate(ids, y)
         return self
-
-    @property
-    def grown(self) -> bool:
-        """Whether increments have added answers since it last learned from scratch; heads alone lose nothing."""
-        return self.config.method != "head" and self._whole < len(self.taught)
-
-    def begin_anew(self) -> None:
-        """Have the next `fit` learn everything from scratch; what cross-validation found stays."""
-        self._whole = 0
 
     def calibrate(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> None:
         """Set temperature and thresholds by the answers of the last cross-validation and by others, never taught.

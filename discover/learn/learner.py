@@ -48,13 +48,6 @@ class Estimator(Protocol):
     unsure: float | None
 
     @property
-    def grown(self) -> bool:
-        """Whether increments have added answers since it last learned from scratch, at some cost (runs/LOG.md)."""
-
-    def begin_anew(self) -> None:
-        """Have the next `fit` learn everything from scratch, whatever it knows."""
-
-    @property
     def cross_validated(self) -> float | None:
         """Accuracy of its last cross-validation, on answers as they now stand; None before any."""
 
@@ -160,19 +153,6 @@ class Learner(Generic[E]):
         new = np.array([row not in taught for row in rows.ravel().tolist()], dtype=bool)
         self.teach(rows[new], answers[new])
         return bool(new.any())
-
-    def finish(self) -> bool:
-        """Learn everything from scratch, where increments have cost something: for a model that is there to stay.
-
-        Returns:
-            Whether there was anything to win back.
-        """
-        if not self.classifier.grown:
-            return False
-        taught = self.classifier.taught
-        self.classifier.begin_anew()
-        self.fit(list(taught), stacked(list(taught.values())))
-        return True
 
     def predict_proba(self, ids: ArrayLike) -> NDArray[np.float64]:
         """Probabilities, (n, c), of the documents with these row ids (n,)."""

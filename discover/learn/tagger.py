@@ -118,7 +118,7 @@ class Tagger:
         """
         answers = dict(zip(np.asarray(X).ravel().tolist(), y.tolist(), strict=True))
         self.curve = []
-        if answers == self.taught and self._whole:
+        if answers == self.taught:
             return self
         if not answers or self.taught.keys() - answers.keys():
             self._forget()
@@ -133,15 +133,6 @@ class Tagger:
         self.curve = self.representation.fine_tune(ids, self._tagged(ids, answers), fresh, start)
         self.taught = {row: answers[row] for row in ids}
         return self
-
-    @property
-    def grown(self) -> bool:
-        """Whether increments have added answers since it last learned from scratch."""
-        return self._whole < len(self.taught)
-
-    def begin_anew(self) -> None:
-        """Have the next `fit` learn everything from scratch."""
-        self._whole = 0
 
     def calibrate(self, X: NDArray[np.int64], y: NDArray[np.object_]) -> None:
         """Set the temperature by answers that were never taught.

@@ -18,7 +18,6 @@ from discover.learn.samples import column
 from discover.learn.tagger import Tagger
 from discover.query import candidates
 from discover.query.view import OF_TRAINING
-from discover.run import crashpoint
 from discover.steps import Finished
 
 
@@ -96,18 +95,6 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
     return Finished(output, commit)
 
 
-def finish(campaign: Campaign, arm: str, learner: Learner[OwnEstimator]) -> None:
-    """Learn all answers from scratch, where the newest model has grown by increments, and publish it in its place."""
-    version = campaign.latest_model(arm)
-    if version and learner.classifier.grown:
-        print(f"{arm}: nothing more is to be asked, so all answers are learned once more, from scratch", flush=True)
-        crashpoint("before_finish")
-        _learn(campaign, arm, campaign.queue.labels(arm), learner, last=True)
-        checksum = registry.publish(campaign.folder.models, version, learner.classifier)
-        crashpoint("during_finish")
-        _register_anew(campaign, version, checksum)
-
-
 def _untold(tagger: Tagger) -> str:
     return (
         f"{tagger.untold} spans of the answers lie beyond the {tagger.encoder.limit} tokens that the encoder reads, or "
@@ -116,25 +103,15 @@ def _untold(tagger: Tagger) -> str:
     )
 
 
-def _learn(
-    campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator], last: bool = False
-) -> bool:
+def _learn(campaign: Campaign, arm: str, labelled: list[Labelled], learner: Learner[OwnEstimator]) -> bool:
     """Train on all but the audit answers; of these, the part that is kept for decisions helps to calibrate.
-
-    Args:
-        campaign: whose answers.
-        arm: whose of these.
-        labelled: them, as they now stand.
-        learner: that learns them.
-        last: whether it knows them all, and learns them from scratch.
 
     Returns:
         Whether there was anything to train on that is new.
     """
     classifier = learner.classifier
     classifier.unlabelled = unlabelled(campaign, arm, classifier.looks_at, campaign.config.seed)
-    told = arrays(campaign, [row for row in labelled if row.kind != "audit"])
-    trained = learner.finish() if last else learner.learn(*told)
+    trained = learner.learn(*arrays(campaign, [row for row in labelled if row.kind != "audit"]))
     held, truth = arrays(campaign, audit.answers(campaign.queue.audited(arm), audit.DECIDE))
     classifier.calibrate(column(held), truth)
     return trained
