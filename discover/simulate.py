@@ -159,7 +159,7 @@ def play(
             return
         started = time.perf_counter()
         drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, answers, uncertain, seed)
-        view = _view(arena, learner, config, drawn, asked, answers, past, seed)
+        view = _view(arena, learner, config, drawn, asked, answers, past)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
         asked.append(view.ids[picks.indices])
@@ -199,11 +199,6 @@ def _unlabelled(arena: Arena, count: int, asked: list[Ids], seed: int) -> Ids:
     return candidates.draw_uniformly(arena.index.store, np.concatenate(asked), count, draw)[0]
 
 
-def _crowd(arena: Arena, asked: list[Ids], seed: int) -> tuple[Ids, NDArray[np.float32]]:
-    ids = _unlabelled(arena, candidates.CROWD, asked, seed)
-    return ids, arena.vectors(ids)
-
-
 def _candidates(
     arena: Arena, shares: CandidateConfig, asked: list[Ids], answers: Ids, uncertain: Ids, seed: int
 ) -> candidates.Candidates:
@@ -227,7 +222,6 @@ def _view(
     asked: list[Ids],
     answers: Ids,
     past: Sequence[PastRound],
-    seed: int,
 ) -> View:
     """What the strategy sees, as `steps.choose` shows it; all documents were found before the first round."""
     labelled = np.concatenate(asked)
@@ -241,7 +235,6 @@ def _view(
         progress=Progress(len(labelled), min(config.budget, arena.dataset.n), tuple(past)),
         make_vectors=lambda: arena.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
-        make_crowd=lambda: _crowd(arena, asked, seed),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: arena.vectors(labelled),
         make_labels=lambda: answers[labelled],

@@ -19,7 +19,6 @@ from discover.query import uncertainty
 from discover.query.config import CandidateConfig
 from discover.query.view import View
 
-CROWD = 5000  # documents drawn uniformly, by which strategies tell how crowded it is somewhere (runs/LOG.md)
 ANCHORS = 16  # labelled documents whose neighbours are looked up; an exact search costs the same for each
 DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
 

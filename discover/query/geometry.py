@@ -17,29 +17,10 @@ Vectors = NDArray[np.float32]
 
 def density(vectors: Vectors, neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
     """(n,) mean cosine of each of (n, d) unit vectors to its nearest others; O(n^2 d)."""
-    ids = np.arange(len(vectors))
-    return density_among(ids, vectors, (ids, vectors), neighbours)
-
-
-def density_among(
-    ids: NDArray[np.int64], vectors: Vectors, crowd: tuple[NDArray[np.int64], Vectors], neighbours: int
-) -> NDArray[np.float64]:
-    """(n,) mean cosine of each document to the nearest of a crowd, but to itself; O(n r d).
-
-    Args:
-        ids: (n,) row ids.
-        vectors: (n, d) unit vectors of theirs.
-        crowd: (r,) row ids, each once, and (r, d) unit vectors.
-        neighbours: how many nearest.
-    """
-    others, places = crowd
-    if not len(ids) or len(others) < 2:
-        return np.zeros(len(ids))
-    scores, found = nearest(vectors, min(neighbours + 1, len(others)), places)
-    left_out = others[found] == ids[:, None]
-    left_out[~left_out.any(axis=1), -1] = True  # as many for those that are not in the crowd
-    near = scores[~left_out].reshape(len(ids), -1)
-    return near.mean(axis=1, dtype=np.float64).round(5)  # what is left is noise of float32
+    if len(vectors) < 2:
+        return np.zeros(len(vectors))
+    scores, _ = nearest(vectors, min(neighbours + 1, len(vectors)))
+    return scores[:, 1:].mean(axis=1, dtype=np.float64).round(5)  # what is left is noise of float32
 
 
 def clusters(vectors: Vectors, count: int) -> tuple[NDArray[np.int64], Vectors]:

@@ -22,7 +22,6 @@ from discover.query import candidates, decisions
 from discover.query.strategy import CONTROL, Strategy
 from discover.query.view import OF_TRAINING, PastRound, Progress, View
 from discover.steps import Finished
-from discover.steps.teach import unlabelled
 
 
 def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
@@ -171,17 +170,10 @@ def _view(
         multilabel=campaign.config.label.task == "multilabel",
         make_vectors=lambda: campaign.retriever.store.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
-        make_crowd=lambda: _crowd(campaign, arm),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
         make_labels=lambda: _seen(campaign, [row.label for row in standing]),
     )
-
-
-def _crowd(campaign: Campaign, arm: str) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Row ids and vectors of a uniform sample of what an arm has not asked about: mostly the same in every round."""
-    ids = unlabelled(campaign, arm, candidates.CROWD, campaign.config.seed)
-    return ids, campaign.retriever.store.vectors(ids)
 
 
 def _seen(campaign: Campaign, kept: list[str]) -> NDArray[np.int64]:

@@ -101,7 +101,6 @@ def ours(folder: Path) -> dict[str, Any]:
             floor=0.1,
             make_vectors=lambda ids=drawn.ids: store.vectors(ids),
             make_probabilities=lambda ids=drawn.ids: learner.predict_proba(ids),
-            make_crowd=lambda asked=asked: _crowd(store, asked),
             make_labelled_vectors=lambda: store.vectors(answered),
             make_labels=lambda: _class_of(answered),
         )
@@ -110,11 +109,6 @@ def ours(folder: Path) -> dict[str, Any]:
         uncertain = candidates.most_uncertain(view)
         asked = np.concatenate([asked, view.ids[picks.indices]])
     return {"seconds": seconds, "gb": _peak()}
-
-
-def _crowd(store: VectorStore, asked: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    ids, _ = candidates.draw_uniformly(store, asked, candidates.CROWD, 0)
-    return ids, store.vectors(ids)
 
 
 def stock(folder: Path) -> dict[str, Any]:
