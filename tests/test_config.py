@@ -35,6 +35,8 @@ def write(tmp_path: Path, text: str) -> Path:
         ("seed: 1", "key 'label' is needed"),
         (MINIMAL + "seed: -1", "'seed': Input should be greater than or equal to 0"),
         (MINIMAL + "learn: {folds: 1}", "'learn.folds': a lone fold leaves nothing to learn from"),
+        (MINIMAL + "learn: {rank: 100000}", "'learn.rank': Input should be less than or equal to 1024"),
+        (MINIMAL + "learn: {head_penalty: 1.0e-30}", "'learn.head_penalty': Input should be greater than or equal to"),
         ("label: {classes: [a, null]}", "YAML reads this one as None: write it in quotes"),
         ("label: {classes: a b}", "a list of names is expected, or `name: what belongs there` for each, got 'a b'"),
         ('label: {classes: [a, "\\u200b"]}', "every class needs a name, found an empty one"),
