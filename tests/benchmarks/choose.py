@@ -30,7 +30,7 @@ from discover.query import candidates
 from discover.query.config import CandidateConfig
 from discover.query.strategy import load_strategy
 from discover.query.view import View
-from tests.benchmarks._data import made_up
+from tests.benchmarks._data import made_up, made_up_classes
 
 SIZE, GROWN, CLASSES, LABELS, BATCH = 1_000_000, 20_000, 77, 500, 50
 TURNS, STOCK_TURNS, STRATEGY = 40, 3, "clustered_density_margin"
@@ -194,7 +194,7 @@ def _fill(store: VectorStore, count: int) -> None:
 
 def _class_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
     """Classes of row ids, as `_fill` made them."""
-    blocks = {start: made_up(start, CHUNK, CLASSES)[1] for start in np.unique(ids // CHUNK * CHUNK).tolist()}
+    blocks = {start: made_up_classes(start, CHUNK, CLASSES) for start in np.unique(ids // CHUNK * CHUNK).tolist()}
     return np.array([blocks[row // CHUNK * CHUNK][row % CHUNK] for row in ids.tolist()], np.int64)
 
 
