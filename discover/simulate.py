@@ -235,6 +235,7 @@ def _view(
         progress=Progress(len(labelled), min(config.budget, arena.dataset.n), tuple(past)),
         make_vectors=lambda: arena.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
+        make_crowd=lambda: (drawn.crowd, arena.vectors(drawn.crowd)),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: arena.vectors(labelled),
         make_labels=lambda: answers[labelled],

@@ -58,6 +58,29 @@ def test_every_share_is_filled_and_nothing_comes_twice(index):
     assert shares == {"uniform": 24, "neighbours": 18, "uncertain": 12, "newest": 6}
 
 
+def test_the_crowd_is_an_even_draw_from_all_that_may_be_asked(index, monkeypatch):
+    given = {"excluded": range(1, 51), "labelled": [7], "uncertain": range(100, 200), "config": config()}
+    everything = draw(index, **given, seed=5)
+    assert sorted(everything.crowd) == list(range(51, 301))
+    monkeypatch.setattr("discover.query.candidates.CROWD", 100)
+    drawn = draw(index, **given, seed=5)
+    assert drawn.crowd.tolist() == everything.crowd[:100].tolist()
+    assert drawn.ids.tolist() == everything.ids.tolist()
+    assert set(by_generator(drawn)["uniform"]) <= set(drawn.crowd.tolist())
+    often = np.bincount(np.concatenate([draw(index, **given, seed=seed).crowd for seed in range(100)]), minlength=301)
+    assert often[:51].tolist() == [0] * 51  # of the others each in two draws of five
+    assert often[51:].mean() == 40 and abs(often[51:] - 40).max() < 5 * math.sqrt(100 * 0.4 * 0.6)
+
+
+def test_the_first_of_an_even_draw_do_not_depend_on_how_it_is_cut_off(tmp_path, monkeypatch):
+    store = index_of(tmp_path, range(3000)).store
+    every = draw_uniformly(store, {3}, 3000, 4)[0]
+    assert sorted(every) == [1, 2, *range(4, 3001)]
+    for slack in (6, -5):  # more than are needed lie under the bound; too few
+        monkeypatch.setattr("discover.query.candidates.SLACK", slack)
+        assert draw_uniformly(store, {3}, 50, 4)[0].tolist() == every[:50].tolist()
+
+
 def test_they_come_in_the_order_of_public_ids(index):
     drawn = draw(index, excluded=(), labelled=[7], uncertain=[9, 8], config=config(), seed=1)
     ids = [public_id(row - 1) for row in drawn.ids]

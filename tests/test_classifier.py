@@ -4,6 +4,7 @@ import torch
 
 from discover.embed.config import EncoderConfig
 from discover.embed.encoder import Encoder
+from discover.errors import DiscoverError
 from discover.learn import registry, representation
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
@@ -62,6 +63,12 @@ def make(encoder, cache):
 def make_small(small_encoder):
     """Of an encoder that knows nothing."""
     return maker(Encoder(EncoderConfig(model=str(small_encoder), max_tokens=32)), ActivationCache(100))
+
+
+def test_more_layers_than_there_are_cannot_be_trained(make):
+    assert make("top", layers=6).representation.layer == 0
+    with pytest.raises(DiscoverError, match="at most 6, as many as all-MiniLM-L6-v2 has, found 7"):
+        make("top", layers=7)
 
 
 def test_descriptions_suffice_to_start(make):

@@ -185,6 +185,15 @@ def test_a_model_folder_without_its_files(finished: Path) -> None:
         moved.write_text(card)
 
 
+def test_a_model_takes_the_place_of_a_model_alone(finished: Path) -> None:
+    command = ("export", "model", "--run", finished / "run", "--to", finished / "exported")
+    assert [run(*command).returncode for _ in range(2)] == [0, 0]
+    card = finished / "exported" / "card.json"
+    card.write_text('{"format": "discover-policy-1"}')
+    assert_one_line(run(*command), "no model folder")
+    assert "policy" in card.read_text()
+
+
 def test_what_a_run_began_with_cannot_change(finished: Path) -> None:
     changed = run("run", finished / "kills.yaml", "--run", finished / "run", "--set", "seed=5")
     assert_one_line(changed, "was begun with seed=0")

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from discover.query.geometry import clusters, density, occupied, places
+from discover.query.geometry import clusters, density, density_among, occupied, places
+from discover.query.strategies.density_margin import crowded_margin
 from discover.query.strategy import load_strategy
-from discover.query.view import PastRound, Progress
+from discover.query.view import PastRound, Progress, rest
 from tests.views import view_of
 
 RNG = np.random.default_rng
@@ -45,6 +46,25 @@ def test_density_is_the_mean_cosine_to_the_nearest_others():
     assert density(vectors[:1]).tolist() == [0] and len(density(vectors[:0])) == 0
 
 
+def test_density_among_a_crowd_leaves_out_nothing_but_the_document_itself():
+    vectors, _ = blobs([30, 5])
+    rows, others = np.arange(5, 15), np.arange(35)[::-2]  # some of the rows are among the others
+    cosines = vectors[rows].astype(np.float64) @ vectors[others].T
+    cosines[rows[:, None] == others] = -np.inf
+    found = density_among(rows, vectors[rows], (others, vectors[others]), 4)
+    assert found == pytest.approx(np.sort(cosines, axis=1)[:, -4:].mean(axis=1), abs=2e-5)
+    few = (others[:3], vectors[others[:3]])
+    assert np.isfinite(density_among(rows, vectors[rows], few, 4)).all()
+    assert density_among(rows, vectors[rows], (others[:1], vectors[others[:1]]), 4).tolist() == [0] * 10
+
+
+def test_a_place_counts_the_larger_values_of_the_same_cluster():
+    cluster, values = RNG(0).integers(0, 5, 200), RNG(1).integers(0, 9, 200) / 7.0
+    larger = (cluster[:, None] == cluster) & (values > values[:, None])
+    assert places(cluster, values).tolist() == larger.sum(axis=1).tolist()
+    assert places(cluster[:0], values[:0]).tolist() == []
+
+
 def test_typiclust_takes_the_most_typical_of_each_cluster_without_a_label():
     vectors, blob = blobs([10, 30, 25, 20])
     view = view_of(85, d=16, make_vectors=lambda: vectors, make_labelled_vectors=lambda: vectors[[12]], temperature=0.0)
@@ -62,6 +82,28 @@ def test_density_margin_is_margin_where_the_density_has_no_weight():
     alike = np.full((40, 2), 0.5)
     crowded = view_of(40, d=16, make_vectors=lambda: vectors, make_probabilities=lambda: alike, temperature=0.0)
     assert set(blob[load_strategy("density_margin")(crowded, 10, RNG(0)).indices].tolist()) == {0}
+
+
+def test_where_a_class_has_few_candidates_the_pool_says_how_crowded_it_is():
+    vectors, blob = blobs([30, 10])
+    crowd = (np.arange(2000, 2050), np.repeat(vectors[30:], 5, axis=0))
+    alike = np.full((40, 2), 0.5)
+    fields = {"make_vectors": lambda: vectors, "make_probabilities": lambda: alike, "temperature": 0.0}
+    view = view_of(40, d=16, make_crowd=lambda: crowd, **fields)
+    assert set(blob[load_strategy("density_margin")(view, 10, RNG(0)).indices].tolist()) == {1}
+    left, kept = rest(view, np.array([0]))
+    assert set(blob[kept][load_strategy("density_margin")(left, 10, RNG(0)).indices].tolist()) == {1}
+
+
+def test_the_surer_half_is_neither_crowded_nor_lonely_where_the_pool_says_it():
+    vectors, _ = blobs([30, 11])
+    crowd = (np.arange(2000, 2050), np.repeat(vectors[31:], 5, axis=0))
+    unsure = np.linspace(0, 1, 41)
+    likely = 0.5 + np.outer(1 - unsure, [0.5, -0.5])
+    view = view_of(41, d=16, make_crowd=lambda: crowd, make_vectors=lambda: vectors, make_probabilities=lambda: likely)
+    crowded = crowded_margin(view, 1.0)
+    assert crowded[1:20] / unsure[1:20] == pytest.approx(0.5)
+    assert (crowded[30:] / unsure[30:]).min() > (crowded[20:30] / unsure[20:30]).max()
 
 
 @pytest.mark.parametrize(("classes", "few"), [(20, True), (2, False)])

@@ -65,7 +65,7 @@ def _model(campaign: Campaign, to: Path) -> None:
     from discover.learn import registry
 
     to = to.resolve()
-    if to.exists() and not (to / "card.json").is_file():
+    if to.exists() and not registry.is_model(to):
         raise DiscoverError(f"{to} exists and is no model folder, which could be replaced: choose another --to")
     version = campaign.latest_model(campaign.arms[0])
     if version is None:

@@ -25,11 +25,19 @@ def nearest_in(store: VectorStore, until: int, queries: NDArray[np.float32], k: 
     return positions
 
 
-def nearest(vectors: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The k nearest of each of a few thousand vectors (n, d), itself included: scores and positions, (n, k) each."""
+def nearest(
+    vectors: NDArray[np.float32], k: int, among: NDArray[np.float32] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The k nearest of each of a few thousand vectors (n, d): scores and positions, (n, k) each.
+
+    Args:
+        vectors: n of them.
+        k: at most r.
+        among: (r, d) vectors that are found; by default the n themselves, each its own nearest.
+    """
     flat = faiss.IndexFlatIP(vectors.shape[1])
     with one_thread():
-        flat.add(vectors)
+        flat.add(vectors if among is None else among)
         return flat.search(vectors, k)
 
 

@@ -19,7 +19,8 @@ from discover.learn.estimators import OwnEstimator
 from discover.learn.tagger import Tagger
 from discover.pool.spans import OUTSIDE
 
-FORMAT = "discover-model-5"
+KIND = "discover-model-"
+FORMAT = f"{KIND}5"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
@@ -124,6 +125,15 @@ def check(folder: Path) -> dict[str, Any]:
     if _checksum(weights) != card.get("sha256"):
         raise DiscoverError(f"the model {folder} is damaged: {WEIGHTS} is not what {CARD} says; {ADVICE}")
     return card
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder says that it is a model, of whatever version and whether whole or not."""
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(card, dict) and str(card.get("format")).startswith(KIND)
 
 
 def _made_for(classifier: OwnEstimator) -> dict[str, Any]:

@@ -59,7 +59,12 @@ class Representation:
     ):
         self._encoder, self._prior, self._config, self._seed = encoder, prior, config, seed
         self._pooling = pooling or encoder.pooling
-        self.layer = max(0, encoder.layers - config.layers) if config.method == "top" else 0
+        if config.method == "top" and config.layers > encoder.layers:
+            raise DiscoverError(
+                f"learn.layers must be at most {encoder.layers}, as many as {encoder.config.model} has, found "
+                f"{config.layers}: take fewer, or `learn.method: full`"
+            )
+        self.layer = encoder.layers - config.layers if config.method == "top" else 0
         self.documents = Documents(encoder, texts, cache, self.layer, vectors)
         self._network: Network | None = None
         self._frozen: FrozenNetwork | None = None

@@ -7,6 +7,7 @@ order a crawl found them.
 """
 
 import hashlib
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,9 @@ from discover.query import uncertainty
 from discover.query.config import CandidateConfig
 from discover.query.view import View
 
+CROWD = 5000  # documents drawn uniformly, by which strategies tell how crowded it is somewhere (runs/LOG.md)
 ANCHORS = 16  # labelled documents whose neighbours are looked up; an exact search costs the same for each
+SLACK = 6  # standard deviations
 DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
 
 Positions = NDArray[np.int64]  # rows of the vector store; they stay inside this module
@@ -33,10 +36,12 @@ class Candidates:
     Attributes:
         ids: (n,) int64 row ids, each once.
         generator: (n,) str: uniform, neighbours, uncertain, newest; or filled, where those overlapped and left room.
+        crowd: (r,) row ids of a uniform draw from all that is not excluded, the candidates marked ``uniform`` first.
     """
 
     ids: NDArray[np.int64]
     generator: NDArray[np.str_]
+    crowd: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,7 +77,7 @@ def draw(
     """
     store = index.store
     barred = _barred(store, excluded)
-    order = _uniform_order(store, barred, config.count, seed)
+    order = _uniform_order(store, barred, max(config.count, CROWD), seed)
     alike = np.zeros(len(labelled), np.int64)
     sources = {
         "neighbours": _neighbours(index, _array(labelled), alike if classes is None else _array(classes), config, seed),
@@ -90,7 +95,8 @@ def draw(
         taken.setdefault(position, "filled")
     positions = np.fromiter(taken, np.int64, len(taken))
     by_key = np.argsort(np.asarray(store.keys)[positions], kind="stable")
-    return Candidates(np.asarray(store.ids)[positions[by_key]], np.array(list(taken.values()), np.str_)[by_key])
+    ids, generator = np.asarray(store.ids), np.array(list(taken.values()), np.str_)
+    return Candidates(ids[positions[by_key]], generator[by_key], ids[order[:CROWD]])
 
 
 def draw_uniformly(
@@ -128,7 +134,11 @@ def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: 
     """The first n eligible rows, at least, of a uniformly random order: by a seeded hash of the public id."""
     hashes = _mixed(np.asarray(store.keys) ^ _mixed(_word(seed)))
     enough = n + len(barred)  # even if all that is barred comes first
-    found = np.argpartition(hashes, enough)[:enough] if enough < len(hashes) else np.arange(len(hashes))
+    # Hashes are uniform, so that those below a bound are nearly always enough, and found in one pass.
+    share = (enough + SLACK * math.sqrt(enough)) / max(1, len(hashes))
+    found = np.flatnonzero(hashes < np.uint64(share * 2**64)) if share < 1 else np.arange(len(hashes))
+    if len(found) < enough < len(hashes):
+        found = np.argpartition(hashes, enough)[:enough]
     found = found[np.argsort(hashes[found], kind="stable")]
     return _allowed(store, found, barred)
 

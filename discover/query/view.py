@@ -90,6 +90,8 @@ class View:
         make_vectors: gives (n, d) float32.
         make_probabilities: gives (n, c) float64, the model's class probabilities; of spans (n, 2), those of the best
             and the second best answer, by length.
+        make_crowd: gives (r,) row ids and (r, d) float32 vectors of documents that were drawn uniformly and are not
+            labelled, by which it can be told how crowded it is around a candidate.
         make_labelled_vectors: gives (m, d) float32, of what is labelled.
         make_labels: gives (m,) int, the classes of what is labelled, aligned with its vectors; of several (m, c); of
             spans (m, c), 1 for each class that there is a span of.
@@ -106,6 +108,7 @@ class View:
     multilabel: bool = False
     make_vectors: Callable[[], ArrayLike] | None = None
     make_probabilities: Callable[[], ArrayLike] | None = None
+    make_crowd: Callable[[], tuple[ArrayLike, ArrayLike]] | None = None
     make_labelled_vectors: Callable[[], ArrayLike] | None = None
     make_labels: Callable[[], ArrayLike] | None = None
     make_votes: Callable[[], ArrayLike] | None = None
@@ -129,6 +132,12 @@ class View:
     def probabilities(self) -> NDArray[np.float64]:
         """(n, c) class probabilities under the present model; their rows sum to 1 unless there may be several."""
         return _made("probabilities", self.make_probabilities, np.float64, len(self))
+
+    @cached_property
+    def crowd(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """(r,) row ids and (r, d) vectors of a uniform sample of what is not labelled; else the candidates' own."""
+        ids, vectors = self.make_crowd() if self.make_crowd else (self.ids, self.vectors)
+        return _sealed(ids, np.int64), _sealed(vectors, np.float32)
 
     @cached_property
     def labelled_vectors(self) -> NDArray[np.float32]:
@@ -202,6 +211,7 @@ def rest(view: View, taken: NDArray[np.int64]) -> tuple[View, NDArray[np.int64]]
         multilabel=view.multilabel,
         make_vectors=lambda: view.vectors[kept],
         make_probabilities=lambda: view.probabilities[kept],
+        make_crowd=lambda: view.crowd,
         make_labelled_vectors=lambda: view.labelled_vectors,
         make_labels=lambda: view.labels,
         make_votes=lambda: view.committee.probabilities[kept],

@@ -170,6 +170,7 @@ def _view(
         multilabel=campaign.config.label.task == "multilabel",
         make_vectors=lambda: campaign.retriever.store.vectors(drawn.ids),
         make_probabilities=lambda: learner.predict_proba(drawn.ids),
+        make_crowd=lambda: (drawn.crowd, campaign.retriever.store.vectors(drawn.crowd)),
         make_votes=lambda: learner.votes(drawn.ids),
         make_labelled_vectors=lambda: campaign.retriever.store.vectors(labelled),
         make_labels=lambda: _seen(campaign, [row.label for row in standing]),

@@ -101,6 +101,7 @@ def ours(folder: Path) -> dict[str, Any]:
             floor=0.1,
             make_vectors=lambda ids=drawn.ids: store.vectors(ids),
             make_probabilities=lambda ids=drawn.ids: learner.predict_proba(ids),
+            make_crowd=lambda ids=drawn.crowd: (ids, store.vectors(ids)),
             make_labelled_vectors=lambda: store.vectors(answered),
             make_labels=lambda: _class_of(answered),
         )

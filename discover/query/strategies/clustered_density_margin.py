@@ -2,7 +2,7 @@
 
 ``u = rank(1 - margin) * rank(density)^w / sqrt(1 + labels in the cluster) / 2^(picks in the cluster)``, clusters by
 k-means over the candidates. One batch then spreads over the regions that the model cannot tell apart, and labels over
-those that have few. O(n^2 d) for the density, O(n k d) for the clusters.
+those that have few. `density_margin` for the density, O(n k d) for the clusters.
 """
 
 import numpy as np

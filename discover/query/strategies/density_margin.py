@@ -1,7 +1,10 @@
 """Density-weighted margin: an answer on what the model cannot tell apart, where many documents are like it.
 
-``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the 4 to 20 nearest candidates:
-information density (Settles & Craven 2008) over margins, on ranks, so that neither outweighs the other. O(n^2 d).
+``u = rank(1 - margin) * sqrt(rank(density))``, density being the mean cosine to the nearest candidates: information
+density (Settles & Craven 2008) over margins, on ranks, so that neither outweighs the other. O(n^2 d).
+
+Where the candidates are few for so many classes, it is the nearest of r documents drawn from all that is not labelled,
+O(n r d). That is looked up for the half that the model is less sure of; the others count as neither crowded nor lonely.
 """
 
 import numpy as np
@@ -9,11 +12,11 @@ from numpy.typing import NDArray
 
 from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
-from discover.query.geometry import NEIGHBOURS, density
+from discover.query.geometry import NEIGHBOURS, density, density_among
 from discover.query.view import View
 
-# Of how many nearest candidates: a fiftieth of an even class's share of them, since what is broader than a class says
-# little of it (runs/LOG.md).
+# Of how many nearest: a fiftieth of an even class's share of the candidates, since what is broader than a class says
+# little of it; where that would be too few, the candidates are too few to tell (runs/LOG.md).
 FEWEST, PART = 4, 50
 
 
@@ -32,5 +35,16 @@ def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: floa
 def crowded_margin(view: View, weight: float) -> NDArray[np.float64]:
     """(n,) the utility, in [0, 1]."""
     unsure = rank_scaled(1 - uncertainty.margin(view))
-    close = np.clip(len(view) // (PART * len(view.counts)), FEWEST, NEIGHBOURS)
-    return unsure * rank_scaled(density(view.vectors, int(close))) ** weight
+    return unsure * _crowded(view, unsure) ** weight
+
+
+def _crowded(view: View, unsure: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) the rank of the density, in [0, 1], of candidates that are so unsure, (n,)."""
+    c = len(view.counts)
+    close = len(view) // (PART * c)
+    if close >= FEWEST:
+        return rank_scaled(density(view.vectors, min(close, NEIGHBOURS)))
+    ranks, half = np.full(len(view), 0.5), unsure >= 0.5
+    close = max(FEWEST, len(view.crowd[0]) // (PART * c))
+    ranks[half] = rank_scaled(density_among(view.ids[half], view.vectors[half], view.crowd, close))
+    return ranks
