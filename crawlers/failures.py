@@ -41,6 +41,8 @@ def why(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, StopDownload):
         response = getattr(error, "response", None)
         return "not text", (response.headers.get("Content-Type") or b"").decode("latin-1") if response else ""
+    if isinstance(error, IgnoreRequest) and detail.startswith("Ignored response"):  # Scrapy's word of what is packed
+        return "too large", detail
     if isinstance(error, IgnoreRequest):
         return ("robots.txt" if detail.startswith("Forbidden by robots") else "offsite"), detail
     if isinstance(error, scrapy_errors.DownloadCancelledError):

@@ -1,5 +1,6 @@
 """Servers that fail for a while, and answers that nobody would expect."""
 
+import gzip
 import os
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ from crawlers.breaker import FAILURES, Breaker
 from crawlers.frontier import Leased
 from crawlers.frontier_spider import LINKS, FrontierSpider
 from crawlers.outages import ATTEMPTS
+from crawlers.settings import MAX_BYTES
 from discover.commands import crawl as command
 from discover.errors import UNFINISHED, Unfinished
 from discover.tables import document, rejection, url
@@ -222,6 +224,37 @@ def test_odd_answers(tmp_path: Path):
     assert "www.example.org" in advice and "crawl.allowed_domains" in advice
     (rejected,) = rows(folder, select(rejection).where(rejection.c.reason != "redirect"))
     assert (rejected.reason, rejected.detail) == ("redirect off site", "http://www.example.org/elsewhere")
+
+
+class Gateway(Site):
+    """Says of its troubles in JSON, packed, as gateways do; and packs more than a page may hold."""
+
+    def answer(self, path: str):
+        problem = {"Content-Type": "application/problem+json", "Content-Encoding": "gzip"}
+        if path == "/":
+            links = "".join(f'<a href="{link}">a link</a>' for link in ("/limited", "/gone", "/bomb"))
+            body = f"<html><body><p>A paragraph of more than twenty characters.</p>{links}</body></html>"
+            return 200, {"Content-Type": "text/html"}, body.encode()
+        if path == "/limited" and self.asked.count(path) == 1:
+            return 429, problem | {"Retry-After": "1"}, gzip.compress(b'{"title": "slow down"}')
+        if path == "/limited":
+            return 200, {"Content-Type": "text/html"}, b"<p>What was worth another attempt.</p>"
+        if path == "/gone":
+            return 410, problem, gzip.compress(b'{"title": "gone"}')
+        if path == "/bomb":
+            bomb = gzip.compress(b"<p>" + bytes(4 * MAX_BYTES))
+            return 200, {"Content-Type": "text/html", "Content-Encoding": "gzip"}, bomb
+        return super().answer(path)
+
+
+def test_an_error_that_comes_in_json_is_an_error_all_the_same(tmp_path: Path):
+    with Gateway() as site:
+        folder = run_folder(tmp_path, spider=spider(tmp_path), start=[f"{site.url}/"], allow_private=[site.pair])
+        finished = run("crawl", str(folder))
+    assert finished.returncode == 0, finished.stderr
+    assert "What was worth another attempt." in {row.text for row in rows(folder, select(document))}
+    reasons = {row.address.removeprefix(site.url): row.reason for row in rows(folder, select(rejection))}
+    assert reasons == {"/gone": "status 410", "/bomb": "too large"}
 
 
 class Links(FrontierSpider):
