@@ -64,7 +64,7 @@ class FrontierSpider(Spider, ABC):
 
     It yields documents and links, these relative or absolute; it says `Skip` to what is of no use. It is called in
     another thread than Scrapy's, two pages at a time, so it should change nothing but local variables. A document
-    without an address gets that of its page.
+    without an address gets that of its page. What a selector's `get()` does not find, None, is no link and no title.
     """
 
     name = "discover"
@@ -198,9 +198,8 @@ class FrontierSpider(Spider, ABC):
         try:
             for found in self.parse_page(response):
                 if isinstance(found, Document):
-                    found.address = found.address or response.url
-                    outcome.documents.append(found)
-                elif len(links) <= LINKS and (link := self._link(response, found)):
+                    outcome.documents.append(_checked(found, response.url))
+                elif found is not None and len(links) <= LINKS and (link := self._link(response, found)):
                     links[link] = None
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
@@ -265,6 +264,21 @@ class FrontierSpider(Spider, ABC):
         except Exception as error:
             self.task.failure = self.task.failure or error
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _checked(found: Document, address: str) -> Document:
+    """A document that can be stored, None being nothing.
+
+    Raises:
+        TypeError: a field is no text.
+    """
+    found.address = found.address or address
+    for name in ("text", "address", "title", "language", "date"):
+        value = getattr(found, name)
+        if not isinstance(value, str | None):
+            raise TypeError(f"Document.{name} must be text, found {type(value).__name__}: join what `getall()` gives")
+        setattr(found, name, value or "")
+    return found
 
 
 def _absolute(response: Response, found: str) -> str | None:

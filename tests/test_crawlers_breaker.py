@@ -17,6 +17,7 @@ from crawlers.outages import ATTEMPTS
 from crawlers.settings import MAX_BYTES
 from discover.commands import crawl as command
 from discover.errors import UNFINISHED, Unfinished
+from discover.pool.document import Document
 from discover.tables import document, rejection, url
 from tests.crawl_site import HASTY, TREE, Site, rows, run, run_folder
 
@@ -255,6 +256,27 @@ def test_an_error_that_comes_in_json_is_an_error_all_the_same(tmp_path: Path):
     assert "What was worth another attempt." in {row.text for row in rows(folder, select(document))}
     reasons = {row.address.removeprefix(site.url): row.reason for row in rows(folder, select(rejection))}
     assert reasons == {"/gone": "status 410", "/bomb": "too large"}
+
+
+class Careless(FrontierSpider):
+    def parse_page(self, response):
+        yield Document(response.css("p::text").get(), title=response.css("title::text").get(), date=None, language=None)
+        yield response.css("a.next::attr(href)").get()
+        if response.css("h1"):
+            yield Document(response.css("h1::text").getall())
+
+
+def test_a_document_that_cannot_be_stored_costs_its_page_and_not_the_crawl():
+    spider = Careless()
+    spider.task = SimpleNamespace(domains=["example.org"])
+    page = Leased(1, "http://example.org/", 0, 0)
+    found = spider._read(
+        TextResponse(page.address, body=b"<p>No title, as many pages have none.", encoding="utf-8"), page
+    )
+    assert found.links == [] and found.documents == [Document("No title, as many pages have none.", page.address)]
+    refused = spider._read(TextResponse(page.address, body=b"<p>A paragraph.<h1>A list", encoding="utf-8"), page)
+    assert refused.reason == "spider error" and refused.documents == []
+    assert "Document.text must be text, found list" in refused.detail
 
 
 class Links(FrontierSpider):
