@@ -1,5 +1,6 @@
 """The one form in which an address is stored, compared and fetched."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
 from w3lib.url import canonicalize_url
@@ -36,3 +37,9 @@ def _is_tracking(key: str) -> bool:
 def host(address: str) -> str:
     """The host name of an address, lower case, without port."""
     return urlsplit(address).hostname or ""
+
+
+def is_inside(address: str, domains: Iterable[str]) -> bool:
+    """Whether the host of an address is one of these, or a subdomain of one."""
+    name = host(address)
+    return any(name == domain or name.endswith(f".{domain}") for domain in domains)

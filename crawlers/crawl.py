@@ -81,7 +81,7 @@ def _session(
     task = Task(frontier, [domain.lower() for domain in domains], section.concurrency, progress, wait)
     settings = crawl_settings(section, site.names if site else {}, str(folder.root / "crawl.log"))
     try:
-        frontier.seed(start)
+        frontier.seed(start, task.domains)
         ended_by = _run(spider, section.options, settings, task, site)
     except SQLAlchemyError as error:
         task.failure = error

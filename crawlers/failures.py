@@ -8,6 +8,7 @@ from twisted.web.client import ResponseFailed
 
 from crawlers.hardening import NoRobots, Refusal
 
+OFF_SITE = "redirect off site"
 # Reasons that may be gone at another time: of the network, of a server, of this machine, of a spider that is mended.
 PASSING = frozenset(
     {

@@ -18,8 +18,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from crawlers.addresses import host
-from crawlers.failures import PASSING
+from crawlers.addresses import host, is_inside
+from crawlers.failures import OFF_SITE, PASSING
 from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
@@ -77,19 +77,26 @@ class Frontier:
     def __init__(self, pool: Pool, max_pages: int, max_depth: int):
         self.database: Database = pool.database
         self.pool = pool
-        self.max_depth = max_depth
+        self.max_pages, self.max_depth = max_pages, max_depth
         self._remembered: dict[str, int] = {}  # address: depth
         self._hosts: dict[str, float] = {}  # those that may have work, and from when on; whose turn is next comes first
         with self.database.write() as connection:
             for index in url.indexes:  # a run of an earlier version has others
                 index.create(connection, checkfirst=True)
-            self.finished_before = connection.execute(_FINISHED).scalar_one()
-        self.left = max_pages - self.finished_before
+            self._count(connection)
 
-    def seed(self, addresses: Iterable[str]) -> None:
+    def _count(self, connection: Connection) -> None:
+        self.finished_before: int = connection.execute(_FINISHED).scalar_one()
+        self.left = self.max_pages - self.finished_before
+
+    def seed(self, addresses: Iterable[str], domains: Collection[str] = ()) -> None:
         """Take in the start addresses, and what a killed crawl was fetching.
 
         What failed before is tried again if it is a start address, or if the reason may be gone by now.
+
+        Args:
+            addresses: of the start.
+            domains: those of this session; an earlier one may have known fewer, and left a redirect at that.
         """
         rows = [_row(address, 0) for address in addresses]
         starts = url.c.address.in_([row["address"] for row in rows])
@@ -98,9 +105,20 @@ class Frontier:
             connection.execute(update(url).where(url.c.state == "leased").values(state="new", lease_until=0.0))
             connection.execute(update(url).where(failed).values(state="new", lease_until=0.0, attempts=0, reason=""))
             connection.execute(delete(rejection).where(rejection.c.reason.in_(PASSING)))
+            self._readmit(connection, domains)
+            self._count(connection)
             insert_new(connection, url, rows)
             hosts = connection.execute(select(url.c.host).where(url.c.state == "new").distinct().order_by(url.c.host))
             self._hosts = dict.fromkeys(hosts.scalars(), 0.0)
+
+    def _readmit(self, connection: Connection, domains: Collection[str]) -> None:
+        """Take redirects up again that lead to these domains."""
+        left = select(rejection.c.address, rejection.c.detail).where(rejection.c.reason == OFF_SITE)
+        found = [{"place": place} for place, target in connection.execute(left).all() if is_inside(target, domains)]
+        if found:
+            connection.execute(_READMIT, found)
+            there = (rejection.c.address == bindparam("place")) & (rejection.c.reason == OFF_SITE)
+            connection.execute(delete(rejection).where(there), found)
 
     def lease(self, n: int, avoid: Collection[str] = (), each: int | None = None) -> list[Leased]:
         """Up to n addresses, each of the lowest unfinished depth of its host.
@@ -255,6 +273,13 @@ _FINISH = (
         attempts=bindparam("new_attempts"),
         lease_until=bindparam("new_lease"),
     )
+)
+
+
+_READMIT = (
+    update(url)
+    .where(url.c.address == bindparam("place"), url.c.state == "failed")
+    .values(state="new", lease_until=0.0, attempts=0, reason="")
 )
 
 

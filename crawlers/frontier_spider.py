@@ -15,9 +15,9 @@ from scrapy.utils.log import logger
 from twisted.python.failure import Failure
 from w3lib.url import safe_url_string
 
-from crawlers.addresses import canonical, host
+from crawlers.addresses import canonical, host, is_inside
 from crawlers.breaker import Breaker, server_of
-from crawlers.failures import transient, trouble, why
+from crawlers.failures import OFF_SITE, transient, trouble, why
 from crawlers.frontier import Leased, Outcome
 from crawlers.hardening import NoRobots, Resting, retry_after
 from crawlers.outages import META, Outages
@@ -27,7 +27,6 @@ from discover.pool.document import Document
 GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
-OFF_SITE = "redirect off site"  # a reason
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 
 
@@ -234,8 +233,7 @@ class FrontierSpider(Spider, ABC):
         return address if address and self._is_on_site(address) else ""
 
     def _is_on_site(self, address: str) -> bool:
-        name, domains = host(address), self.task.domains
-        return not domains or any(name == d or name.endswith(f".{d}") for d in domains)
+        return not self.task.domains or is_inside(address, self.task.domains)
 
     def _finish(self, outcome: Outcome) -> None:
         self._finished.append(outcome)

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import event, insert, inspect, select
 
 from crawlers.addresses import canonical
+from crawlers.failures import OFF_SITE
 from crawlers.frontier import Frontier, Outcome
 from discover.db import Database
 from discover.pool import minhash
@@ -147,6 +148,21 @@ def test_a_new_session_tries_again_what_may_have_passed(either_database):
     found = again.lease(6)
     assert [p.address for p in found] == passing and {p.attempts for p in found} == {0}
     assert set(frontier.pool.counts()["rejected"]) == {"status 404", "robots.txt"}
+
+
+def test_a_redirect_off_site_is_followed_once_its_host_is_allowed(either_database):
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=4, max_depth=2)
+    frontier.seed([page(0)])
+    frontier.record([Outcome(frontier.lease(1)[0], 200, links=[page(1), page(2)])])
+    targets = ["http://www.new.org/", "http://other.org/"]
+    frontier.record(
+        Outcome(p, 302, reason=OFF_SITE, detail=target) for p, target in zip(frontier.lease(2), targets, strict=True)
+    )
+    again = Frontier(frontier.pool, 4, 2)
+    again.seed([page(0)], ["example.org", "new.org"])
+    assert again.finished_before == 2 and again.left == 2
+    assert [(p.address, p.depth) for p in again.lease(4)] == [(page(1), 1)]
+    assert frontier.pool.counts()["rejected"] == {OFF_SITE: 1}
 
 
 def test_what_is_given_back_costs_no_attempt(frontier):
