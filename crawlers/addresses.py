@@ -43,3 +43,13 @@ def is_inside(address: str, domains: Iterable[str]) -> bool:
     """Whether the host of an address is one of these, or a subdomain of one."""
     name = host(address)
     return any(name == domain or name.endswith(f".{domain}") for domain in domains)
+
+
+def are_spellings(address: str, other: str) -> bool:
+    """Whether both name one page, as far as the usual redirects go: by scheme, www, letter case, a slash at the end."""
+    return _spelling(address) == _spelling(other)
+
+
+def _spelling(address: str) -> tuple[str, str, str]:
+    parts = urlsplit(address)
+    return host(address).removeprefix("www."), parts.path.lower().removesuffix("/"), parts.query

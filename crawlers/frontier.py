@@ -5,7 +5,8 @@ goes on where it was: a page is fetched again, at worst, but nothing is lost and
 loses most of a crawl to ``kill -9``: https://github.com/scrapy/scrapy/issues/7978.)
 
 Each host's pages are leased level by level, by depth and then by row id: on one host a page's depth is the length of
-the shortest way to it, however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl.
+the shortest way to it, however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl. A
+redirect is a step too, lest a chain of them never end, but for one that only spells a page differently.
 Hosts take turns and do not wait for one another. So where a shorter way leads over another host, a page that is
 fetched already keeps the depth of the way known then; one that is not gets the smaller depth. What `max_pages` cuts
 off depends on the order of arrival.
@@ -18,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from crawlers.addresses import host, is_inside
+from crawlers.addresses import are_spellings, host, is_inside
 from crawlers.failures import OFF_SITE, PASSING
 from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
@@ -229,11 +230,10 @@ class Frontier:
     def _new_links(self, outcomes: list[Outcome]) -> list[dict[str, Any]]:
         depths: dict[str, int] = {}
         for outcome in outcomes:
-            # a start address that redirects is still the start
-            depth = 0 if outcome.reason == "redirect" and outcome.page.depth == 0 else outcome.page.depth + 1
-            if depth > self.max_depth:
-                continue
             for address in outcome.links:
+                depth = outcome.page.depth + (not _stays(outcome, address))
+                if depth > self.max_depth:
+                    continue
                 if depth < min(self._remembered.get(address, depth + 1), depths.get(address, depth + 1)):
                     depths[address] = depth
         return [_row(address, depth) for address, depth in depths.items()]
@@ -294,6 +294,12 @@ def _finish(outcome: Outcome) -> dict[str, Any]:
         "new_attempts": outcome.page.attempts + (not outcome.given_back),
         "new_lease": now() + (outcome.retry_after or 0.0) if again else 0.0,
     }
+
+
+def _stays(outcome: Outcome, target: str) -> bool:
+    """Whether a redirect leads no deeper: a start is still the start, and a page's other spelling still the page."""
+    page = outcome.page
+    return outcome.reason == "redirect" and (page.depth == 0 or are_spellings(page.address, target))
 
 
 def _row(address: str, depth: int) -> dict[str, Any]:

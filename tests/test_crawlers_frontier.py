@@ -165,6 +165,25 @@ def test_a_redirect_off_site_is_followed_once_its_host_is_allowed(either_databas
     assert frontier.pool.counts()["rejected"] == {OFF_SITE: 1}
 
 
+@pytest.mark.parametrize(
+    ("target", "depth"),
+    [
+        ("http://example.org/Town/", 1),
+        ("https://example.org/Town", 1),
+        ("http://www.example.org/town", 1),
+        ("http://example.org/Town//", 2),  # else a server that adds something each time would never end
+        ("http://example.org/Town?s=1", 2),
+        ("http://example.org/login", 2),
+    ],
+)
+def test_another_spelling_of_a_page_is_as_deep(either_database, target, depth):
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=10, max_depth=2)
+    frontier.seed([page(0)])
+    frontier.record([Outcome(frontier.lease(1)[0], 200, links=["http://example.org/Town"])])
+    frontier.record([Outcome(frontier.lease(1)[0], 301, links=[target], reason="redirect")])
+    assert [(p.address, p.depth) for p in frontier.lease(1)] == [(target, depth)]
+
+
 def test_what_is_given_back_costs_no_attempt(frontier):
     frontier.seed([page(1)])
     frontier.record([Outcome(frontier.lease(1)[0], reason="unreachable", retry_after=0.0, given_back=True)])
