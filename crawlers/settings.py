@@ -9,6 +9,7 @@ from typing import Any
 from discover import __version__
 from discover.config import CrawlConfig
 
+AGENT = "Discover"  # as robots.txt and pages may call us
 MAX_BYTES = 5 << 20  # of a page, unpacked
 
 HARDENED: dict[str, Any] = {
@@ -49,7 +50,7 @@ def crawl_settings(crawl: CrawlConfig, served: dict[str, str], log_file: str) ->
     return {
         "ADDONS": {"crawlers.hardening.Hardening": 0},
         "USER_AGENT": user_agent(crawl.contact),
-        "ROBOTSTXT_USER_AGENT": "Discover",
+        "ROBOTSTXT_USER_AGENT": AGENT,
         "CONCURRENT_REQUESTS": crawl.concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1 if polite else crawl.concurrency,
         "DOWNLOAD_DELAY": crawl.delay,
@@ -72,4 +73,4 @@ def crawl_settings(crawl: CrawlConfig, served: dict[str, str], log_file: str) ->
 
 def user_agent(contact: str) -> str:
     """Who we are, and whom a site's owner may write to."""
-    return f"Discover/{__version__} (+{contact})" if contact else f"Discover/{__version__} (no contact given)"
+    return f"{AGENT}/{__version__} (+{contact})" if contact else f"{AGENT}/{__version__} (no contact given)"
