@@ -186,7 +186,11 @@ class FrontierSpider(Spider, ABC):
     def _redirect(self, outcome: Outcome, response: Response, location: str) -> None:
         outcome.reason = "redirect"
         target = _absolute(response, location)
-        if target and self._is_on_site(target):
+        if target == outcome.page.address:
+            target = _absolute(response, location, session=True)  # some want their session in the address
+        if target == outcome.page.address:
+            outcome.reason, outcome.detail = "redirect to itself", "it may want a cookie, and none is kept"
+        elif target and self._is_on_site(target):
             outcome.links = [target]
         elif target:
             outcome.reason, outcome.detail = OFF_SITE, target
@@ -279,9 +283,9 @@ def _checked(found: Document, address: str) -> Document:
     return found
 
 
-def _absolute(response: Response, found: str) -> str | None:
+def _absolute(response: Response, found: str, session: bool = False) -> str | None:
     """The canonical address of a link; None where it is not one of the web."""
     try:
-        return canonical(urljoin(response.url, found.strip()))
+        return canonical(urljoin(response.url, found.strip()), session=session)
     except ValueError:  # not an address at all
         return None

@@ -258,6 +258,37 @@ def test_an_error_that_comes_in_json_is_an_error_all_the_same(tmp_path: Path):
     assert reasons == {"/gone": "status 410", "/bomb": "too large"}
 
 
+class Visited(Site):
+    """Writes a new session into each link, or asks for one in the address, or for a cookie, before it shows a page."""
+
+    def answer(self, path: str):
+        session = f";jsessionid={len(self.asked):032x}"
+        if path.startswith("/page"):
+            links = "".join(
+                f'<a href="/{name}{session}">a link</a>' for name in ("page/1", "page/2", "asking", "cookie")
+            )
+            return 200, {"Content-Type": "text/html"}, f"<p>A long enough paragraph.</p>{links}".encode()
+        if path == "/cookie" or path == "/asking":
+            return 302, {"Location": f"{path}{session if path == '/asking' else ''}", "Set-Cookie": "a=b"}, b""
+        if path.startswith("/asking;jsessionid="):
+            return 200, {"Content-Type": "text/html"}, b"<p>What is only shown to a session.</p>"
+        return super().answer(path)
+
+
+def test_a_page_is_fetched_once_however_many_sessions_its_address_is_written_for(tmp_path: Path):
+    with Visited() as site:
+        folder = run_folder(
+            tmp_path, spider=spider(tmp_path), start=[f"{site.url}/page/1"], allow_private=[site.pair], max_depth=20
+        )
+        finished = run("crawl", str(folder))
+        asked = [path for path in site.asked if path != "/robots.txt"]
+    assert finished.returncode == 0, finished.stderr
+    names = sorted(path.partition(";")[0] for path in asked)
+    assert names == ["/asking", "/asking", "/cookie", "/page/1", "/page/2"]
+    assert "What is only shown to a session." in {row.text for row in rows(folder, select(document))}
+    assert "1 redirect to itself" in finished.stdout
+
+
 class Careless(FrontierSpider):
     def parse_page(self, response):
         yield Document(response.css("p::text").get(), title=response.css("title::text").get(), date=None, language=None)

@@ -231,6 +231,8 @@ def test_waiting_speaks_of_what_a_lease_would_give(frontier):
         ("HTTP://Example.org:80/a?b=2&a=1#part", "http://example.org/a?a=1&b=2"),
         ("http://example.org/?utm_source=x&q=1&fbclid=y", "http://example.org/?q=1"),
         ("http://example.org", "http://example.org/"),
+        ("http://example.org/a;JSESSIONID=1A2B.node-1;v=2/b?id=3", "http://example.org/a;v=2/b?id=3"),
+        ("http://example.org/?PHPSESSID=1a2b&id=3&ASPSESSIONIDQABC=x", "http://example.org/?id=3"),
         ("file:///etc/passwd", None),
         ("http://name:password@example.org/", None),
         ("http://[broken/", None),
