@@ -54,6 +54,7 @@ def crawl_settings(crawl: CrawlConfig, served: dict[str, str], log_file: str) ->
         "CONCURRENT_REQUESTS": crawl.concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1 if polite else crawl.concurrency,
         "DOWNLOAD_DELAY": crawl.delay,
+        "DOWNLOAD_DELAY_JITTER": 0.0,  # by default a pause may be half as long, but the delay is a promise
         "AUTOTHROTTLE_ENABLED": polite,
         "AUTOTHROTTLE_START_DELAY": crawl.delay,
         "GUARD_ALLOW": crawl.allow_private,

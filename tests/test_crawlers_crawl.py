@@ -104,6 +104,15 @@ def test_one_summary_line_and_no_traceback(crawled):
     assert "Traceback" not in finished.stderr
 
 
+def test_the_delay_of_the_config_is_never_undercut(tmp_path: Path):
+    with Site() as site:
+        pages = [f"{site.url}/tree/{number}" for number in range(1, 13)]
+        folder = run_folder(tmp_path, start=pages, allow_private=[site.pair], max_depth=0, delay=0.5)
+        assert run("crawl", str(folder)).returncode == 0
+    pauses = [b - a for a, b in itertools.pairwise(site.times)]
+    assert len(pauses) == 12 and min(pauses) >= 0.45
+
+
 def test_crawl_delay_is_kept(tmp_path: Path):
     with Site() as site:
         site.robots = b"User-agent: *\nCrawl-delay: 0.4\n"
