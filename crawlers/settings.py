@@ -31,7 +31,10 @@ HARDENED: dict[str, Any] = {
     "URLLENGTH_LIMIT": 2083,
     "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
     "DOWNLOAD_DELAY": 1,
-    "CONTENT_TYPES": ["text/html", "application/xhtml+xml", "text/plain"],
+    "CONTENT_TYPES": [
+        *("text/html", "application/xhtml+xml", "text/plain"),
+        *("text/xml", "application/xml", "application/rss+xml", "application/atom+xml"),  # sitemaps and feeds
+    ],
     "LONGEST_PAUSE": 300.0,
     "GUARD_ALLOW": [],
     "GUARD_SERVED": {},

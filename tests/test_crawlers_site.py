@@ -1,7 +1,7 @@
 """The spider `site`: what it keeps of a page, and which of its links it follows."""
 
 import pytest
-from scrapy.http import HtmlResponse
+from scrapy.http import HtmlResponse, XmlResponse
 
 from crawlers.extract import Extractor
 from crawlers.frontier_spider import Skip
@@ -51,6 +51,36 @@ ONE, TWO = "http://example.org/a/one", "http://example.org/a/two"
 )
 def test_noindex_and_nofollow_are_obeyed(read, head, headers, links, texts):
     assert read(head + PAGE, headers) == (links, texts)
+
+
+@pytest.mark.parametrize(
+    ("body", "links"),
+    [
+        (
+            '<?xml version="1.0"?><urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"><url><loc>\n /one </loc>'
+            "<lastmod>2026-01-01</lastmod></url><url><loc>/a/two</loc></url></urlset>",
+            ["http://example.org/one", TWO],
+        ),
+        ("<sitemapindex><sitemap><loc>one.xml</loc></sitemap></sitemapindex>", ["http://example.org/a/one.xml"]),
+        (
+            "<rss><channel><link>/</link><item><title>1</title><link>one</link></item><item/></channel></rss>",
+            [ONE],
+        ),
+        (
+            '<feed xmlns="http://www.w3.org/2005/Atom"><link rel="self" href="self"/><entry><link href="one"/>'
+            '<link rel="edit" href="edit"/></entry><entry><link rel="alternate" href="two"/></entry></feed>',
+            [ONE, TWO],
+        ),
+    ],
+)
+def test_sitemaps_and_feeds_are_lists_of_links(body, links):
+    response = XmlResponse("http://example.org/a/", body=body.encode())
+    assert list(site().parse_page(response)) == links
+
+
+def test_other_xml_is_no_text():
+    with pytest.raises(Skip, match="not text"):
+        list(site().parse_page(XmlResponse("http://example.org/a/", body=b"<svg><text>Not to be read</text></svg>")))
 
 
 def test_whoever_owns_the_site_may_pass_over_them(read):

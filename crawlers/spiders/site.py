@@ -1,10 +1,14 @@
-"""Any site: follow links inside the allowed domains, keep the main text of each page."""
+"""Any site: follow links inside the allowed domains, keep the main text of each page.
+
+Sitemaps (https://www.sitemaps.org/protocol.html) and feeds, RSS and Atom, are pages of links. They are not looked for:
+name one in ``crawl.start``, or a page that links to it.
+"""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import urljoin, urlsplit
 
-from scrapy.http import HtmlResponse, TextResponse
+from scrapy.http import HtmlResponse, TextResponse, XmlResponse
 from scrapy.linkextractors import IGNORED_EXTENSIONS
 from scrapy.utils.response import get_base_url, get_meta_refresh
 
@@ -35,6 +39,9 @@ class site(FrontierSpider):
 
     def parse_page(self, response: TextResponse) -> Iterable[Document | str]:
         """One document a page, and every link that may lead to another page."""
+        if isinstance(response, XmlResponse):
+            yield from _listed(response)
+            return
         said = rules(response) if self.robots_meta else set()
         if isinstance(response, HtmlResponse) and NOFOLLOW not in said:
             yield from self._links(response)
@@ -55,11 +62,31 @@ class site(FrontierSpider):
         for link in response.xpath("//a[@href] | //area[@href] | //iframe[@src] | //frame[@src]"):
             if self.robots_meta and NOFOLLOW in link.attrib.get("rel", "").lower().split():
                 continue
-            target = link.attrib["src" if link.root.tag in ("iframe", "frame") else "href"]
-            try:
-                address = urljoin(origin, target.strip())
-                suffix = PurePosixPath(urlsplit(address).path).suffix
-            except ValueError:  # not an address at all
-                continue
-            if suffix.lower().removeprefix(".") not in IGNORED_EXTENSIONS:
-                yield address
+            yield from _page(origin, link.attrib["src" if link.root.tag in ("iframe", "frame") else "href"])
+
+
+def _listed(response: XmlResponse) -> Iterable[str]:
+    """The addresses of a sitemap, of an index of sitemaps, or of a feed's entries."""
+    tree = response.selector
+    tree.remove_namespaces()
+    if tree.root is None or tree.root.tag not in ("urlset", "sitemapindex", "rss", "RDF", "feed"):
+        raise Skip("not text", "XML that is neither a sitemap nor a feed")
+    places = (
+        "url/loc/text()",
+        "sitemap/loc/text()",
+        "item/link/text()",
+        "entry/link[not(@rel) or @rel='alternate']/@href",
+    )
+    for target in tree.xpath(" | ".join(f"//{place}" for place in places)).getall():
+        yield from _page(response.url, target)
+
+
+def _page(origin: str, target: str) -> Iterable[str]:
+    """The address that a link leads to, unless its name is that of a picture, say."""
+    try:
+        address = urljoin(origin, target.strip())
+        suffix = PurePosixPath(urlsplit(address).path).suffix
+    except ValueError:  # not an address at all
+        return
+    if suffix.lower().removeprefix(".") not in IGNORED_EXTENSIONS:
+        yield address
