@@ -219,6 +219,18 @@ def test_a_wrong_config_is_one_clear_line(tmp_path: Path, capsys, crawl, said):
     assert said in line
 
 
+def test_a_spider_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / "leaves.py").write_text(SPIDER.replace("super().__init__()", "open('no such list')"))
+    for crawl, said in (
+        ({"spider": f"{tmp_path / 'leaves.py'}:leaves"}, ["FileNotFoundError", "no such list", "crawl.log"]),
+        ({"options": {"languages": ["en", "german"]}}, ["languages", "two letters, like en", "'german'"]),
+    ):
+        finished = run("crawl", str(run_folder(tmp_path, start=[UNREACHABLE], **crawl)))
+        assert finished.returncode == 1
+        (line,) = finished.stderr.splitlines()
+        assert all(word in line for word in said), line
+
+
 def test_extract_prints_one_object(tmp_path: Path, capsys):
     from crawlers.__main__ import main
 

@@ -4,6 +4,7 @@ Sitemaps (https://www.sitemaps.org/protocol.html) and feeds, RSS and Atom, are p
 name one in ``crawl.start``, or a page that links to it.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from urllib.parse import urljoin, urlsplit
@@ -15,6 +16,7 @@ from scrapy.utils.response import get_base_url, get_meta_refresh
 from crawlers.extract import Extractor
 from crawlers.frontier_spider import FrontierSpider, Skip
 from crawlers.robots_meta import NOFOLLOW, NOINDEX, rules
+from discover.errors import DiscoverError
 from discover.pool.document import Document
 
 
@@ -27,9 +29,9 @@ class site(FrontierSpider):
         robots_meta: whether noindex and nofollow are obeyed; false is for a site of your own.
     """
 
-    def __init__(self, *, languages: list[str] | None = None, deadline: float = 5.0, robots_meta: bool = True):
+    def __init__(self, *, languages: list[str] | str | None = None, deadline: float = 5.0, robots_meta: bool = True):
         super().__init__()
-        self.languages = languages or []
+        self.languages = _codes([languages] if isinstance(languages, str) else languages or [])
         self.robots_meta = robots_meta
         self.extractor = Extractor(workers=2, deadline=deadline)
 
@@ -63,6 +65,15 @@ class site(FrontierSpider):
             if self.robots_meta and NOFOLLOW in link.attrib.get("rel", "").lower().split():
                 continue
             yield from _page(origin, link.attrib["src" if link.root.tag in ("iframe", "frame") else "href"])
+
+
+def _codes(languages: list[str]) -> list[str]:
+    for language in languages:
+        if not re.fullmatch("[A-Za-z]{2}", str(language)):  # YAML makes false of no, which is Norwegian
+            raise DiscoverError(
+                f"crawl.options: languages are named by two letters, like en (no in quotes), found {language!r}"
+            )
+    return [language.lower() for language in languages]
 
 
 def _listed(response: XmlResponse) -> Iterable[str]:
