@@ -81,7 +81,7 @@ def _session(
     task = Task(frontier, [domain.lower() for domain in domains], section.concurrency, progress, wait)
     settings = crawl_settings(section, site.names if site else {}, str(folder.root / "crawl.log"))
     try:
-        frontier.seed(start)
+        frontier.seed(start, task.domains)
         ended_by = _run(spider, section.options, settings, task, site)
     except SQLAlchemyError as error:
         task.failure = error
@@ -112,7 +112,7 @@ def _run(
     process = AsyncCrawlerProcess(settings)
     crawler = process.create_crawler(spider)
     setattr(crawler, "task", task)  # noqa: B010 - Scrapy's settings are copied, a database is not to be
-    process.crawl(crawler, **options)
+    crawling = process.crawl(crawler, **options)
     received: list[int] = []
     stopping: list[asyncio.Task[None]] = []  # asyncio itself keeps no reference
     loop = asyncio.get_event_loop()
@@ -135,8 +135,15 @@ def _run(
         loop.add_signal_handler(number, stop, number)
     process.start(install_signal_handlers=False)
     if process.bootstrap_failed and task.failure is None:
-        task.failure = DiscoverError(f"the spider {spider.__name__} could not be started: see crawl.log")
+        task.failure = _not_started(spider, crawling.exception())
     return received[0] if received else 0
+
+
+def _not_started(spider: type[FrontierSpider], error: BaseException | None) -> DiscoverError:
+    if isinstance(error, DiscoverError):
+        return error
+    reason = f" ({type(error).__name__}: {error})" if error else ""
+    return DiscoverError(f"the spider {spider.__name__} could not be started{reason}: see crawl.log")
 
 
 def _spider(section: CrawlConfig) -> type[FrontierSpider]:

@@ -8,6 +8,7 @@ from twisted.web.client import ResponseFailed
 
 from crawlers.hardening import NoRobots, Refusal
 
+OFF_SITE = "redirect off site"
 # Reasons that may be gone at another time: of the network, of a server, of this machine, of a spider that is mended.
 PASSING = frozenset(
     {
@@ -41,6 +42,8 @@ def why(error: BaseException | None) -> tuple[str, str]:
     if isinstance(error, StopDownload):
         response = getattr(error, "response", None)
         return "not text", (response.headers.get("Content-Type") or b"").decode("latin-1") if response else ""
+    if isinstance(error, IgnoreRequest) and detail.startswith("Ignored response"):  # Scrapy's word of what is packed
+        return "too large", detail
     if isinstance(error, IgnoreRequest):
         return ("robots.txt" if detail.startswith("Forbidden by robots") else "offsite"), detail
     if isinstance(error, scrapy_errors.DownloadCancelledError):

@@ -5,7 +5,7 @@ from typing import Any
 
 from scrapy import Request, Spider
 from scrapy.crawler import AsyncCrawlerProcess
-from scrapy.http import HtmlResponse, Response, TextResponse
+from scrapy.http import HtmlResponse, Response, TextResponse, XmlResponse
 from twisted.python.failure import Failure
 
 from crawlers.addresses import canonical
@@ -67,7 +67,7 @@ def _from_address(address: str, allow_private: list[str], extractor: Extractor) 
         raise DiscoverError(f"{address} cannot be fetched: {reason}" + (f" ({detail})" if detail else ""))
     if answer.status != 200:
         raise DiscoverError(f"{address} cannot be fetched: its server answers with status {answer.status}")
-    if not isinstance(answer, TextResponse):
+    if not isinstance(answer, TextResponse) or isinstance(answer, XmlResponse):
         return Extracted(rejected="not text")
     return extractor.extract(answer.text, plain=not isinstance(answer, HtmlResponse))
 

@@ -5,7 +5,8 @@ goes on where it was: a page is fetched again, at worst, but nothing is lost and
 loses most of a crawl to ``kill -9``: https://github.com/scrapy/scrapy/issues/7978.)
 
 Each host's pages are leased level by level, by depth and then by row id: on one host a page's depth is the length of
-the shortest way to it, however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl.
+the shortest way to it, however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl. A
+redirect is a step too, lest a chain of them never end, but for one that only spells a page differently.
 Hosts take turns and do not wait for one another. So where a shorter way leads over another host, a page that is
 fetched already keeps the depth of the way known then; one that is not gets the smaller depth. What `max_pages` cuts
 off depends on the order of arrival.
@@ -18,8 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
-from crawlers.addresses import host
-from crawlers.failures import PASSING
+from crawlers.addresses import are_spellings, host, is_inside
+from crawlers.failures import OFF_SITE, PASSING
 from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
@@ -77,19 +78,26 @@ class Frontier:
     def __init__(self, pool: Pool, max_pages: int, max_depth: int):
         self.database: Database = pool.database
         self.pool = pool
-        self.max_depth = max_depth
+        self.max_pages, self.max_depth = max_pages, max_depth
         self._remembered: dict[str, int] = {}  # address: depth
         self._hosts: dict[str, float] = {}  # those that may have work, and from when on; whose turn is next comes first
         with self.database.write() as connection:
             for index in url.indexes:  # a run of an earlier version has others
                 index.create(connection, checkfirst=True)
-            self.finished_before = connection.execute(_FINISHED).scalar_one()
-        self.left = max_pages - self.finished_before
+            self._count(connection)
 
-    def seed(self, addresses: Iterable[str]) -> None:
+    def _count(self, connection: Connection) -> None:
+        self.finished_before: int = connection.execute(_FINISHED).scalar_one()
+        self.left = self.max_pages - self.finished_before
+
+    def seed(self, addresses: Iterable[str], domains: Collection[str] = ()) -> None:
         """Take in the start addresses, and what a killed crawl was fetching.
 
         What failed before is tried again if it is a start address, or if the reason may be gone by now.
+
+        Args:
+            addresses: of the start.
+            domains: those of this session; an earlier one may have known fewer, and left a redirect at that.
         """
         rows = [_row(address, 0) for address in addresses]
         starts = url.c.address.in_([row["address"] for row in rows])
@@ -98,9 +106,20 @@ class Frontier:
             connection.execute(update(url).where(url.c.state == "leased").values(state="new", lease_until=0.0))
             connection.execute(update(url).where(failed).values(state="new", lease_until=0.0, attempts=0, reason=""))
             connection.execute(delete(rejection).where(rejection.c.reason.in_(PASSING)))
+            self._readmit(connection, domains)
+            self._count(connection)
             insert_new(connection, url, rows)
             hosts = connection.execute(select(url.c.host).where(url.c.state == "new").distinct().order_by(url.c.host))
             self._hosts = dict.fromkeys(hosts.scalars(), 0.0)
+
+    def _readmit(self, connection: Connection, domains: Collection[str]) -> None:
+        """Take redirects up again that lead to these domains."""
+        left = select(rejection.c.address, rejection.c.detail).where(rejection.c.reason == OFF_SITE)
+        found = [{"place": place} for place, target in connection.execute(left).all() if is_inside(target, domains)]
+        if found:
+            connection.execute(_READMIT, found)
+            there = (rejection.c.address == bindparam("place")) & (rejection.c.reason == OFF_SITE)
+            connection.execute(delete(rejection).where(there), found)
 
     def lease(self, n: int, avoid: Collection[str] = (), each: int | None = None) -> list[Leased]:
         """Up to n addresses, each of the lowest unfinished depth of its host.
@@ -211,11 +230,10 @@ class Frontier:
     def _new_links(self, outcomes: list[Outcome]) -> list[dict[str, Any]]:
         depths: dict[str, int] = {}
         for outcome in outcomes:
-            # a start address that redirects is still the start
-            depth = 0 if outcome.reason == "redirect" and outcome.page.depth == 0 else outcome.page.depth + 1
-            if depth > self.max_depth:
-                continue
             for address in outcome.links:
+                depth = outcome.page.depth + (not _stays(outcome, address))
+                if depth > self.max_depth:
+                    continue
                 if depth < min(self._remembered.get(address, depth + 1), depths.get(address, depth + 1)):
                     depths[address] = depth
         return [_row(address, depth) for address, depth in depths.items()]
@@ -258,6 +276,13 @@ _FINISH = (
 )
 
 
+_READMIT = (
+    update(url)
+    .where(url.c.address == bindparam("place"), url.c.state == "failed")
+    .values(state="new", lease_until=0.0, attempts=0, reason="")
+)
+
+
 def _finish(outcome: Outcome) -> dict[str, Any]:
     again = outcome.retry_after is not None
     failed = outcome.reason not in ("", "redirect")
@@ -269,6 +294,12 @@ def _finish(outcome: Outcome) -> dict[str, Any]:
         "new_attempts": outcome.page.attempts + (not outcome.given_back),
         "new_lease": now() + (outcome.retry_after or 0.0) if again else 0.0,
     }
+
+
+def _stays(outcome: Outcome, target: str) -> bool:
+    """Whether a redirect leads no deeper: a start is still the start, and a page's other spelling still the page."""
+    page = outcome.page
+    return outcome.reason == "redirect" and (page.depth == 0 or are_spellings(page.address, target))
 
 
 def _row(address: str, depth: int) -> dict[str, Any]:

@@ -15,9 +15,9 @@ from scrapy.utils.log import logger
 from twisted.python.failure import Failure
 from w3lib.url import safe_url_string
 
-from crawlers.addresses import canonical, host
+from crawlers.addresses import canonical, host, is_inside
 from crawlers.breaker import Breaker, server_of
-from crawlers.failures import transient, trouble, why
+from crawlers.failures import OFF_SITE, transient, trouble, why
 from crawlers.frontier import Leased, Outcome
 from crawlers.hardening import NoRobots, Resting, retry_after
 from crawlers.outages import META, Outages
@@ -27,7 +27,6 @@ from discover.pool.document import Document
 GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
-OFF_SITE = "redirect off site"  # a reason
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 
 
@@ -64,7 +63,7 @@ class FrontierSpider(Spider, ABC):
 
     It yields documents and links, these relative or absolute; it says `Skip` to what is of no use. It is called in
     another thread than Scrapy's, two pages at a time, so it should change nothing but local variables. A document
-    without an address gets that of its page.
+    without an address gets that of its page. What a selector's `get()` does not find, None, is no link and no title.
     """
 
     name = "discover"
@@ -187,7 +186,11 @@ class FrontierSpider(Spider, ABC):
     def _redirect(self, outcome: Outcome, response: Response, location: str) -> None:
         outcome.reason = "redirect"
         target = _absolute(response, location)
-        if target and self._is_on_site(target):
+        if target == outcome.page.address:
+            target = _absolute(response, location, session=True)  # some want their session in the address
+        if target == outcome.page.address:
+            outcome.reason, outcome.detail = "redirect to itself", "it may want a cookie, and none is kept"
+        elif target and self._is_on_site(target):
             outcome.links = [target]
         elif target:
             outcome.reason, outcome.detail = OFF_SITE, target
@@ -198,9 +201,8 @@ class FrontierSpider(Spider, ABC):
         try:
             for found in self.parse_page(response):
                 if isinstance(found, Document):
-                    found.address = found.address or response.url
-                    outcome.documents.append(found)
-                elif len(links) <= LINKS and (link := self._link(response, found)):
+                    outcome.documents.append(_checked(found, response.url))
+                elif found is not None and len(links) <= LINKS and (link := self._link(response, found)):
                     links[link] = None
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
@@ -235,8 +237,7 @@ class FrontierSpider(Spider, ABC):
         return address if address and self._is_on_site(address) else ""
 
     def _is_on_site(self, address: str) -> bool:
-        name, domains = host(address), self.task.domains
-        return not domains or any(name == d or name.endswith(f".{d}") for d in domains)
+        return not self.task.domains or is_inside(address, self.task.domains)
 
     def _finish(self, outcome: Outcome) -> None:
         self._finished.append(outcome)
@@ -267,9 +268,24 @@ class FrontierSpider(Spider, ABC):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _absolute(response: Response, found: str) -> str | None:
+def _checked(found: Document, address: str) -> Document:
+    """A document that can be stored, None being nothing.
+
+    Raises:
+        TypeError: a field is no text.
+    """
+    found.address = found.address or address
+    for name in ("text", "address", "title", "language", "date"):
+        value = getattr(found, name)
+        if not isinstance(value, str | None):
+            raise TypeError(f"Document.{name} must be text, found {type(value).__name__}: join what `getall()` gives")
+        setattr(found, name, value or "")
+    return found
+
+
+def _absolute(response: Response, found: str, session: bool = False) -> str | None:
     """The canonical address of a link; None where it is not one of the web."""
     try:
-        return canonical(urljoin(response.url, found.strip()))
+        return canonical(urljoin(response.url, found.strip()), session=session)
     except ValueError:  # not an address at all
         return None

@@ -111,11 +111,14 @@ class HardeningMiddleware:
                 self.paused[host] = time.monotonic() + min(pause, self.longest_pause)
         return response
 
-    def process_exception(self, request: Request, exception: Exception) -> None:
-        """Say so when a name did not resolve because the guard took its addresses away."""
+    def process_exception(self, request: Request, exception: Exception) -> Response | None:
+        """Hand on an error that is not text; say so when a name did not resolve because the guard took it away."""
+        if isinstance(exception, StopDownload):
+            return _error_page(exception.response)
         ip = refused.get(_endpoint(request.url))
         if ip is not None and not isinstance(exception, IgnoreRequest):
             raise Refusal(f"{urlsplit(request.url).hostname} is at {ip}, which is not a public address") from exception
+        return None
 
     def check_head(self, headers: Headers, request: Request) -> None:
         """Stop the download of what is not text; where a redirect leads is for its target to say."""
@@ -154,6 +157,14 @@ def retry_after(headers: Headers) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (TypeError, ValueError, OverflowError, IndexError):
         return None
+
+
+def _error_page(response: Response | None) -> Response | None:
+    """A response whose status says all, though its body was not read; None where it is none."""
+    if response is None or response.status < 400:
+        return None
+    response.headers.pop("Content-Encoding", None)  # there is nothing to unpack
+    return response
 
 
 def _endpoint(address: str) -> tuple[str, int]:

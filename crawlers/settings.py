@@ -9,6 +9,7 @@ from typing import Any
 from discover import __version__
 from discover.config import CrawlConfig
 
+AGENT = "Discover"  # as robots.txt and pages may call us
 MAX_BYTES = 5 << 20  # of a page, unpacked
 
 HARDENED: dict[str, Any] = {
@@ -30,7 +31,10 @@ HARDENED: dict[str, Any] = {
     "URLLENGTH_LIMIT": 2083,
     "CONCURRENT_REQUESTS_PER_DOMAIN": 1,
     "DOWNLOAD_DELAY": 1,
-    "CONTENT_TYPES": ["text/html", "application/xhtml+xml", "text/plain"],
+    "CONTENT_TYPES": [
+        *("text/html", "application/xhtml+xml", "text/plain"),
+        *("text/xml", "application/xml", "application/rss+xml", "application/atom+xml"),  # sitemaps and feeds
+    ],
     "LONGEST_PAUSE": 300.0,
     "GUARD_ALLOW": [],
     "GUARD_SERVED": {},
@@ -49,10 +53,11 @@ def crawl_settings(crawl: CrawlConfig, served: dict[str, str], log_file: str) ->
     return {
         "ADDONS": {"crawlers.hardening.Hardening": 0},
         "USER_AGENT": user_agent(crawl.contact),
-        "ROBOTSTXT_USER_AGENT": "Discover",
+        "ROBOTSTXT_USER_AGENT": AGENT,
         "CONCURRENT_REQUESTS": crawl.concurrency,
         "CONCURRENT_REQUESTS_PER_DOMAIN": 1 if polite else crawl.concurrency,
         "DOWNLOAD_DELAY": crawl.delay,
+        "DOWNLOAD_DELAY_JITTER": 0.0,  # by default a pause may be half as long, but the delay is a promise
         "AUTOTHROTTLE_ENABLED": polite,
         "AUTOTHROTTLE_START_DELAY": crawl.delay,
         "GUARD_ALLOW": crawl.allow_private,
@@ -72,4 +77,4 @@ def crawl_settings(crawl: CrawlConfig, served: dict[str, str], log_file: str) ->
 
 def user_agent(contact: str) -> str:
     """Who we are, and whom a site's owner may write to."""
-    return f"Discover/{__version__} (+{contact})" if contact else f"Discover/{__version__} (no contact given)"
+    return f"{AGENT}/{__version__} (+{contact})" if contact else f"{AGENT}/{__version__} (no contact given)"

@@ -1,6 +1,7 @@
 """The config file: the stages' own settings, composed, checked and saved with the run."""
 
 import difflib
+import ipaddress
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -46,6 +47,11 @@ class CrawlConfig(Strict):
                 raise ValueError(f"host:port is expected, like 127.0.0.1:8000, found {pair!r}")
         return value
 
+    @field_validator("allowed_domains")
+    @classmethod
+    def _hosts(cls, value: list[str]) -> list[str]:
+        return [_host(word) for word in value]
+
 
 class LoopConfig(Strict):
     """How long, and against what."""
@@ -79,6 +85,21 @@ class Config(Strict):
         if value in (".", "..") or "/" in value or "\0" in value:
             raise ValueError(f"it names a folder under runs/, so it must be one name without a slash, found {value!r}")
         return value
+
+
+def _host(word: str) -> str:
+    """A host as addresses have it once they are canonical: a name by IDNA, in lower case."""
+    try:
+        return str(ipaddress.IPv6Address(word.strip("[]")))
+    except ValueError:
+        pass
+    try:
+        name = word.lower().encode("idna").decode()
+    except UnicodeError:  # an empty label, or one too long
+        name = ""
+    if not re.fullmatch(r"[^\s/:@*]+", name):
+        raise ValueError(f"host names are expected, like example.org (its subdomains are included), found {word!r}")
+    return name
 
 
 def strategies_of(config: Config) -> dict[str, str]:

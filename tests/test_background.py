@@ -65,6 +65,18 @@ def test_a_finished_crawl_is_not_repeated(tmp_path: Path):
         assert len(site.asked) == asked
 
 
+def test_a_finished_crawl_goes_on_with_what_failed_once_its_spider_is_mended(tmp_path: Path):
+    broken = SPIDER.replace("        for par", "        assert not response.url.endswith('7')\n        for par")
+    with Site() as site:
+        first = command("crawl", config(tmp_path, site, broken), "--run", tmp_path / "run")
+        assert first.returncode == 0 and "spider error" in first.stdout, first.stderr
+        again = command("crawl", config(tmp_path, site), "--run", tmp_path / "run")
+        assert again.returncode == 0, again.stderr
+    campaign = open_run(tmp_path / "run")
+    assert campaign.pool.counts()["found"] == TREE and campaign.pool.counts()["rejected"] == {}
+    campaign.close()
+
+
 def test_a_crawl_that_fails_is_told_at_once_and_after_what_it_found_is_learned(tmp_path: Path):
     dying = SPIDER.replace(
         "        for par", "        if response.url.endswith('/60'): import os; os._exit(3)\n        for par"

@@ -43,6 +43,10 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {classes: [a, b, a]}", "the class 'a' is listed twice"),
         (MINIMAL + "label: {classes: [c, d]}", "the key 'label' stands there twice"),
         (MINIMAL + "crawl: {allow_private: [foo]}", "host:port is expected, like 127.0.0.1:8000, found 'foo'"),
+        (MINIMAL + "crawl: {allowed_domains: ['http://a.org/']}", "host names are expected, like example.org"),
+        (MINIMAL + "crawl: {allowed_domains: ['a.org:8000']}", "found 'a.org:8000'"),
+        (MINIMAL + "crawl: {allowed_domains: ['*.a.org']}", "found '*.a.org'"),
+        (MINIMAL + "crawl: {allowed_domains: ['.a.org']}", "found '.a.org'"),
         ("label: {budget: 3}", "key 'label.classes' is needed"),
         ("just a sentence", "must hold keys and values, found str"),
         ("a: [", "must be YAML"),
@@ -72,6 +76,15 @@ def test_overrides_replace_nested_values(tmp_path: Path) -> None:
         load_config(write(tmp_path, MINIMAL), ["query.batch"])
     with pytest.raises(DiscoverError, match="not a section"):
         load_config(write(tmp_path, MINIMAL + "seed: 1"), ["seed.x=1"])
+
+
+def test_allowed_domains_are_hosts_as_addresses_have_them(tmp_path: Path) -> None:
+    named = '["Bücher.example", "xn--bcher-kva.example", "[::1]", "::1", "127.0.0.1", "a_b.example"]'
+    config = load_config(write(tmp_path, MINIMAL + f"crawl: {{allowed_domains: {named}}}"))
+    assert config.crawl is not None
+    assert config.crawl.allowed_domains == [
+        *("xn--bcher-kva.example", "xn--bcher-kva.example", "::1", "::1", "127.0.0.1", "a_b.example"),
+    ]
 
 
 def test_classes_may_be_numbers_and_need_no_description(tmp_path: Path) -> None:

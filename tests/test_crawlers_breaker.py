@@ -1,5 +1,6 @@
 """Servers that fail for a while, and answers that nobody would expect."""
 
+import gzip
 import os
 import threading
 from pathlib import Path
@@ -13,8 +14,10 @@ from crawlers.breaker import FAILURES, Breaker
 from crawlers.frontier import Leased
 from crawlers.frontier_spider import LINKS, FrontierSpider
 from crawlers.outages import ATTEMPTS
+from crawlers.settings import MAX_BYTES
 from discover.commands import crawl as command
 from discover.errors import UNFINISHED, Unfinished
+from discover.pool.document import Document
 from discover.tables import document, rejection, url
 from tests.crawl_site import HASTY, TREE, Site, rows, run, run_folder
 
@@ -222,6 +225,89 @@ def test_odd_answers(tmp_path: Path):
     assert "www.example.org" in advice and "crawl.allowed_domains" in advice
     (rejected,) = rows(folder, select(rejection).where(rejection.c.reason != "redirect"))
     assert (rejected.reason, rejected.detail) == ("redirect off site", "http://www.example.org/elsewhere")
+
+
+class Gateway(Site):
+    """Says of its troubles in JSON, packed, as gateways do; and packs more than a page may hold."""
+
+    def answer(self, path: str):
+        problem = {"Content-Type": "application/problem+json", "Content-Encoding": "gzip"}
+        if path == "/":
+            links = "".join(f'<a href="{link}">a link</a>' for link in ("/limited", "/gone", "/bomb"))
+            body = f"<html><body><p>A paragraph of more than twenty characters.</p>{links}</body></html>"
+            return 200, {"Content-Type": "text/html"}, body.encode()
+        if path == "/limited" and self.asked.count(path) == 1:
+            return 429, problem | {"Retry-After": "1"}, gzip.compress(b'{"title": "slow down"}')
+        if path == "/limited":
+            return 200, {"Content-Type": "text/html"}, b"<p>What was worth another attempt.</p>"
+        if path == "/gone":
+            return 410, problem, gzip.compress(b'{"title": "gone"}')
+        if path == "/bomb":
+            bomb = gzip.compress(b"<p>" + bytes(4 * MAX_BYTES))
+            return 200, {"Content-Type": "text/html", "Content-Encoding": "gzip"}, bomb
+        return super().answer(path)
+
+
+def test_an_error_that_comes_in_json_is_an_error_all_the_same(tmp_path: Path):
+    with Gateway() as site:
+        folder = run_folder(tmp_path, spider=spider(tmp_path), start=[f"{site.url}/"], allow_private=[site.pair])
+        finished = run("crawl", str(folder))
+    assert finished.returncode == 0, finished.stderr
+    assert "What was worth another attempt." in {row.text for row in rows(folder, select(document))}
+    reasons = {row.address.removeprefix(site.url): row.reason for row in rows(folder, select(rejection))}
+    assert reasons == {"/gone": "status 410", "/bomb": "too large"}
+
+
+class Visited(Site):
+    """Writes a new session into each link, or asks for one in the address, or for a cookie, before it shows a page."""
+
+    def answer(self, path: str):
+        session = f";jsessionid={len(self.asked):032x}"
+        if path.startswith("/page"):
+            links = "".join(
+                f'<a href="/{name}{session}">a link</a>' for name in ("page/1", "page/2", "asking", "cookie")
+            )
+            return 200, {"Content-Type": "text/html"}, f"<p>A long enough paragraph.</p>{links}".encode()
+        if path == "/cookie" or path == "/asking":
+            return 302, {"Location": f"{path}{session if path == '/asking' else ''}", "Set-Cookie": "a=b"}, b""
+        if path.startswith("/asking;jsessionid="):
+            return 200, {"Content-Type": "text/html"}, b"<p>What is only shown to a session.</p>"
+        return super().answer(path)
+
+
+def test_a_page_is_fetched_once_however_many_sessions_its_address_is_written_for(tmp_path: Path):
+    with Visited() as site:
+        folder = run_folder(
+            tmp_path, spider=spider(tmp_path), start=[f"{site.url}/page/1"], allow_private=[site.pair], max_depth=20
+        )
+        finished = run("crawl", str(folder))
+        asked = [path for path in site.asked if path != "/robots.txt"]
+    assert finished.returncode == 0, finished.stderr
+    names = sorted(path.partition(";")[0] for path in asked)
+    assert names == ["/asking", "/asking", "/cookie", "/page/1", "/page/2"]
+    assert "What is only shown to a session." in {row.text for row in rows(folder, select(document))}
+    assert "1 redirect to itself" in finished.stdout
+
+
+class Careless(FrontierSpider):
+    def parse_page(self, response):
+        yield Document(response.css("p::text").get(), title=response.css("title::text").get(), date=None, language=None)
+        yield response.css("a.next::attr(href)").get()
+        if response.css("h1"):
+            yield Document(response.css("h1::text").getall())
+
+
+def test_a_document_that_cannot_be_stored_costs_its_page_and_not_the_crawl():
+    spider = Careless()
+    spider.task = SimpleNamespace(domains=["example.org"])
+    page = Leased(1, "http://example.org/", 0, 0)
+    found = spider._read(
+        TextResponse(page.address, body=b"<p>No title, as many pages have none.", encoding="utf-8"), page
+    )
+    assert found.links == [] and found.documents == [Document("No title, as many pages have none.", page.address)]
+    refused = spider._read(TextResponse(page.address, body=b"<p>A paragraph.<h1>A list", encoding="utf-8"), page)
+    assert refused.reason == "spider error" and refused.documents == []
+    assert "Document.text must be text, found list" in refused.detail
 
 
 class Links(FrontierSpider):

@@ -104,6 +104,15 @@ def test_one_summary_line_and_no_traceback(crawled):
     assert "Traceback" not in finished.stderr
 
 
+def test_the_delay_of_the_config_is_never_undercut(tmp_path: Path):
+    with Site() as site:
+        pages = [f"{site.url}/tree/{number}" for number in range(1, 13)]
+        folder = run_folder(tmp_path, start=pages, allow_private=[site.pair], max_depth=0, delay=0.5)
+        assert run("crawl", str(folder)).returncode == 0
+    pauses = [b - a for a, b in itertools.pairwise(site.times)]
+    assert len(pauses) == 12 and min(pauses) >= 0.45
+
+
 def test_crawl_delay_is_kept(tmp_path: Path):
     with Site() as site:
         site.robots = b"User-agent: *\nCrawl-delay: 0.4\n"
@@ -208,6 +217,18 @@ def test_a_wrong_config_is_one_clear_line(tmp_path: Path, capsys, crawl, said):
     assert main(["crawl", str(run_folder(tmp_path, **crawl))]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_a_spider_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / "leaves.py").write_text(SPIDER.replace("super().__init__()", "open('no such list')"))
+    for crawl, said in (
+        ({"spider": f"{tmp_path / 'leaves.py'}:leaves"}, ["FileNotFoundError", "no such list", "crawl.log"]),
+        ({"options": {"languages": ["en", "german"]}}, ["languages", "two letters, like en", "'german'"]),
+    ):
+        finished = run("crawl", str(run_folder(tmp_path, start=[UNREACHABLE], **crawl)))
+        assert finished.returncode == 1
+        (line,) = finished.stderr.splitlines()
+        assert all(word in line for word in said), line
 
 
 def test_extract_prints_one_object(tmp_path: Path, capsys):

@@ -5,6 +5,7 @@ import pytest
 from sqlalchemy import event, insert, inspect, select
 
 from crawlers.addresses import canonical
+from crawlers.failures import OFF_SITE
 from crawlers.frontier import Frontier, Outcome
 from discover.db import Database
 from discover.pool import minhash
@@ -149,6 +150,40 @@ def test_a_new_session_tries_again_what_may_have_passed(either_database):
     assert set(frontier.pool.counts()["rejected"]) == {"status 404", "robots.txt"}
 
 
+def test_a_redirect_off_site_is_followed_once_its_host_is_allowed(either_database):
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=4, max_depth=2)
+    frontier.seed([page(0)])
+    frontier.record([Outcome(frontier.lease(1)[0], 200, links=[page(1), page(2)])])
+    targets = ["http://www.new.org/", "http://other.org/"]
+    frontier.record(
+        Outcome(p, 302, reason=OFF_SITE, detail=target) for p, target in zip(frontier.lease(2), targets, strict=True)
+    )
+    again = Frontier(frontier.pool, 4, 2)
+    again.seed([page(0)], ["example.org", "new.org"])
+    assert again.finished_before == 2 and again.left == 2
+    assert [(p.address, p.depth) for p in again.lease(4)] == [(page(1), 1)]
+    assert frontier.pool.counts()["rejected"] == {OFF_SITE: 1}
+
+
+@pytest.mark.parametrize(
+    ("target", "depth"),
+    [
+        ("http://example.org/Town/", 1),
+        ("https://example.org/Town", 1),
+        ("http://www.example.org/town", 1),
+        ("http://example.org/Town//", 2),  # else a server that adds something each time would never end
+        ("http://example.org/Town?s=1", 2),
+        ("http://example.org/login", 2),
+    ],
+)
+def test_another_spelling_of_a_page_is_as_deep(either_database, target, depth):
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=10, max_depth=2)
+    frontier.seed([page(0)])
+    frontier.record([Outcome(frontier.lease(1)[0], 200, links=["http://example.org/Town"])])
+    frontier.record([Outcome(frontier.lease(1)[0], 301, links=[target], reason="redirect")])
+    assert [(p.address, p.depth) for p in frontier.lease(1)] == [(target, depth)]
+
+
 def test_what_is_given_back_costs_no_attempt(frontier):
     frontier.seed([page(1)])
     frontier.record([Outcome(frontier.lease(1)[0], reason="unreachable", retry_after=0.0, given_back=True)])
@@ -196,6 +231,8 @@ def test_waiting_speaks_of_what_a_lease_would_give(frontier):
         ("HTTP://Example.org:80/a?b=2&a=1#part", "http://example.org/a?a=1&b=2"),
         ("http://example.org/?utm_source=x&q=1&fbclid=y", "http://example.org/?q=1"),
         ("http://example.org", "http://example.org/"),
+        ("http://example.org/a;JSESSIONID=1A2B.node-1;v=2/b?id=3", "http://example.org/a;v=2/b?id=3"),
+        ("http://example.org/?PHPSESSID=1a2b&id=3&ASPSESSIONIDQABC=x", "http://example.org/?id=3"),
         ("file:///etc/passwd", None),
         ("http://name:password@example.org/", None),
         ("http://[broken/", None),

@@ -382,3 +382,23 @@ def test_test_documents_without_a_label_are_counted(database: Database, tmp_path
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     counts = import_files(Pool(database, PoolConfig(min_characters=1)), [path], Multiclass(("a", "b")))
     assert counts == {"new": 2, "for testing, but without a label": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"text;label\nhello;x\n", "columns must be parted by commas, found 'text;label'"),
+        ("a.csv", b"text\tlabel\nhello\tx\n", "columns must be parted by commas"),
+        ("a.csv", "text,label\nhello,x\n".encode("utf-16"), "its first line is not UTF-8: save it as UTF-8"),
+        ("a.csv", "größe,wörter\n1,hello\n".encode("cp1252"), "its first line is not UTF-8"),
+        ("a.jsonl", b'[\n {"text": "hello"}\n]\n', "one object a line is expected, found a list over several lines"),
+    ],
+)
+def test_a_file_of_another_make_is_told_what_it_is(tmp_path: Path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    told: list[str] = []
+    try:
+        list(read_documents(tmp_path / name, lambda _, reason: told.append(reason)))
+    except DiscoverError as error:
+        told.append(str(error))
+    assert said in told[0], told

@@ -26,7 +26,10 @@ def check(config: Config) -> None:
 
 
 def crawl(campaign: Campaign) -> None:
-    """Crawl to the end, or go on with a crawl that was stopped; a finished one is not repeated.
+    """Crawl to the end, or go on with a crawl that was stopped.
+
+    Of a finished one nothing is repeated but what failed for a reason that may be gone: a server's trouble, or a fault
+    of the spider that is mended.
 
     Raises:
         DiscoverError: the config has no crawl, or the crawl failed.
@@ -34,8 +37,7 @@ def crawl(campaign: Campaign) -> None:
     """
     check(campaign.config)
     if _finished(campaign):
-        print("crawl: finished before, with these settings: nothing is fetched again", flush=True)
-        return
+        print("crawl: finished before, with these settings: only what failed is tried again", flush=True)
     with _child(campaign) as (child, said):
         child.wait()
         _conclude(campaign, child.returncode, said)

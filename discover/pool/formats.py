@@ -27,7 +27,7 @@ Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
 class BadColumns(Exception):
-    """A file whose columns include neither ``text`` nor ``tokens``, or one that is looked at twice."""
+    """A file whose columns cannot be read, include neither ``text`` nor ``tokens``, or one that is looked at twice."""
 
 
 def kind_of(path: Path) -> str:
@@ -58,7 +58,8 @@ def read_jsonl(handle: IO[bytes], on_bad: OnBad) -> Rows:
             on_bad(line, f"not UTF-8: byte {error.start + 1} of the line")
             continue
         except (ValueError, RecursionError) as error:
-            on_bad(line, f"not JSON: {error}")
+            found = "one object a line is expected, found a list over several lines" if text == "[" else error
+            on_bad(line, f"not JSON: {found}")
             continue
         if not isinstance(row, dict):
             on_bad(line, f"not JSON: an object is expected, found {type(row).__name__}")
@@ -75,6 +76,8 @@ def read_csv(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 def _csv_rows(reader: Any, on_bad: OnBad) -> Rows:
     header = [name.strip() for name in next(filter(None, reader), [])]  # blank lines before it are passed over
+    if {"text", "tokens"}.isdisjoint(header):
+        _check_make(header)
     check_columns(header)
     while True:
         line = reader.line_num + 1
@@ -91,6 +94,14 @@ def _csv_rows(reader: Any, on_bad: OnBad) -> Rows:
             on_bad(line, "not UTF-8")
         elif cells:
             yield line, dict(zip(header, (_plain(cell) for cell in cells), strict=False))
+
+
+def _check_make(header: list[str]) -> None:
+    """Say so where no column is found because the file is another kind of CSV."""
+    if any(_UNDECODED.search(name) for name in header):
+        raise BadColumns("its first line is not UTF-8: save it as UTF-8")
+    if len(header) == 1 and re.search("[;\t|]", header[0]):
+        raise BadColumns(f"columns must be parted by commas, found {header[0]!r}: save it so")
 
 
 def read_parquet(handle: IO[bytes], on_bad: OnBad) -> Rows:
