@@ -90,8 +90,9 @@ def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
         )
     campaign = Campaign(folder, config)
     try:
-        old = old or _noted(campaign)
-        if campaign.begun():
+        noted, begun = _noted(campaign), campaign.begun()
+        old = old or noted
+        if begun:
             if old is None:  # a version before this one began it: there is no copy in the database
                 raise DiscoverError(
                     f"{folder.root} has begun, but its config.yaml is missing: put a copy of it back, or start a "
@@ -101,12 +102,12 @@ def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
                 campaign.close()
                 tell_kept(old, config, folder)
                 return _started(folder, old, keep)
-            check_change(old, config, folder)
+            check_change(noted or old, config, folder)  # the file may have been changed by hand since
         elif old:
             _check_imported(campaign, old, config)
         if config.pool.url:
             _check_owner(campaign)
-        if config != old or not folder.config.is_file():
+        if config != old or not folder.config.is_file() or (not begun and config != noted):
             with folder.lock():  # a loop that runs goes on with the settings that it began with
                 save_config(config, folder.config)
                 campaign.database.note(SETTINGS, config.model_dump(mode="json"))
@@ -125,6 +126,21 @@ def _saved(folder: RunFolder) -> Config | None:
         raise DiscoverError(
             f"{error}; mend it, or move {folder.config} away and give the same command again: the database has a copy"
         ) from error
+
+
+def check_saved(campaign: Campaign) -> None:
+    """Refuse a run folder whose config.yaml was changed by hand to what the run was not begun with.
+
+    Raises:
+        DiscoverError: `check_change` says so of the settings that the database has noted.
+    """
+    noted = _noted(campaign)
+    if noted is None or not campaign.begun():
+        return
+    try:
+        check_change(noted, campaign.config, campaign.folder)
+    except DiscoverError as error:
+        raise DiscoverError(f"{campaign.folder.config}: {error}") from error
 
 
 def _noted(campaign: Campaign) -> Config | None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import discover
-from discover.config import Config, validate
+from discover.config import Config, save_config, validate
 from discover.errors import DiscoverError
 from discover.pool.document import Document
-from discover.start import start_run
+from discover.start import check_saved, start_run
 from discover.tables import step
 
 
@@ -74,6 +74,29 @@ def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damag
     assert not (begun / "config.yaml").exists()
     assert start_run(config(), begun, keep=True).config.label.budget == 60
     assert discover.open(begun).config == config(budget=60)
+
+
+def test_a_run_that_was_changed_by_hand_is_held_against_what_it_was_begun_with(begun: Path) -> None:
+    by_hand = (begun / "config.yaml").read_text().replace("    b: ''", "    other: ''")
+    (begun / "config.yaml").write_text(by_hand)
+    with pytest.raises(DiscoverError, match="was begun with the classes a, b, the config now lists a, other"):
+        start_run(config(classes=["a", "other"]), begun)
+    with pytest.raises(DiscoverError, match=r"config\.yaml: .* was begun with the classes a, b"):
+        check_saved(discover.open(begun))
+    start_run(config(), begun).close()
+    check_saved(discover.open(begun))
+
+
+def test_a_start_that_was_killed_before_its_settings_were_noted_goes_on(tmp_path: Path) -> None:
+    fresh = start_run(config(classes=["a", "b", "c"]), tmp_path / "run")
+    save_config(config(), fresh.folder.config)
+    fresh.close()
+    campaign = start_run(config(), tmp_path / "run")
+    with campaign.database.write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+    campaign.close()
+    start_run(config(), tmp_path / "run").close()
 
 
 def test_a_run_without_any_settings_is_refused(begun: Path) -> None:
