@@ -1,5 +1,6 @@
 """An annotator's desk: what the pages show, as plain values and sentences, the same with and without JavaScript."""
 
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ class Desk:
         names = self.config.classes.items()
         return [{"name": n, "what": w, "key": KEYS[i] if i < len(KEYS) else ""} for i, (n, w) in enumerate(names)]
 
+    @property
+    def form(self) -> str:
+        """Names the question and its labels: a page that was made by others has another."""
+        return hashlib.sha256(repr((self.config.question, self.config.classes)).encode()).hexdigest()[:16]
+
     def state(self, annotator: str, overruled: bool = False) -> dict[str, Any]:
         """What the annotator sees now: questions (the first on the screen, the next fetched ahead), progress, last.
 
@@ -112,6 +118,7 @@ class Desk:
             "waiting": self._waiting(spent, tallies, known),
             "last": self._last(annotator),
             "notice": OVERRULED if overruled else "",
+            "form": self.form,
         }
 
     def _sentences(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> list[str]:
