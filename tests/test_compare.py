@@ -1,5 +1,7 @@
 """Paired differences, areas and the last sentence, against values worked out by hand and against simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,6 +122,22 @@ def test_a_loss_is_said_too():
     assert "margin lost to random" in line
     assert "-10.0 points" in line
     assert "random was at margin's final accuracy with 200 labels, 100 fewer" in line
+
+
+def test_labels_are_saved_against_when_the_other_arm_was_there_itself():
+    at = [100, 200, 300, 400]
+    flat, quick = course("random", at, [0.5, 0.6, 0.7, 0.7]), course("margin", at, [0.5, 0.7, 0.7, 0.7])
+    same = summary_line(compare(replace(flat, name="margin"), flat, np.random.default_rng(0)))
+    assert same.endswith("margin saved no labels.")
+    line = summary_line(compare(quick, flat, np.random.default_rng(0)))
+    assert line.endswith(
+        "margin was at random's final accuracy from 200 labels on, random itself from 300 on, 100 fewer."
+    )
+    low = course("margin", at, [0.5, 0.65, 0.65, 0.65])
+    line = summary_line(compare(low, flat, np.random.default_rng(0)))
+    assert line.endswith(
+        "margin saved no labels."
+    )  # random was where margin stayed from 250 labels on, margin from 200
 
 
 def test_an_interval_over_zero_is_called_no_clear_difference():
