@@ -111,10 +111,25 @@ def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
             with folder.lock():  # a loop that runs goes on with the settings that it began with
                 save_config(config, folder.config)
                 campaign.database.note(SETTINGS, config.model_dump(mode="json"))
+            _tell_added(campaign, old)
     except BaseException:
         campaign.close()
         raise
     return campaign
+
+
+def _tell_added(campaign: Campaign, old: Config | None) -> None:
+    """Say what becomes of earlier answers where a document may have a label beside those that they name."""
+    added = [name for name in campaign.classes if old and name not in old.label.classes]
+    if not added or campaign.config.label.task == "multiclass":
+        return
+    before = sum(len(campaign.queue.labels(arm)) for arm in campaign.arms)
+    if before:
+        print(
+            f"discover: the {before} answers given before know nothing of {', '.join(added)}, and are learned as "
+            "saying that it is not there: correct those where it is",
+            file=sys.stderr,
+        )
 
 
 def _saved(folder: RunFolder) -> Config | None:
@@ -156,7 +171,8 @@ def check_change(old: Config, new: Config, folder: RunFolder) -> None:
         DiscoverError: a setting of `FIXED` is another, the arms are, or a class is gone.
     """
     pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
-    for key, before, after in [*pairs, ("arms", list(strategies_of(old)), list(strategies_of(new)))]:
+    pairs.append(("loop.arms (if empty: query.strategy)", list(strategies_of(old)), list(strategies_of(new))))
+    for key, before, after in pairs:
         if before != after:
             raise DiscoverError(
                 f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "

@@ -10,6 +10,7 @@ from discover.errors import DiscoverError
 from discover.pool.document import Document
 from discover.start import check_saved, start_run
 from discover.tables import step
+from tests.labeling import add_documents
 
 
 def config(**label: object) -> Config:
@@ -69,6 +70,9 @@ def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damag
     (begun / "config.yaml").unlink()
     with pytest.raises(DiscoverError, match="was begun with the classes a, b"):
         start_run(config(classes=["b", "a"]), begun)
+    other = config().query.model_copy(update={"strategy": "margin"})
+    with pytest.raises(DiscoverError, match=r"query\.strategy\)=\['auto'\], the config now says \['margin'\]"):
+        start_run(config().model_copy(update={"query": other}), begun)
     with pytest.raises(DiscoverError, match="was begun with seed=0"):
         start_run(config().model_copy(update={"seed": 7}), begun)
     assert not (begun / "config.yaml").exists()
@@ -97,6 +101,27 @@ def test_a_start_that_was_killed_before_its_settings_were_noted_goes_on(tmp_path
         connection.execute(step.insert().values(**row))
     campaign.close()
     start_run(config(), tmp_path / "run").close()
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "told"),
+    [("multiclass", "a", ""), ("multilabel", '["a"]', "1 answers"), ("spans", "[]", "1 answers")],
+)
+def test_answers_from_before_a_label_was_added_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, label: str, told: str
+) -> None:
+    campaign = start_run(config(task=task), tmp_path / "run")
+    (document,) = add_documents(campaign.database, 1)
+    with campaign.database.write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+        campaign.queue.put(connection, "auto", 0, [{"document_id": document, "kind": "policy", "position": 0}])
+    campaign.answer(campaign.ask("ada"), campaign.labels.value(label), "ada")
+    for classes in (["a", "b", "c", "d"], ["a", "b", "c", "d"]):
+        start_run(config(task=task, classes=classes), tmp_path / "run").close()
+        said = capsys.readouterr().err
+        assert ("c, d" in said and told in said) if told else not said
+        told = ""  # it is said once
 
 
 def test_a_run_without_any_settings_is_refused(begun: Path) -> None:
