@@ -61,6 +61,16 @@ def test_what_an_answer_is_cannot_change_once_labels_are_there(begun: Path, tmp_
         start_run(config(task="multilabel"), tmp_path / "fresh")
 
 
+def test_an_answer_that_came_too_late_says_so(begun: Path) -> None:
+    campaign = discover.open(begun)
+    (document,) = add_documents(campaign.database, 1)
+    with campaign.database.write() as connection:
+        campaign.queue.put(connection, "auto", 0, [{"document_id": document, "kind": "policy", "position": 0}])
+    question = campaign.ask("ada")
+    first, late = campaign.answer(question, "a", "ada"), campaign.answer(question, "b", "bob")
+    assert (first.counts, first.overruled, late.counts, late.overruled) == (True, False, False, True)
+
+
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damage: str) -> None:
     if damage == "damaged":
