@@ -173,4 +173,8 @@ def test_single_line_for_tests_audits_and_nothing():
     line = single_line(row)
     assert "an estimated 80.0% of what nobody has been asked about, judged by 10 audit answers" in line
     assert line.endswith("(95% interval 49.0% to 94.0%).")
+    assert single_line(row | {"words": 307}).startswith("After 40 labels (307 words), the model is right on")
+    assert single_line(row | {"words": 307, "source": "test", "accuracy": 0.5, "low": 0.4, "high": 0.6}).startswith(
+        "After 40 labels (307 words), margin has 50.0%"
+    )
     assert single_line(row | {"entity_f1": 0.4, "micro_f1": None}).endswith("to 94.0%); entity F1 0.400.")

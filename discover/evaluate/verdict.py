@@ -56,17 +56,18 @@ def single_line(row: Mapping[str, Any] | None) -> str:
     """What a run of one arm ends with; ``row`` is its last line of metrics, None where no round was measured."""
     if row is None:
         return "No round has been measured yet."
-    subject, labels = row["strategy"], row["labels"]
+    subject, words = row["strategy"], f" ({row['words']:,} words)" if "words" in row else ""
+    labels = f"{row['labels']} labels{words}"
     if row.get("source") == "test" and row.get("accuracy") is not None:
         return (
-            f"After {labels} labels, {subject} has {row['accuracy']:.1%} of the test documents right "
+            f"After {labels}, {subject} has {row['accuracy']:.1%} of the test documents right "
             f"(95% interval {row['low']:.1%} to {row['high']:.1%}){_f1(row)}."
         )
     audit = row.get("audit")
     if not audit or not audit["n"]:
-        return f"After {labels} labels there is no audit answer yet, so nothing can be said about accuracy."
+        return f"After {labels} there is no audit answer yet, so nothing can be said about accuracy."
     return (
-        f"After {labels} labels, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
+        f"After {labels}, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
         f"asked about, judged by {audit['n']} audit answers that it was not trained on "
         f"(95% interval {audit['low']:.1%} to {audit['high']:.1%}){_f1(row)}."
     )
