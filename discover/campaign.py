@@ -22,7 +22,7 @@ from sqlalchemy import select
 from discover.config import Config, load_config, strategies_of
 from discover.db import Database
 from discover.errors import DiscoverError
-from discover.label.questions import Question
+from discover.label.questions import Outcome, Question
 from discover.label.queue import Queue
 from discover.label.simulate import oracle_of
 from discover.pool.document import Document
@@ -98,9 +98,12 @@ class Campaign:
         """
         return next(iter(self.queue.claim(self._arm(arm), annotator)), None)
 
-    def answer(self, question: Question, label: str | Sequence[str | Mapping[str, Any]], annotator: str) -> None:
+    def answer(self, question: Question, label: str | Sequence[str | Mapping[str, Any]], annotator: str) -> Outcome:
         """Answer a question: by a label, with ``label.task: multilabel`` by a list of them, with ``spans`` by a list of
         `start`, `end` (excluded) and `label`, counted in characters of the document's text.
+
+        Returns:
+            What became of it; `counts` is False where another's answer had come first, which stands.
 
         Raises:
             DiscoverError: there is no label, or it is not one of the run's classes.
@@ -109,7 +112,7 @@ class Campaign:
         kept = self.labels.read(listed, question.document.text)
         if kept is None:
             raise DiscoverError("an answer needs a label, found none: leave the question open, or skip it in the queue")
-        self.queue.answer(question.slot, question.token, annotator, kept)
+        return self.queue.answer(question.slot, question.token, annotator, kept)
 
     def predict(self, texts: Sequence[str], arm: str | None = None) -> np.ndarray:
         """Calibrated class probabilities of texts, by the newest model.

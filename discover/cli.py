@@ -225,8 +225,11 @@ def _doctor(options: argparse.Namespace) -> None:
 
 def _open(root: Path) -> "Campaign":
     from discover.campaign import open_run
+    from discover.start import check_saved
 
-    return open_run(root)
+    campaign = open_run(root)
+    check_saved(campaign)
+    return campaign
 
 
 def _start(options: argparse.Namespace, keep: bool = False) -> "Campaign":

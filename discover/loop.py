@@ -202,6 +202,7 @@ def _announce(campaign: Campaign, arm: str, round_: int) -> None:
         score += f" · micro-F1 {row['micro_f1']:.3f}" if row.get("micro_f1") is not None else ""
         score += f" · macro-F1 {row['macro_f1']:.3f}" if row["macro_f1"] is not None else ""
     seconds = sum(row["seconds"].values())
-    print(f"round {round_:2d} · {arm:8s} · {row['labels']:4d} labels · {score} · {seconds:.1f} s", flush=True)
+    spent = f"{row['labels']:4d} labels" + (f" · {row['words']:6,d} words" if "words" in row else "")
+    print(f"round {round_:2d} · {arm:8s} · {spent} · {score} · {seconds:.1f} s", flush=True)
     if row["note"] and not (campaign.output(arm, round_ - 1, "query") or {}).get("note"):
         print(f"{arm}: {row['note']}", flush=True)

@@ -90,8 +90,9 @@ def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
         )
     campaign = Campaign(folder, config)
     try:
-        old = old or _noted(campaign)
-        if campaign.begun():
+        noted, begun = _noted(campaign), campaign.begun()
+        old = old or noted
+        if begun:
             if old is None:  # a version before this one began it: there is no copy in the database
                 raise DiscoverError(
                     f"{folder.root} has begun, but its config.yaml is missing: put a copy of it back, or start a "
@@ -101,19 +102,34 @@ def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
                 campaign.close()
                 tell_kept(old, config, folder)
                 return _started(folder, old, keep)
-            check_change(old, config, folder)
+            check_change(noted or old, config, folder)  # the file may have been changed by hand since
         elif old:
             _check_imported(campaign, old, config)
         if config.pool.url:
             _check_owner(campaign)
-        if config != old or not folder.config.is_file():
+        if config != old or not folder.config.is_file() or (not begun and config != noted):
             with folder.lock():  # a loop that runs goes on with the settings that it began with
                 save_config(config, folder.config)
                 campaign.database.note(SETTINGS, config.model_dump(mode="json"))
+            _tell_added(campaign, old)
     except BaseException:
         campaign.close()
         raise
     return campaign
+
+
+def _tell_added(campaign: Campaign, old: Config | None) -> None:
+    """Say what becomes of earlier answers where a document may have a label beside those that they name."""
+    added = [name for name in campaign.classes if old and name not in old.label.classes]
+    if not added or campaign.config.label.task == "multiclass":
+        return
+    before = sum(len(campaign.queue.labels(arm)) for arm in campaign.arms)
+    if before:
+        print(
+            f"discover: the {before} answers given before know nothing of {', '.join(added)}, and are learned as "
+            "saying that it is not there: correct those where it is",
+            file=sys.stderr,
+        )
 
 
 def _saved(folder: RunFolder) -> Config | None:
@@ -125,6 +141,21 @@ def _saved(folder: RunFolder) -> Config | None:
         raise DiscoverError(
             f"{error}; mend it, or move {folder.config} away and give the same command again: the database has a copy"
         ) from error
+
+
+def check_saved(campaign: Campaign) -> None:
+    """Refuse a run folder whose config.yaml was changed by hand to what the run was not begun with.
+
+    Raises:
+        DiscoverError: `check_change` says so of the settings that the database has noted.
+    """
+    noted = _noted(campaign)
+    if noted is None or not campaign.begun():
+        return
+    try:
+        check_change(noted, campaign.config, campaign.folder)
+    except DiscoverError as error:
+        raise DiscoverError(f"{campaign.folder.config}: {error}") from error
 
 
 def _noted(campaign: Campaign) -> Config | None:
@@ -140,7 +171,8 @@ def check_change(old: Config, new: Config, folder: RunFolder) -> None:
         DiscoverError: a setting of `FIXED` is another, the arms are, or a class is gone.
     """
     pairs = [(key, _value(old, key), _value(new, key)) for key in FIXED]
-    for key, before, after in [*pairs, ("arms", list(strategies_of(old)), list(strategies_of(new)))]:
+    pairs.append(("loop.arms (if empty: query.strategy)", list(strategies_of(old)), list(strategies_of(new))))
+    for key, before, after in pairs:
         if before != after:
             raise DiscoverError(
                 f"{folder.root} was begun with {key}={before!r}, the config now says {after!r}: "

@@ -241,6 +241,25 @@ def test_a_new_batch_appears_by_itself(database: Database, page) -> None:
     assert saved(database) == [("answer", "calm")] and page.problems == []
 
 
+def test_a_page_says_that_labels_were_added_since_it_was_opened(database: Database, site: Site, page) -> None:
+    filled(database, 3)
+    page.wait_for_selector("#ask:has-text('text 0')")
+    answer_by_key(page, "1", "text 1")
+    settled(page, "1 of 20 labels")
+    assert page.is_hidden("#notice")
+    site.stop()
+    more = CONFIG.model_copy(update={"classes": {**CONFIG.classes, "hail": "ice"}})
+    site.app = create_app(Queue(database, 30), "margin", more, dict)
+    site.start()
+    answer_by_key(page, "2", "text 2")
+    page.wait_for_selector("#notice:has-text('The labels have changed since this page was opened')")
+    page.reload()
+    page.click("button:has-text('hail')")
+    settled(page, "3 of 20 labels")
+    assert page.is_hidden("#notice")
+    assert saved(database) == [("answer", "calm"), ("answer", "storm"), ("answer", "hail")]
+
+
 def test_it_works_without_javascript(database: Database, chromium, site: Site) -> None:
     filled(database, 3)
     context = chromium.new_context(java_script_enabled=False)

@@ -1,5 +1,7 @@
 """Paired differences, areas and the last sentence, against values worked out by hand and against simulation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -122,6 +124,22 @@ def test_a_loss_is_said_too():
     assert "random was at margin's final accuracy with 200 labels, 100 fewer" in line
 
 
+def test_labels_are_saved_against_when_the_other_arm_was_there_itself():
+    at = [100, 200, 300, 400]
+    flat, quick = course("random", at, [0.5, 0.6, 0.7, 0.7]), course("margin", at, [0.5, 0.7, 0.7, 0.7])
+    same = summary_line(compare(replace(flat, name="margin"), flat, np.random.default_rng(0)))
+    assert same.endswith("margin saved no labels.")
+    line = summary_line(compare(quick, flat, np.random.default_rng(0)))
+    assert line.endswith(
+        "margin was at random's final accuracy from 200 labels on, random itself from 300 on, 100 fewer."
+    )
+    low = course("margin", at, [0.5, 0.65, 0.65, 0.65])
+    line = summary_line(compare(low, flat, np.random.default_rng(0)))
+    assert line.endswith(
+        "margin saved no labels."
+    )  # random was where margin stayed from 250 labels on, margin from 200
+
+
 def test_an_interval_over_zero_is_called_no_clear_difference():
     strategy = course("margin", [100, 200], [0.5, 0.62])
     control = course("random", [100, 200], [0.5, 0.60], offset=50)
@@ -155,4 +173,8 @@ def test_single_line_for_tests_audits_and_nothing():
     line = single_line(row)
     assert "an estimated 80.0% of what nobody has been asked about, judged by 10 audit answers" in line
     assert line.endswith("(95% interval 49.0% to 94.0%).")
+    assert single_line(row | {"words": 307}).startswith("After 40 labels (307 words), the model is right on")
+    assert single_line(row | {"words": 307, "source": "test", "accuracy": 0.5, "low": 0.4, "high": 0.6}).startswith(
+        "After 40 labels (307 words), margin has 50.0%"
+    )
     assert single_line(row | {"entity_f1": 0.4, "micro_f1": None}).endswith("to 94.0%); entity F1 0.400.")

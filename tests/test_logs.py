@@ -1,5 +1,7 @@
 """A decision log suffices to judge another policy: probabilities from the stored features and logits alone."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -247,6 +249,16 @@ def test_other_lines_and_lost_arrays_are_named(run):
     (run.decision_arrays / "margin-0002.safetensors").unlink()
     with pytest.raises(DiscoverError, match=r"margin-0002\.safetensors, which cannot be read"):
         feedback_of(run, "uniform")
+
+
+def test_a_log_that_was_exported_without_its_arrays_says_where_they_are(run, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    alone = shutil.copy(run.decisions, tmp_path / "elsewhere" / "log.jsonl")
+    advice = r"log\.jsonl has the picks, and `decisions` of the run folder the candidates: name the run folder, or copy"
+    with pytest.raises(DiscoverError, match=advice):
+        feedback_of(alone, "uniform")
+    shutil.copytree(run.decision_arrays, tmp_path / "elsewhere" / "decisions")
+    assert len(feedback_of(alone, "uniform")[0]) == 12
 
 
 def test_a_name_that_is_no_log_says_so(run, tmp_path):

@@ -73,8 +73,8 @@ def test_judge_another_policy_from_a_log(tmp_path: Path, monkeypatch: pytest.Mon
     exec(made, {})
     (command,) = re.findall(r"^    discover (ope clicks.csv .*)$", section, re.MULTILINE)
     assert main(command.split()) == 0
-    shown = [line[4:] for line in section.splitlines() if line.startswith("    snips ")]
-    assert shown and shown[0] in capsys.readouterr().out.splitlines()
+    (shown,) = re.findall(r"^    1,000 picks.*?\n\n", section, re.MULTILINE | re.DOTALL)
+    assert textwrap.dedent(shown).strip().splitlines() == capsys.readouterr().out.splitlines()
     exec(judged, {})
     found = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert any(row[0] == "snips" and float(row[2]) < 0.28 < float(row[3]) for row in found)

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 import discover
-from discover.config import Config, validate
+from discover.config import Config, save_config, validate
 from discover.errors import DiscoverError
 from discover.pool.document import Document
-from discover.start import start_run
+from discover.start import check_saved, start_run
 from discover.tables import step
+from tests.labeling import add_documents
 
 
 def config(**label: object) -> Config:
@@ -60,6 +61,16 @@ def test_what_an_answer_is_cannot_change_once_labels_are_there(begun: Path, tmp_
         start_run(config(task="multilabel"), tmp_path / "fresh")
 
 
+def test_an_answer_that_came_too_late_says_so(begun: Path) -> None:
+    campaign = discover.open(begun)
+    (document,) = add_documents(campaign.database, 1)
+    with campaign.database.write() as connection:
+        campaign.queue.put(connection, "auto", 0, [{"document_id": document, "kind": "policy", "position": 0}])
+    question = campaign.ask("ada")
+    first, late = campaign.answer(question, "a", "ada"), campaign.answer(question, "b", "bob")
+    assert (first.counts, first.overruled, late.counts, late.overruled) == (True, False, False, True)
+
+
 @pytest.mark.parametrize("damage", ["missing", "damaged"])
 def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damage: str) -> None:
     if damage == "damaged":
@@ -69,11 +80,58 @@ def test_a_lost_config_does_not_open_the_door_to_other_rounds(begun: Path, damag
     (begun / "config.yaml").unlink()
     with pytest.raises(DiscoverError, match="was begun with the classes a, b"):
         start_run(config(classes=["b", "a"]), begun)
+    other = config().query.model_copy(update={"strategy": "margin"})
+    with pytest.raises(DiscoverError, match=r"query\.strategy\)=\['auto'\], the config now says \['margin'\]"):
+        start_run(config().model_copy(update={"query": other}), begun)
     with pytest.raises(DiscoverError, match="was begun with seed=0"):
         start_run(config().model_copy(update={"seed": 7}), begun)
     assert not (begun / "config.yaml").exists()
     assert start_run(config(), begun, keep=True).config.label.budget == 60
     assert discover.open(begun).config == config(budget=60)
+
+
+def test_a_run_that_was_changed_by_hand_is_held_against_what_it_was_begun_with(begun: Path) -> None:
+    by_hand = (begun / "config.yaml").read_text().replace("    b: ''", "    other: ''")
+    (begun / "config.yaml").write_text(by_hand)
+    with pytest.raises(DiscoverError, match="was begun with the classes a, b, the config now lists a, other"):
+        start_run(config(classes=["a", "other"]), begun)
+    with pytest.raises(DiscoverError, match=r"config\.yaml: .* was begun with the classes a, b"):
+        check_saved(discover.open(begun))
+    start_run(config(), begun).close()
+    check_saved(discover.open(begun))
+
+
+def test_a_start_that_was_killed_before_its_settings_were_noted_goes_on(tmp_path: Path) -> None:
+    fresh = start_run(config(classes=["a", "b", "c"]), tmp_path / "run")
+    save_config(config(), fresh.folder.config)
+    fresh.close()
+    campaign = start_run(config(), tmp_path / "run")
+    with campaign.database.write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+    campaign.close()
+    start_run(config(), tmp_path / "run").close()
+
+
+@pytest.mark.parametrize(
+    ("task", "label", "told"),
+    [("multiclass", "a", ""), ("multilabel", '["a"]', "1 answers"), ("spans", "[]", "1 answers")],
+)
+def test_answers_from_before_a_label_was_added_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str, label: str, told: str
+) -> None:
+    campaign = start_run(config(task=task), tmp_path / "run")
+    (document,) = add_documents(campaign.database, 1)
+    with campaign.database.write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+        campaign.queue.put(connection, "auto", 0, [{"document_id": document, "kind": "policy", "position": 0}])
+    campaign.answer(campaign.ask("ada"), campaign.labels.value(label), "ada")
+    for classes in (["a", "b", "c", "d"], ["a", "b", "c", "d"]):
+        start_run(config(task=task, classes=classes), tmp_path / "run").close()
+        said = capsys.readouterr().err
+        assert ("c, d" in said and told in said) if told else not said
+        told = ""  # it is said once
 
 
 def test_a_run_without_any_settings_is_refused(begun: Path) -> None:

@@ -232,6 +232,23 @@ def test_an_answer_of_several_labels_that_says_nothing_or_too_much(database: Dat
     assert answers(database) == []
 
 
+def test_answers_beyond_the_latest_hundred_are_found_and_corrected(database: Database) -> None:
+    queue, ids = filled(database, 103)
+    for question in queue.claim("margin", "Ada", 103):
+        queue.answer(question.slot, question.token, "Ada", "calm")
+    client = named(client_of(queue))
+    newest = client.get("/answers").text
+    assert "1 to 100, newest first" in newest and 'href="/answers?skip=100"' in newest and "Newer" not in newest
+    older = client.get("/answers?skip=100").text
+    assert [f'id="slot-{slot}"' in older for slot in (1, 2, 3, 4)] == [True, True, True, False]
+    assert "101 to 103, newest first" in older and 'href="/answers?skip=0"' in older and "Older" not in older
+    assert client.post("/correct", data={"slot": "1", "label": "storm"}).status_code == 200
+    assert {row.label for row in queue.labels("margin") if row.document_id == ids[0]} == {"storm"}
+    assert 'id="slot-1"' in client.get("/answers").text  # what was corrected is the newest
+    reply = named(client_of(queue), "Bob").post("/correct", data={"slot": "2", "label": "storm"})
+    assert reply.status_code == 400 and "question 2 is not among your latest answers" in reply.text
+
+
 def test_one_label_is_one_label(database: Database) -> None:
     queue, _ = filled(database, 1)
     client = named(client_of(queue))

@@ -2,8 +2,10 @@
 
 import secrets
 import socket
+from typing import Any
 
 from discover.campaign import Campaign
+from discover.config import load_config
 from discover.errors import DiscoverError
 from discover.evaluate import explained
 
@@ -19,19 +21,7 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
     """
     import uvicorn
 
-    from discover.label.web.app import create_app
-
-    arm = campaign.arms[0]
     token = None if host in LOOPBACK else secrets.token_urlsafe(24)
-    app = create_app(
-        campaign.queue,
-        arm,
-        campaign.config.label,
-        lambda: _progress(campaign, arm),
-        campaign.suggestion,
-        lambda document: _reasons(campaign, document),
-        token=token,
-    )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:
@@ -44,7 +34,61 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
     shown = f"[{host}]" if ":" in host else host
     print(f"label at http://{shown}:{port}/{f'?token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
     # Not `uvicorn.run`, which swallows the signal that ended it: how a command was stopped shows in its status.
-    uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_level="warning")).run()
+    uvicorn.Server(uvicorn.Config(Pages(campaign, token), host=host, port=port, log_level="warning")).run()
+
+
+class Pages:
+    """The pages of a run, an ASGI app; a class or a budget that `discover run` is told of meanwhile is theirs too.
+
+    Args:
+        campaign: the run.
+        token: see `create_app`.
+    """
+
+    def __init__(self, campaign: Campaign, token: str | None = None):
+        self._token = token
+        self._stamp = _stamp(campaign)
+        self._show(campaign)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request by the settings that the run has now."""
+        self._follow()
+        await self._app(scope, receive, send)
+
+    def _show(self, campaign: Campaign) -> None:
+        from discover.label.web.app import create_app
+
+        arm = campaign.arms[0]
+        self._campaign = campaign
+        self._app = create_app(
+            campaign.queue,
+            arm,
+            campaign.config.label,
+            lambda: _progress(campaign, arm),
+            campaign.suggestion,
+            lambda document: _reasons(campaign, document),
+            token=self._token,
+        )
+
+    def _follow(self) -> None:
+        stamp = _stamp(self._campaign)
+        if stamp == self._stamp:
+            return
+        self._stamp, folder = stamp, self._campaign.folder
+        try:
+            config = load_config(folder.config)
+            if config != self._campaign.config:
+                self._show(Campaign(folder, config))
+        except DiscoverError:  # changed by hand, say, and not to the end: the settings of before will do
+            return
+
+
+def _stamp(campaign: Campaign) -> int:
+    """Another number where the run's config.yaml has been written anew; 0 where there is none."""
+    try:
+        return campaign.folder.config.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _reasons(campaign: Campaign, document: int) -> list[dict[str, object]]:

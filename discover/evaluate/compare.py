@@ -67,6 +67,7 @@ class Comparison:
         area: difference of the areas under the learning curves over the labels that both arms cover.
         control_needs: labels at which the control first reached ``strategy_accuracy``; None if it never did.
         strategy_needs: labels from which the strategy stayed at or above ``control_accuracy``; None if it ended below.
+        control_since, strategy_since: labels from which each stayed at or above the accuracy that it ends with itself.
     """
 
     strategy: str
@@ -79,6 +80,8 @@ class Comparison:
     area: Difference
     control_needs: float | None
     strategy_needs: float | None
+    control_since: float
+    strategy_since: float
     unit: str = "labels"
 
 
@@ -188,8 +191,18 @@ def compare(strategy: Course, control: Course, rng: np.random.Generator, level: 
         area=area_difference(strategy, control, rng, level),
         control_needs=labels_to_reach(control.labels, control.accuracy, reached),
         strategy_needs=labels_to_reach(strategy.labels[upto], strategy.accuracy[upto], control_reached, lasting=True),
+        control_since=_since(control, control_last),
+        strategy_since=_since(strategy, last),
         unit=strategy.unit,
     )
+
+
+def _since(course: Course, last: int) -> float:
+    """Labels from which a course stayed at or above its accuracy in the round ``last``."""
+    upto = slice(last + 1)
+    found = labels_to_reach(course.labels[upto], course.accuracy[upto], float(course.accuracy[last]), lasting=True)
+    assert found is not None  # it is there in that round at the latest
+    return found
 
 
 def _trapezoid(at: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -26,18 +26,24 @@ def headline(comparison: Comparison) -> str:
 
 
 def needs_phrase(comparison: Comparison) -> str:
-    """What the difference is worth in labels, or in words."""
+    """What the difference is worth in labels, or in words, against when the other arm was there itself."""
     strategy, control, unit = comparison.strategy, comparison.control, comparison.unit
     if comparison.strategy_needs is not None:
-        saved = round(comparison.labels - comparison.strategy_needs)
-        if saved > 0:
-            reached = comparison.labels - saved
-            return f"{strategy} was at {control}'s final accuracy from {reached} {unit} on, {saved} fewer"
-        return f"{strategy} saved no {unit}"
-    if comparison.control_needs is None:
-        return f"{control} did not reach {comparison.strategy_accuracy:.1%} before, so no {unit} were saved"
-    more = max(0, round(comparison.labels - comparison.control_needs))
-    return f"{control} was at {strategy}'s final accuracy with {comparison.labels - more} {unit}, {more} fewer"
+        return _fewer(comparison, strategy, control, comparison.strategy_needs, comparison.control_since)
+    if comparison.control_needs is not None:
+        return _fewer(comparison, control, strategy, comparison.control_needs, comparison.strategy_since)
+    return f"{control} did not reach {comparison.strategy_accuracy:.1%} before, so no {unit} were saved"
+
+
+def _fewer(comparison: Comparison, first: str, second: str, needs: float, since: float) -> str:
+    """That one arm was where another ended, and by how much sooner than that one."""
+    fewer, unit = round(since - needs), comparison.unit
+    if fewer <= 0:
+        return f"{comparison.strategy} saved no {unit}"
+    reached = f"{round(since) - fewer} {unit}"
+    at = f"from {reached} on" if first == comparison.strategy else f"with {reached}"
+    itself = "" if round(since) >= comparison.labels else f", {second} itself from {round(since)} on"
+    return f"{first} was at {second}'s final accuracy {at}{itself}, {fewer} fewer"
 
 
 def points(difference: Difference) -> str:
@@ -50,17 +56,18 @@ def single_line(row: Mapping[str, Any] | None) -> str:
     """What a run of one arm ends with; ``row`` is its last line of metrics, None where no round was measured."""
     if row is None:
         return "No round has been measured yet."
-    subject, labels = row["strategy"], row["labels"]
+    subject, words = row["strategy"], f" ({row['words']:,} words)" if "words" in row else ""
+    labels = f"{row['labels']} labels{words}"
     if row.get("source") == "test" and row.get("accuracy") is not None:
         return (
-            f"After {labels} labels, {subject} has {row['accuracy']:.1%} of the test documents right "
+            f"After {labels}, {subject} has {row['accuracy']:.1%} of the test documents right "
             f"(95% interval {row['low']:.1%} to {row['high']:.1%}){_f1(row)}."
         )
     audit = row.get("audit")
     if not audit or not audit["n"]:
-        return f"After {labels} labels there is no audit answer yet, so nothing can be said about accuracy."
+        return f"After {labels} there is no audit answer yet, so nothing can be said about accuracy."
     return (
-        f"After {labels} labels, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
+        f"After {labels}, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
         f"asked about, judged by {audit['n']} audit answers that it was not trained on "
         f"(95% interval {audit['low']:.1%} to {audit['high']:.1%}){_f1(row)}."
     )

@@ -280,10 +280,21 @@ class Queue:
         with self.database.read() as connection:
             return [Tally(*(int(value) for value in row)) for row in connection.execute(wanted)]
 
-    def history(self, annotator: str, arm: str, n: int = 100, whole: bool = False) -> list[Past]:
-        """The annotator's latest answers and skips as they now stand, newest first; their texts whole if wanted."""
+    def history(self, annotator: str, arm: str, n: int = 100, whole: bool = False, skip: int = 0) -> list[Past]:
+        """The annotator's latest answers and skips as they now stand, newest first; their texts whole if wanted.
+
+        Of all of them ``skip`` are passed over.
+        """
+        wanted = slots.latest_of(annotator, arm, whole).limit(n).offset(skip)
         with self.database.read() as connection:
-            return [Past(*row) for row in connection.execute(slots.latest_of(annotator, arm, whole).limit(n))]
+            return [Past(*row) for row in connection.execute(wanted)]
+
+    def earlier(self, annotator: str, arm: str, slot: int) -> Past | None:
+        """One of the annotator's answers or skips, however old, with its whole text; None where it is not theirs."""
+        wanted = slots.latest_of(annotator, arm, whole=True).where(tables.slot.c.id == slot)
+        with self.database.read() as connection:
+            row = connection.execute(wanted).first()
+        return Past(*row) if row else None
 
     def text(self, slot: int) -> str:
         """The text that a question is about."""

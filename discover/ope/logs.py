@@ -140,7 +140,13 @@ def _queries(path: Path) -> Iterator[Query]:
 
 def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any]:
     """One query's rows (j picks, n candidates): fields of the feedback, still of the query's own number of slots."""
-    arrays, metadata = read_arrays(query.path.parent / "decisions" / f"{query.line['query']}.safetensors")
+    try:
+        arrays, metadata = read_arrays(query.path.parent / "decisions" / f"{query.line['query']}.safetensors")
+    except DiscoverError as error:
+        raise DiscoverError(
+            f"{error}: {query.path} has the picks, and `decisions` of the run folder the candidates: name the run "
+            "folder, or copy that folder beside the file"
+        ) from error
     if len(arrays["picked"]) != len(query.picks):
         raise DiscoverError(
             f"{query.path}, line {query.number}: query {query.line['query']!r} has {len(query.picks)} picks there, "

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
-from fastapi import Depends, FastAPI, Form, Request, Response
+from fastapi import Depends, FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
@@ -20,7 +20,7 @@ from discover.errors import DiscoverError, Unavailable
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.slots import NAME_LENGTH, SNIPPET
-from discover.label.web.desk import Desk, Explain, Suggest
+from discover.label.web.desk import PAGE, Desk, Explain, Suggest
 from discover.label.web.guard import Guard
 from discover.pool.document import clean
 from discover.pool.labels import NONE
@@ -30,6 +30,7 @@ NAME = "discover_annotator"
 YEAR = 365 * 24 * 3600
 
 Slot = Annotated[int, Form(ge=1, le=2**63 - 1)]
+Skip = Annotated[int, Query(ge=0, le=2**31)]  # answers that are newer than the first on the page
 Token = Annotated[str, Form(min_length=32, max_length=32)]
 Key = Annotated[str, Form(pattern="^[0-9a-f]{32}$")]
 Given = Annotated[list[str], Form(default_factory=list)]  # the label; or each that is ticked, or that none fits
@@ -128,8 +129,7 @@ def _ask(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
 
     @app.post("/correct")
     def correct(annotator: Annotator, slot: Slot, label: Given) -> Response:
-        if slot not in {past.slot for past in desk.queue.history(annotator, desk.arm)}:
-            raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
+        desk.earlier(annotator, slot)  # of another's answers nothing is changed
         desk.queue.correct(slot, annotator, desk.read(slot, label))
         return RedirectResponse(f"/answers#slot-{slot}", 303)
 
@@ -138,10 +138,10 @@ def _look_back(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
     """The annotator's own answers, and who the annotator is."""
 
     @app.get("/answers")
-    def answers(request: Request, annotator: Annotator) -> Response:
-        history = desk.history(annotator)
-        classes = list(desk.config.classes)
+    def answers(request: Request, annotator: Annotator, skip: Skip = 0) -> Response:
+        history, classes = desk.history(annotator, skip), list(desk.config.classes)
         context = {"history": history, "classes": classes, "annotator": annotator, "snippet": SNIPPET}
+        context |= {"skip": skip, "page": PAGE}
         return pages.TemplateResponse(request, "answers.html", {**context, **_choices(desk)})
 
     @app.get("/answers/{slot}")

@@ -1,5 +1,6 @@
 """An annotator's desk: what the pages show, as plain values and sentences, the same with and without JavaScript."""
 
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from discover.pool.labels import NO_ENTITY, NONE
 from discover.pool.spans import pieces
 
 SHOWN_CHARACTERS = 4000
+PAGE = 100  # answers that one page shows
 SPOKEN = 8  # entities that a sentence names
 AHEAD = 2  # the question on the screen, and the one after it
 OVERRULED = "Someone else had answered that question when your answer came: yours is kept, theirs counts."
@@ -95,6 +97,11 @@ class Desk:
         names = self.config.classes.items()
         return [{"name": n, "what": w, "key": KEYS[i] if i < len(KEYS) else ""} for i, (n, w) in enumerate(names)]
 
+    @property
+    def form(self) -> str:
+        """Names the question and its labels: a page that was made by others has another."""
+        return hashlib.sha256(repr((self.config.question, self.config.classes)).encode()).hexdigest()[:16]
+
     def state(self, annotator: str, overruled: bool = False) -> dict[str, Any]:
         """What the annotator sees now: questions (the first on the screen, the next fetched ahead), progress, last.
 
@@ -112,6 +119,7 @@ class Desk:
             "waiting": self._waiting(spent, tallies, known),
             "last": self._last(annotator),
             "notice": OVERRULED if overruled else "",
+            "form": self.form,
         }
 
     def _sentences(self, spent: float, tallies: list[Tally], known: dict[str, Any]) -> list[str]:
@@ -134,10 +142,11 @@ class Desk:
             return "All questions are answered. Thank you!"
         return "The next batch is being chosen."
 
-    def history(self, annotator: str) -> list[dict[str, Any]]:
-        """The annotator's latest answers and skips, newest first: `slot`, `title`, `text`, `skipped`, `names`.
+    def history(self, annotator: str, skip: int = 0) -> list[dict[str, Any]]:
+        """A page of the annotator's answers and skips, newest first: `slot`, `title`, `text`, `skipped`, `names`.
 
-        With entities also `pieces`: the beginning of the text, each piece with its type or nothing.
+        Of all of them ``skip`` are passed over, and at most `PAGE` are there. With entities also `pieces`: the
+        beginning of the text, each piece with its type or nothing.
         """
         return [
             {
@@ -147,29 +156,26 @@ class Desk:
                 "names": [] if past.label is None else self.queue.accepted.names(past.label),
                 **(self._pieces(past) if self.spans else {}),
             }
-            for past in self._past(annotator)
+            for past in self.queue.history(annotator, self.arm, PAGE, self.spans, skip)
         ]
 
     def earlier(self, annotator: str, slot: int) -> dict[str, Any]:
-        """One of the annotator's latest answers, to be marked anew: `slot`, `title`, `text`, and `spans` as JSON.
+        """One of the annotator's answers, to be changed: `slot`, `title`, `text`, and `spans` as they are kept.
 
         Raises:
             DiscoverError: it is not among them.
         """
-        past = next((past for past in self._past(annotator) if past.slot == slot), None)
+        past = self.queue.earlier(annotator, self.arm, slot)
         if past is None:
             raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
         return {"slot": slot, "title": past.title, "text": past.text, "spans": past.label or "[]"}
-
-    def _past(self, annotator: str, n: int = 100) -> list[Past]:
-        return self.queue.history(annotator, self.arm, n, whole=self.spans)
 
     def _pieces(self, past: Past) -> dict[str, Any]:
         said = [] if past.label is None else self.queue.accepted.value(past.label)
         return {"pieces": pieces(past.text, said, SNIPPET)}
 
     def _last(self, annotator: str) -> dict[str, Any] | None:
-        latest = self._past(annotator, 1)
+        latest = self.queue.history(annotator, self.arm, 1, self.spans)
         if not latest:
             return None
         answered = latest[0].label is not None

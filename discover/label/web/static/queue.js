@@ -77,6 +77,7 @@
     $("undo").hidden = !state.last;
     if (state.last) $("undo").elements.slot.value = state.last.slot;
     explain(state.last ? state.last.why : []);
+    if (state.form !== form.dataset.form && $("notice").hidden) notice("The labels have changed since this page was opened: reload it to see them.");
   }
 
   const make = (tag, text, name = "") => Object.assign(document.createElement(tag), { textContent: text, className: name });

@@ -1,0 +1,46 @@
+"""The queue as it is served beside a loop: its pages go with the settings that the run has now."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from discover.commands.serve import Pages
+from discover.config import Config, save_config, validate
+from discover.start import start_run
+from tests.labeling import add_documents
+from tests.pages import fields, named
+
+
+def config(*classes: str) -> Config:
+    return validate(Config, {"name": "x", "label": {"classes": list(classes), "budget": 20}}, "here")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> TestClient:
+    campaign = start_run(config("calm", "storm"), tmp_path / "run")
+    ids = add_documents(campaign.database, 3)
+    rows = [{"document_id": one, "kind": "policy", "position": place} for place, one in enumerate(ids)]
+    with campaign.database.write() as connection:
+        campaign.queue.put(connection, "auto", 1, rows)
+    return named(TestClient(Pages(campaign), base_url="http://localhost"))
+
+
+def test_a_class_that_is_added_meanwhile_can_be_answered(served: TestClient, tmp_path: Path) -> None:
+    before = served.get("/")
+    form = served.get("/questions").json()["form"]
+    assert f'data-form="{form}"' in before.text and 'value="fog"' not in before.text
+    start_run(config("calm", "storm", "fog"), tmp_path / "run").close()
+    assert 'value="fog"' in served.get("/").text
+    assert served.get("/questions").json()["form"] != form  # by which a page that was open before notices
+    assert served.post("/answer", data={**fields(before.text), "label": "fog"}).status_code == 200
+    assert "You said “fog”." in served.get("/").text
+
+
+@pytest.mark.parametrize("content", ["label: [half", None])
+def test_settings_that_cannot_be_read_change_nothing(served: TestClient, tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "run" / "config.yaml"
+    path.write_text(content) if content else path.unlink()
+    assert 'value="storm"' in served.get("/").text
+    save_config(config("calm", "storm", "fog"), path)
+    assert 'value="fog"' in served.get("/").text
