@@ -61,50 +61,6 @@ def test_with_descriptions_it_is_the_optimum_over_shift_and_trust(noise: float) 
     np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize(("noise", "described"), [(1.5, True), (3.0, True), (3.0, False)])
-def test_with_means_it_is_the_optimum_over_shift_and_both_trusts(
-    monkeypatch: pytest.MonkeyPatch, noise: float, described: bool
-) -> None:
-    rng, documents, classes, d, penalty = np.random.default_rng(1), 80, 5, 16, 0.2
-    prior, y = unit(rng, classes, d), rng.integers(classes, size=documents)
-    vectors = prior[y] + noise * rng.normal(size=(documents, d)).astype(np.float32) / 4
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert 0.3 < ((vectors @ prior.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
-    prior = prior * described
-    weights = head.class_weights(y, classes)
-    soon, _ = head.fit(vectors, y, prior, penalty, means=True)
-    monkeypatch.setitem(head.STOP, "gtol", 1e-6)
-    monkeypatch.setitem(head.STOP, "ftol", 1e-12)
-    found, bias = head.fit(vectors, y, prior, penalty, means=True)
-    np.testing.assert_allclose(soon, found, atol=2e-2 * np.abs(found).max())
-
-    of_class = [np.array([prior[k], *vectors[y == k]], np.float64) for k in range(classes)]
-    means = np.stack([one.mean(0) / np.linalg.norm(one.mean(0)) for one in of_class])
-    by_means = vectors.astype(np.float64) @ means.T
-    for row in range(documents):
-        others = np.array([prior[y[row]], *vectors[(y == y[row]) & (np.arange(documents) != row)]], np.float64).mean(0)
-        by_means[row, y[row]] = vectors[row] @ others / np.linalg.norm(others)
-    known = torch.from_numpy(np.stack([by_means, vectors.astype(np.float64) @ prior.T]))
-    inputs, trust = torch.from_numpy(vectors).double(), torch.ones(2, dtype=torch.double)
-    shift = torch.zeros(classes, d + 1, dtype=torch.double)
-    solver = torch.optim.LBFGS([shift.requires_grad_(), trust.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
-
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        logits = (torch.tensordot(trust, known, 1) + inputs @ shift[:, :-1].T + shift[:, -1]) * head.SCALE
-        each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), torch.from_numpy(weights))
-        total = each + penalty * head.SCALE / documents * shift.square().sum()
-        total.backward()
-        return total
-
-    for _ in range(5):
-        solver.step(loss)
-    trusts = trust.detach().numpy()
-    wanted = trusts[0] * means + trusts[1] * prior + shift[:, :-1].detach().numpy()
-    np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
-    np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
-
-
 def test_descriptions_help_where_answers_are_few_and_do_no_harm_where_they_mislead() -> None:
     rng = np.random.default_rng(0)
     prior, y, truth = unit(rng, 4, 32), np.arange(4), rng.integers(4, size=400)

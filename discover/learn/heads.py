@@ -105,7 +105,7 @@ class Heads:
             beliefs = np.concatenate([np.eye(len(prior))[classes], believed])
             everything = np.concatenate([vectors, around])
             found = np.concatenate([classes, propagate(everything, beliefs)[len(classes) :].argmax(1)])
-            self.propagated = head.fit(everything, found, prior, penalty, means=True)
+            self.propagated = head.fit(everything, found, prior, penalty)
 
     def state(self) -> dict[str, NDArray]:
         """As arrays by name."""
