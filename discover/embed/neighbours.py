@@ -35,10 +35,8 @@ def nearest(
         k: at most r.
         among: (r, d) vectors that are found; by default the n themselves, each its own nearest.
     """
-    flat = faiss.IndexFlatIP(vectors.shape[1])
     with one_thread():
-        flat.add(vectors if among is None else among)
-        return flat.search(vectors, k)
+        return faiss.knn(vectors, vectors if among is None else among, k, metric=faiss.METRIC_INNER_PRODUCT)
 
 
 def k_means(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
