@@ -120,7 +120,7 @@ def test_questions_that_are_not_ones_own_are_refused(database: Database) -> None
     assert reply.status_code == 400 and "there is no question 99" in reply.text
     for slot in ("1", "99"):
         reply = client.get(f"/answers/{slot}")
-        assert reply.status_code == 400 and f"question {slot} is not among your latest answers" in reply.text
+        assert reply.status_code == 400 and f"question {slot} is not among your answers" in reply.text
     assert client.get("/answers/x").status_code == 400 and answers(database) == []
 
 

@@ -246,7 +246,7 @@ def test_answers_beyond_the_latest_hundred_are_found_and_corrected(database: Dat
     assert {row.label for row in queue.labels("margin") if row.document_id == ids[0]} == {"storm"}
     assert 'id="slot-1"' in client.get("/answers").text  # what was corrected is the newest
     reply = named(client_of(queue), "Bob").post("/correct", data={"slot": "2", "label": "storm"})
-    assert reply.status_code == 400 and "question 2 is not among your latest answers" in reply.text
+    assert reply.status_code == 400 and "question 2 is not among your answers" in reply.text
 
 
 def test_one_label_is_one_label(database: Database) -> None:

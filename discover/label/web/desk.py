@@ -167,7 +167,7 @@ class Desk:
         """
         past = self.queue.earlier(annotator, self.arm, slot)
         if past is None:
-            raise DiscoverError(f"question {slot} is not among your latest answers: reload the page")
+            raise DiscoverError(f"question {slot} is not among your answers: reload the page")
         return {"slot": slot, "title": past.title, "text": past.text, "spans": past.label or "[]"}
 
     def _pieces(self, past: Past) -> dict[str, Any]:
