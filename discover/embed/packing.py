@@ -1,7 +1,7 @@
 """Linear layers with weights laid out once for oneDNN, instead of at every call; for frozen parts on a CPU.
 
-In bfloat16 a tenth to a fifth faster on a small transformer. Where torch does not offer it, or in other number formats,
-they are torch's own.
+In bfloat16 a tenth to a fifth faster on a small transformer. Where torch or the processor does not offer it, and in
+other number formats, they are torch's own.
 """
 
 from typing import Any
@@ -22,7 +22,8 @@ class PackedLinear(nn.Module):
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, rows: int):
         super().__init__()
         offered = hasattr(torch.ops.mkldnn, "_linear_pointwise") and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        self._packed = offered and weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
+        wanted = weight.dtype == torch.bfloat16 and weight.device.type == "cpu"
+        self._packed = offered and wanted and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # not before AVX-512
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows) if self._packed else weight
         self._bias = bias
 
