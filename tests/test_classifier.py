@@ -320,7 +320,7 @@ def test_a_cross_validation_judges_the_heads(make, monkeypatch):
     classifier = make("head", folds=3)
     classifier.unlabelled = EVEN
     classifier.fit(column(ODD), TRUTH[ODD])
-    assert classifier._heads.share < 0.2
+    assert classifier._heads.share < 0.4  # from 0.5
     assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > 0.9
 
 
