@@ -1,5 +1,6 @@
 """The config: what is refused, and what the one line says."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,8 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {budget: 3}", "key 'label.classes' is needed"),
         ("just a sentence", "must hold keys and values, found str"),
         ("a: [", "must be YAML"),
+        ("label: {classes: [a, 2024-13-45]}", "month must be in 1..12: write in quotes what is text"),
+        (MINIMAL + 'name: "x\\ud83d"', "holds half a character"),
     ],
 )
 def test_a_bad_config_gets_one_line_that_names_the_place(tmp_path: Path, text: str, said: str) -> None:
@@ -96,6 +99,12 @@ def test_classes_may_be_numbers_and_need_no_description(tmp_path: Path) -> None:
         config = load_config(write(tmp_path, f"label: {{classes: {text}}}\n"))
         save_config(config, tmp_path / "config.yaml")
         assert config.label.classes == found == load_config(tmp_path / "config.yaml").label.classes
+
+
+def test_json_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    settings = {"label": {"classes": {"a": "", "b": "😀 and 𐐷"}, "question": "Which 😀?"}}
+    config = load_config(write(tmp_path, json.dumps(settings)))
+    assert config.label.question == "Which 😀?" and config.label.classes == settings["label"]["classes"]
 
 
 def test_a_number_may_have_an_exponent_alone_and_stays_one(tmp_path: Path) -> None:
