@@ -72,6 +72,14 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
         load_config(binary)
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9.yaml"
+    path.write_text(MINIMAL)
+    with pytest.raises(DiscoverError, match="'name': it stands in files that are UTF-8, and is not: set another"):
+        load_config(path)
+    assert load_config(path, ["name=cafe"]).name == "cafe"
+
+
 def test_overrides_replace_nested_values(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, MINIMAL), ["query.batch=7", "label.budget=9", "loop.arms=[margin, random]"])
     assert (config.query.batch, config.label.budget, config.loop.arms) == (7, 9, ["margin", "random"])
