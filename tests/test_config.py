@@ -41,6 +41,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {classes: [a, null]}", "YAML reads this one as None: write it in quotes"),
         ("label: {classes: a b}", "a list of names is expected, or `name: what belongs there` for each, got 'a b'"),
         ('label: {classes: [a, "\\u200b"]}', "every class needs a name, found an empty one"),
+        ("label: {classes: [a, e\u0301te\u0301]}", r"the class 'e\u0301te\u0301' must be written '\xe9t\xe9'"),
         ("label: {classes: [a, b, a]}", "the class 'a' is listed twice"),
         (MINIMAL + "label: {classes: [c, d]}", "the key 'label' stands there twice"),
         (MINIMAL + "crawl: {allow_private: [foo]}", "host:port is expected, like 127.0.0.1:8000, found 'foo'"),
