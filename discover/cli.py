@@ -1,6 +1,7 @@
 """The command line: `discover COMMAND`. Each command is a thin layer over `discover.open` and `discover.loop`."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -22,6 +23,8 @@ SHOWN_LINES = 20  # of a file's bad lines
 def main(words: list[str] | None = None) -> int:
     """Run one command; 0 on success, 1 on a failure told in one line, 2 on wrong usage, 130 or 143 when stopped."""
     signals.heed()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # stderr does so: a file's name may be no text, or not the terminal's
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(words)
         options.command(options)  # what takes long to import is imported in there, where a Ctrl-C is caught

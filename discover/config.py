@@ -84,6 +84,8 @@ class Config(Strict):
     def _one_folder(cls, value: str) -> str:
         if value in (".", "..") or "/" in value or "\0" in value:
             raise ValueError(f"it names a folder under runs/, so it must be one name without a slash, found {value!r}")
+        if re.search("[\ud800-\udfff]", value):  # by default it is the config file's
+            raise ValueError("it stands in files that are UTF-8, and is not: set another, or rename the config file")
         return value
 
 

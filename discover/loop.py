@@ -178,6 +178,8 @@ def _is_settled(campaign: Campaign, arm: str, round_: int, growing: bool) -> boo
     unchanged = campaign.output(arm, round_ - 1, "collect") == answers_of(campaign, arm)
     if not unchanged or campaign.queue.waiting(arm):
         return False
+    if campaign.oracle is None and campaign.queue.behind(arm):
+        return False
     return affordable(campaign, arm, round_) == 0 or not (growing or campaign.unasked(arm, 1))
 
 

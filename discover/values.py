@@ -9,6 +9,14 @@ _FLOAT = re.compile(r"^[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$")
 
 
 class _Loader(yaml.SafeLoader):
+    def construct_scalar(self, node: Any) -> Any:
+        found = super().construct_scalar(node)
+        try:  # JSON, which is YAML 1.2, may write a character as a pair of escapes
+            return found.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+        except UnicodeDecodeError as error:
+            problem = f"{found!r:.80} holds half a character{node.start_mark}"
+            raise yaml.constructor.ConstructorError(problem=problem) from error
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
@@ -31,7 +39,10 @@ def parse(text: str) -> Any:
     Raises:
         yaml.YAMLError: it is none.
     """
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except (ValueError, RecursionError) as error:  # of what looks like a date, say, and is none
+        raise yaml.YAMLError(f"{error}: write in quotes what is text") from error
 
 
 def render(value: Any, width: int = 80) -> str:

@@ -279,7 +279,9 @@ def test_it_works_without_javascript(database: Database, chromium, site: Site) -
 
 def test_77_classes_are_found_by_typing_and_200_percent_fits(database: Database, chromium) -> None:
     filled(database, 3)
-    config = LabelConfig(classes={f"intent number {i}": f"what people say in case {i}" for i in range(77)})
+    address = f"https://example.org/{'guideline' * 20}"  # nothing that a browser would break by itself
+    classes = {f"intent number {i}": f"what people say in case {i}" for i in range(76)} | {"intent number 76": address}
+    config = LabelConfig(classes=classes, question=f"Which one, by {address}?")
     site = Site(create_app(Queue(database, 30), "margin", config, dict))
     site.start()
     try:

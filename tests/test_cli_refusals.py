@@ -1,5 +1,6 @@
 """Commands that need no run: the one line where something cannot be done, wrong usage, a stop."""
 
+import io
 import signal
 import subprocess
 import sys
@@ -107,6 +108,16 @@ def test_wrong_usage_is_status_2() -> None:
             main(["search", "config.yaml", "--minutes", minutes])
         assert ended.value.code == 2
     assert run("--version").stdout.startswith("discover ")
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("ü", "ascii"), ("caf\udce9", "utf-8")])
+def test_a_name_that_the_terminal_cannot_write_is_escaped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
+) -> None:
+    start_run(load_config(write_inputs(tmp_path, documents=5)), tmp_path / name).close()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    assert main(["status", "--run", str(tmp_path / name)]) == 0
+    assert ascii(name).strip("'").encode() in sys.stdout.buffer.getvalue()
 
 
 def test_doctor_says_what_there_is() -> None:

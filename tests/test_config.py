@@ -1,5 +1,6 @@
 """The config: what is refused, and what the one line says."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {classes: [a, null]}", "YAML reads this one as None: write it in quotes"),
         ("label: {classes: a b}", "a list of names is expected, or `name: what belongs there` for each, got 'a b'"),
         ('label: {classes: [a, "\\u200b"]}', "every class needs a name, found an empty one"),
+        ("label: {classes: [a, e\u0301te\u0301]}", r"the class 'e\u0301te\u0301' must be written '\xe9t\xe9'"),
         ("label: {classes: [a, b, a]}", "the class 'a' is listed twice"),
         (MINIMAL + "label: {classes: [c, d]}", "the key 'label' stands there twice"),
         (MINIMAL + "crawl: {allow_private: [foo]}", "host:port is expected, like 127.0.0.1:8000, found 'foo'"),
@@ -50,6 +52,8 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {budget: 3}", "key 'label.classes' is needed"),
         ("just a sentence", "must hold keys and values, found str"),
         ("a: [", "must be YAML"),
+        ("label: {classes: [a, 2024-13-45]}", "month must be in 1..12: write in quotes what is text"),
+        (MINIMAL + 'name: "x\\ud83d"', "holds half a character"),
     ],
 )
 def test_a_bad_config_gets_one_line_that_names_the_place(tmp_path: Path, text: str, said: str) -> None:
@@ -67,6 +71,14 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DiscoverError, match="cannot be read"):
         load_config(binary)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "caf\udce9.yaml"
+    path.write_text(MINIMAL)
+    with pytest.raises(DiscoverError, match="'name': it stands in files that are UTF-8, and is not: set another"):
+        load_config(path)
+    assert load_config(path, ["name=cafe"]).name == "cafe"
 
 
 def test_overrides_replace_nested_values(tmp_path: Path) -> None:
@@ -96,6 +108,12 @@ def test_classes_may_be_numbers_and_need_no_description(tmp_path: Path) -> None:
         config = load_config(write(tmp_path, f"label: {{classes: {text}}}\n"))
         save_config(config, tmp_path / "config.yaml")
         assert config.label.classes == found == load_config(tmp_path / "config.yaml").label.classes
+
+
+def test_json_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    settings = {"label": {"classes": {"a": "", "b": "😀 and 𐐷"}, "question": "Which 😀?"}}
+    config = load_config(write(tmp_path, json.dumps(settings)))
+    assert config.label.question == "Which 😀?" and config.label.classes == settings["label"]["classes"]
 
 
 def test_a_number_may_have_an_exponent_alone_and_stays_one(tmp_path: Path) -> None:

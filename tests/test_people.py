@@ -135,6 +135,11 @@ def test_a_finished_run_goes_on_when_there_is_more_to_do(running: tuple[subproce
     assert command(*more, "--set", "loop.rounds=1").returncode == 0
     assert len(campaign.metrics()) == rounds + 2  # also where no round may ask any more
     more += ["--set", "loop.rounds=null"]
+    late = campaign.folder.root.parent / "late.jsonl"
+    late.write_text(json.dumps({"text": "what came in much later", "label": campaign.classes[0]}))
+    assert command("import", campaign.folder.config, late, "--run", campaign.folder.root).returncode == 0
+    assert command(*more).returncode == 0
+    assert campaign.metrics()[-1]["labels"] == 25  # though nothing is left to be asked
     loop = subprocess.Popen([sys.executable, "-m", "discover.cli", *more, "--set", "label.budget=27"])
     answer(campaign, 3)
     assert loop.wait(60) == 0

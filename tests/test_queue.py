@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from discover import tables
 from discover.db import Database
@@ -220,6 +220,7 @@ def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -
     add_documents(opened, 2, label="calm", state="duplicate")
     add_documents(opened, 2)
     for expected in (3, 0):
+        assert queue.behind("margin") == (expected > 0)
         with opened.write() as connection:
             assert queue.seed_imported("margin", connection) == expected
     assert {(row.document_id, row.label, row.kind) for row in queue.labels("margin")} == {
@@ -235,6 +236,24 @@ def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -
     queue.correct(slots[0].id, "ada", "storm")
     assert [row.label for row in queue.labels("margin")] == ["storm", "fog", "fog"]
     assert queue.spent("margin") == 0.0
+
+
+def test_an_imported_label_that_another_contradicts_is_taken_back_unless_corrected(opened: Database) -> None:
+    queue = Queue(opened, 30, Multiclass(tuple(CLASSES)))
+    first, second, third = add_documents(opened, 3, label="fog")
+    with opened.write() as connection:
+        queue.seed_imported("margin", connection)
+    with opened.read() as connection:
+        slots = dict(map(tuple, connection.execute(select(tables.slot.c.document_id, tables.slot.c.id))))
+    queue.correct(slots[second], "ada", "storm")
+    with opened.write() as connection:
+        connection.execute(update(tables.document).where(tables.document.c.id != third).values(label=None))
+    assert queue.behind("margin")
+    with opened.write() as connection:
+        assert queue.seed_imported("margin", connection) == 0
+    assert {row.document_id: row.label for row in queue.labels("margin")} == {second: "storm", third: "fog"}
+    assert queue.asked("margin") == {first, second, third} and not queue.behind("margin")
+    assert queue.spent("margin") == queue.waiting("margin") == 0
 
 
 class Model:

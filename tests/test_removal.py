@@ -48,6 +48,8 @@ def test_what_a_document_said_goes_and_does_not_come_back(either_database: Datab
     assert pool.intake() == {"duplicate": 1}
     with pytest.raises(DiscoverError, match=r"1 of 2 names are neither, like 'http://nowhere/': nothing is removed"):
         removed(either_database, "http://a/1", "http://nowhere/")
+    with pytest.raises(DiscoverError, match=r"1 of 2 names are neither, like 'caf\\udce9'"):  # bytes of no text
+        removed(either_database, "http://a/1", "caf\udce9")
     assert pool.removed() == set()
     gone = removed(either_database, page.public_id)
     assert set(gone.values()) == {page.public_id, twin.public_id}, "what was left out as its near-duplicate goes too"

@@ -7,7 +7,9 @@ from starlette.testclient import TestClient
 
 from discover.commands.serve import Pages
 from discover.config import Config, save_config, validate
+from discover.db import Database
 from discover.start import start_run
+from discover.tables import step
 from tests.labeling import add_documents
 from tests.pages import fields, named
 
@@ -41,6 +43,17 @@ def test_a_class_that_is_added_meanwhile_can_be_answered(served: TestClient, tmp
 def test_settings_that_cannot_be_read_change_nothing(served: TestClient, tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "run" / "config.yaml"
     path.write_text(content) if content else path.unlink()
+    assert 'value="storm"' in served.get("/").text
+    save_config(config("calm", "storm", "fog"), path)
+    assert 'value="fog"' in served.get("/").text
+
+
+def test_what_a_run_that_has_begun_cannot_change_changes_nothing(served: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "run" / "config.yaml"
+    with Database(tmp_path / "run" / "discover.db").write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+    save_config(config("calm", "gale"), path)  # an answer of that class could never be learned
     assert 'value="storm"' in served.get("/").text
     save_config(config("calm", "storm", "fog"), path)
     assert 'value="fog"' in served.get("/").text

@@ -19,7 +19,7 @@ from discover.db import Database
 from discover.label.config import LabelConfig
 from discover.label.queue import Queue
 from discover.label.web.app import create_app
-from discover.pool.labels import Multilabel
+from discover.pool.labels import Multiclass, Multilabel
 from tests.conftest import room_for
 from tests.labeling import CLASSES, add_documents, filled
 from tests.pages import CONFIG, SCRIPT, answers, check_refused, client_of, fields, named
@@ -54,7 +54,7 @@ def test_answer_skip_undo_correct_without_a_script(database: Database) -> None:
     assert "no answer" not in client.get("/answers").text
     assert client.post("/correct", data={"slot": slot, "label": "fog"}).status_code == 400
     page = client.post("/correct", data={"slot": "1", "label": "calm"}).text
-    assert "<option selected>calm</option>" in page
+    assert '<option value="calm" selected>calm</option>' in page
     assert {row.document_id: row.label for row in queue.labels("margin")} == {ids[0]: "calm"}
     assert [event[1:] for event in answers(database)] == [
         ("answer", "storm"),
@@ -213,7 +213,9 @@ def test_several_labels_are_ticked_and_saved_without_a_script(database: Database
     page = client.post("/skip", data=fields(page)).text
     assert {row.label for row in queue.labels("margin")} == {'["fog", "storm"]', '["none of these"]'}
     page = client.get("/answers").text
-    assert page.count("<option selected>") == 3, "two of the first answer, none of these of the second, the skip none"
+    assert len(re.findall("<option[^>]* selected>", page)) == 3, (
+        "two of the first answer, none of these of the second, the skip none"
+    )
     client.post("/correct", data={"slot": "2", "label": ["calm", "storm"]})
     assert {row.label for row in queue.labels("margin")} == {'["fog", "storm"]', '["calm", "storm"]'}
 
@@ -255,3 +257,15 @@ def test_one_label_is_one_label(database: Database) -> None:
     for label in (["storm", "fog"], ["none of these"]):
         assert client.post("/answer", data={**fields(client.get("/").text), "label": label}).status_code == 400
     assert answers(database) == []
+
+
+def test_a_name_of_two_lines_can_be_given(database: Database) -> None:
+    queue, _ = filled(database, 2)
+    queue.accepted = Multiclass(("very\ncalm", "storm"))
+    client = named(client_of(queue, config=LabelConfig(classes=list(queue.accepted.classes))))
+    sent = {**fields(client.get("/").text), "label": "very\r\ncalm"}  # as a form is sent, which a script need not do
+    assert client.post("/answer", data=sent).status_code == 200
+    assert '<option value="very\ncalm" selected>' in client.get("/answers").text
+    client.post("/correct", data={"slot": sent["slot"], "label": "storm"})
+    client.post("/correct", data={"slot": sent["slot"], "label": "very\r\ncalm"})
+    assert [label for *_, label in answers(database)] == ["very\ncalm", "storm", "very\ncalm"]

@@ -8,6 +8,7 @@ from discover.campaign import Campaign
 from discover.config import load_config
 from discover.errors import DiscoverError
 from discover.evaluate import explained
+from discover.start import check_saved
 
 SHOWN = 1500  # characters of a text whose words are marked
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -78,7 +79,9 @@ class Pages:
         try:
             config = load_config(folder.config)
             if config != self._campaign.config:
-                self._show(Campaign(folder, config))
+                campaign = Campaign(folder, config)
+                check_saved(campaign)
+                self._show(campaign)
         except DiscoverError:  # changed by hand, say, and not to the end: the settings of before will do
             return
 

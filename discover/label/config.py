@@ -56,7 +56,8 @@ class LabelConfig(Strict):
             raise ValueError("every class needs a name, found an empty one")
         odd = next((name for name in value if clean(name) != name), None)
         if odd is not None:
-            raise ValueError(f"the class {odd!r} must be written {clean(odd)!r}, as labels are when they are read")
+            # Escaped, since what differs may be nothing that a reader sees.
+            raise ValueError(f"the class {odd!a} must be written {clean(odd)!a}, as labels are when they are read")
         needed = 1 if info.data.get("task") == "spans" else 2  # what is no entity is there without a name
         if len(value) < needed:
             words = "one class is" if needed == 1 else "two classes are"

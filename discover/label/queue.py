@@ -58,25 +58,40 @@ class Queue:
         db.insert_new(connection, tables.slot, opened)
 
     def seed_imported(self, arm: str, connection: Connection) -> int:
-        """Give the arm the labels that came with imported training documents, at no cost; returns how many are new."""
+        """Give the arm the labels that came with imported training documents, at no cost; returns how many are new.
+
+        One that a later import has contradicted is taken back.
+        """
+        slots.take_back(connection, arm)
+        given = {"arm": arm, "round": 0, "kind": "import", "state": "answered", "annotator": "import"}
+        answered = [
+            {**given, "position": position, "document_id": row_id, "label": label}
+            for position, (row_id, label) in enumerate(self._imported(arm, connection, "pool"))
+        ]
+        if answered:
+            connection.execute(insert(tables.slot), answered)
+        return len(answered)
+
+    def behind(self, arm: str) -> bool:
+        """Whether `seed_imported` would change the arm's answers after the next intake."""
+        with self.database.read() as connection:
+            if connection.execute(slots.contradicted(arm).limit(1)).first() is not None:
+                return True
+            return bool(self._imported(arm, connection, "pool", "found"))
+
+    def _imported(self, arm: str, connection: Connection, *states: str) -> list[tuple[int, str]]:
+        """Row ids and labels of imported training documents in these states that the arm has no slot for."""
         known = select(tables.slot.c.id).where(
             tables.slot.c.arm == arm, tables.slot.c.document_id == tables.document.c.id
         )
         wanted = select(tables.document.c.public_id, tables.document.c.id, tables.document.c.label).where(
             tables.document.c.label.is_not(None),
             tables.document.c.split == "train",
-            tables.document.c.state == "pool",
+            tables.document.c.state.in_(states),
             ~exists(known),
         )
         rows = sorted(map(tuple, connection.execute(wanted)))  # sorting in SQL would cost a scan of the whole pool
-        given = {"arm": arm, "round": 0, "kind": "import", "state": "answered", "annotator": "import"}
-        answered = [
-            {**given, "position": position, "document_id": row_id, "label": label}
-            for position, (_, row_id, label) in enumerate(row for row in rows if self.accepted.knows(row[2]))
-        ]
-        if answered:
-            connection.execute(insert(tables.slot), answered)
-        return len(answered)
+        return [(row_id, label) for _, row_id, label in rows if self.accepted.knows(label)]
 
     def claim(self, arm: str, annotator: str, n: int = 1) -> list[Question]:
         """Lease up to n questions, first those that the annotator holds already, then by round and position.

@@ -112,6 +112,19 @@ def release(connection: Connection, annotator: str) -> None:
     connection.execute(update(tables.slot).where(held).values(owner="", lease_until=0.0))
 
 
+def contradicted(arm: str) -> Any:
+    """Select the ids of an arm's imported answers whose documents keep no label, since a later import had another."""
+    slot = tables.slot.c
+    standing = (slot.arm == arm, slot.state == "answered", slot.kind == "import", slot.annotator == "import")
+    return select(slot.id).join(tables.document).where(*standing, tables.document.c.label.is_(None))
+
+
+def take_back(connection: Connection, arm: str) -> None:
+    """Let an arm's contradicted answers stand no longer; as after a skip, it does not ask about these documents."""
+    mine = tables.slot.c.id.in_(contradicted(arm))
+    connection.execute(update(tables.slot).where(mine).values(state="skipped", label=None))
+
+
 def withdraw(connection: Connection) -> Counter[str]:
     """Let go of everything that was asked about documents that were removed.
 

@@ -29,7 +29,8 @@ def named(connection: Connection, words: Sequence[str]) -> list[int]:
     by_address = {clean_address(word): word for word in words}
     for start in range(0, len(words), PAGE):
         page = list(words[start : start + PAGE])
-        by_id = select(document.c.public_id, document.c.id).where(document.c.public_id.in_(page))
+        ids = filter(str.isascii, page)  # a word may hold bytes that are no text, which no database takes
+        by_id = select(document.c.public_id, document.c.id).where(document.c.public_id.in_(ids))
         found = select(source.c.address, source.c.document_id).where(source.c.address.in_(map(clean_address, page)))
         for public_id, row_id in connection.execute(by_id):
             known[public_id].append(row_id)

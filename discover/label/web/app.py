@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -29,7 +30,8 @@ HERE = Path(__file__).parent
 NAME = "discover_annotator"
 YEAR = 365 * 24 * 3600
 
-Slot = Annotated[int, Form(ge=1, le=2**63 - 1)]
+SlotId = Annotated[int, Field(ge=1, le=2**63 - 1)]  # what the database can look for
+Slot = Annotated[SlotId, Form()]
 Skip = Annotated[int, Query(ge=0, le=2**31)]  # answers that are newer than the first on the page
 Token = Annotated[str, Form(min_length=32, max_length=32)]
 Key = Annotated[str, Form(pattern="^[0-9a-f]{32}$")]
@@ -145,7 +147,7 @@ def _look_back(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
         return pages.TemplateResponse(request, "answers.html", {**context, **_choices(desk)})
 
     @app.get("/answers/{slot}")
-    def marked(request: Request, annotator: Annotator, slot: int) -> Response:
+    def marked(request: Request, annotator: Annotator, slot: SlotId) -> Response:
         if not desk.spans:  # other answers are corrected where they are listed
             return RedirectResponse(f"/answers#slot-{slot}", 303)
         context = {"past": desk.earlier(annotator, slot), "labels": desk.labels(), "annotator": annotator}

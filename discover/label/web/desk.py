@@ -11,6 +11,7 @@ from discover.label.config import LabelConfig
 from discover.label.questions import Past, Question, Tally
 from discover.label.queue import Queue
 from discover.label.slots import SNIPPET
+from discover.pool.document import clean
 from discover.pool.labels import NO_ENTITY, NONE
 from discover.pool.spans import pieces
 
@@ -68,6 +69,7 @@ class Desk:
         """
         if self.spans:
             return self._marked(slot, given)
+        given = [clean(one) for one in given]  # browsers send a name of two lines with other ends of lines
         if not self.multilabel and len(given) != 1:
             raise DiscoverError(f"one label is expected, found {len(given)}: reload the page and choose one")
         if not given:
