@@ -76,6 +76,11 @@ class Estimator:
         """What its value is the mean of: the reward of a pick, of a batch, or the sum of a campaign's rounds."""
         return cast(Per, getattr(self.function, "per", "pick"))
 
+    def valued(self, feedback: Feedback) -> Per:
+        """The same on this log: a campaign that is one batch, as where queries are the units, is valued as that."""
+        batches, campaigns = (len(np.unique(feedback.of(name))) for name in ("batch", "unit"))
+        return "batch" if self.per == "campaign" and batches == campaigns else self.per
+
     @property
     def own_interval(self) -> bool:
         """Whether value ± t standard errors is its interval, and nothing is resampled."""

@@ -168,7 +168,7 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
         verdict = "refuse"
     return Estimate(
         estimator=one.name,
-        per=one.per,
+        per=one.valued(feedback),
         logged=one.logged(feedback),
         value=float(values[0]),
         standard_error=float(errors[0]),
