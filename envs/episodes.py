@@ -65,7 +65,9 @@ class Episodes:
         if len(set(sizes.values())) > 1:
             raise DiscoverError(f"corpora of one environment must have vectors of one size, found {sizes}")
         self.corpora = list(corpora)
-        self.rules = rules = rules.cut_to(min(map(len, corpora)), min(len(one.test_labels) for one in corpora))
+        smallest = min(corpora, key=len)
+        tested = min(len(one.test_labels) for one in corpora)
+        self.rules = rules = rules.cut_to(len(smallest), tested, smallest.name)
         e, k, n = count, rules.candidates, rules.pool
         self.corpus_of = np.zeros(e, np.int64)
         dimension = corpora[0].vectors.shape[1]

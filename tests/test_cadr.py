@@ -10,6 +10,7 @@ from discover.ope.estimators.cadr import cadr
 from discover.ope.evaluation import evaluate
 from discover.ope.feedback import Feedback
 from tests.adaptive import epsilon_greedy
+from tests.bandits import bandit
 
 
 def test_a_score_is_unbiased_whatever_the_past():
@@ -35,6 +36,15 @@ def test_its_interval_covers_on_adaptive_logs():
         (found,) = evaluate(feedback, ["cadr"]).estimates
         covered += found.low <= truth <= found.high
     assert covered / 80 >= 0.88  # 93 % less what 80 logs may miss by chance
+
+
+def test_rows_that_only_teach_make_no_interval_narrower():
+    """Of 22 rows two count, for Student's t of one degree; of 21 one, which has no interval."""
+    made = bandit(np.random.default_rng(0), m=1, k=3)
+    found = [evaluate(made.log(22, np.random.default_rng(seed)), ["cadr"]).estimates[0] for seed in range(60)]
+    assert np.mean([one.low <= made.value <= one.high for one in found]) >= 0.88  # as above; 60 % without
+    (lone,) = evaluate(made.log(21, np.random.default_rng(0)), ["cadr"]).estimates
+    assert (lone.low, lone.high, lone.verdict) == (-np.inf, np.inf, "warn")
 
 
 def test_what_comes_later_does_not_change_how_earlier_rows_count():

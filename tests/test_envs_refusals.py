@@ -68,7 +68,10 @@ def test_refusals_say_what_to_do():
     other = synthetic(np.random.default_rng(0), n=700, dimension=8)
     with pytest.raises(DiscoverError, match=r"must have vectors of one size, found"):
         Episodes([corpus(), replace(other, name="other")], 1, episode())
-    with pytest.raises(DiscoverError, match=r"has 700 documents, whose pool of \d+ must hold the budget of 690"):
+    with pytest.raises(
+        DiscoverError,
+        match=r"corpus, synthetic, has 700 documents, whose pool of \d+ must hold the budget of 690",
+    ):
         Episodes([corpus()], 1, episode(budget=690))
     with pytest.raises(ValidationError, match="budget counts the seed labels, so it must be over initial, 20"):
         EpisodeConfig(budget=20)

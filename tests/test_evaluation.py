@@ -86,6 +86,13 @@ def test_the_plot_has_no_figure_that_is_refused():
     assert [one.get_text()[:6] for one in panel.texts[:2]] == ["refuse", "refuse"]
 
 
+def test_a_level_is_written_with_all_its_digits():
+    """99.9 % is not all, and two levels must not look like one."""
+    found = evaluate(log(), ["cadr"], Settings(level=0.999))
+    assert any("99.9% interval" in line for line in table(found))
+    assert "99.9% interval" in plot.drawn(found).axes[0].get_xlabel()
+
+
 def test_values_are_near_the_truth_and_the_seed_decides():
     truth = with_share(0.4, 1)
     feedback = truth.log(2000, np.random.default_rng(0))

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from discover.commands.ope import table
 from discover.errors import DiscoverError
 from discover.ope import plot
 from discover.ope.offline import ope, read
@@ -112,7 +113,8 @@ def test_the_reward_of_the_whole_batch(tmp_path):
     assert feedback.rewards.tolist() == [query["reward"] for query in queries for _ in range(2)]
     assert "reward: that of each query" in notes
     found = ope(run.root, "uniform")
-    assert {one.per for one in found.estimates} == {"batch", "campaign"}
+    assert {one.estimator: one.per for one in found.estimates} == {"set_ips": "batch", "pdis": "batch"}
+    assert "of a campaign" not in next(iter(table(found)))  # it had three rounds, and their sum is nobody's estimate
     assert "those of this log are of whole batches: take set_ips" in found.unavailable["snips"]
     both = make_run(tmp_path / "both")
     assert feedback_of(both, "uniform")[0].rewards.tolist() != feedback_of(both, "uniform", "query")[0].rewards.tolist()

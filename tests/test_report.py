@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 import lxml.html
+import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
@@ -177,6 +178,17 @@ def test_rounds_before_the_test_set_grew_are_left_out(tmp_path, ahead):
     assert (compared.n, compared.labels) == ((800, 170) if ahead else (840, 225))
     assert report.verdict(database, config) in text_of(page_of(run, database, config))
     database.close()
+
+
+def test_audited_rounds_are_no_part_of_a_curve_of_test_accuracy():
+    """Test documents were imported before the second round; until then audits had judged."""
+    found = [
+        {"labels": 10 + round_, "source": source, "accuracy": 0.5, "low": 0.4, "high": 0.6}
+        for round_, source in enumerate(("audit", "test", "test"))
+    ]
+    truths = dict.fromkeys((1, 2), np.zeros(50, np.int64))
+    assert report._series(evidence.Arm("margin", found, truths=truths), "accuracy").labels == [11, 12]
+    assert report._series(evidence.Arm("margin", found[:1]), "accuracy").labels == [10]
 
 
 def test_one_arm(tmp_path):

@@ -76,8 +76,11 @@ def test_a_target_in_a_file_by_position(table, tmp_path):
     with pytest.raises(DiscoverError, match="row 3: the action 'a' stands there twice"):
         read_table(table, str(policy), COLUMNS)
     policy.write_text("action,probability\na,0.5\nb,0.25\n")
-    with pytest.raises(DiscoverError, match=r"target must sum to 1 in each row; row 1 has 0\.75"):
+    with pytest.raises(DiscoverError, match=r"policy\.csv: the probabilities must sum to 1, found 0\.75: add"):
         read_table(table, str(policy), COLUMNS)
+    policy.write_text("action,position,probability\na,1,1\nb,2,0.4\n")
+    with pytest.raises(DiscoverError, match=r"must sum to 1 at position 2, found 0\.4"):
+        read_table(table, str(policy), {**COLUMNS, "position": "place"})
 
 
 def test_a_whole_number_is_the_same_action_with_a_point(tmp_path):

@@ -8,6 +8,7 @@ from discover.policy.baselines import Exp3, by_strategy
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES
+from envs.episodes import SCAN
 from tests.views import view_of
 
 SMALL = EpisodeConfig(budget=60, candidates=16, pool=300, state=50, reward=200)
@@ -28,6 +29,15 @@ def test_the_oracle_is_a_ceiling_and_curves_are_paired():
     assert found["margin"].area("accuracy") == pytest.approx(
         [np.trapezoid(row, found["margin"].labels) / 40 for row in found["margin"].accuracy]
     )
+
+
+@pytest.mark.parametrize("pool", [300, 5000])
+def test_the_whole_pool_is_scanned_however_large(monkeypatch, pool):
+    """Else margin, what all others are held against, is that over a part of the pool."""
+    played = []
+    monkeypatch.setattr(trials, "make_env", lambda corpora, count, rules: played.append(rules))
+    assert trials.judged(corpus(), {}, 1, SMALL.model_copy(update={"pool": pool}), 0) == []
+    assert played[0].candidates * SCAN >= pool
 
 
 def test_a_strategy_of_the_loop_asks_in_the_environment_what_its_measure_would_by_the_features():

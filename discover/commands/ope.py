@@ -45,7 +45,7 @@ def table(found: Evaluation) -> Iterator[str]:
     yield f"{found.rows:,} picks, {found.units:,} units; their mean reward as logged {found.logged:.5g}{campaigns}"
     yield from found.notes
     yield from (f"{check.name}: {check.verdict}, {check.reason}" for check in found.checks)
-    heads = ("estimator", "of a", "estimate", f"{found.level:.0%} interval", "effective", "verdict")
+    heads = ("estimator", "of a", "estimate", f"{100 * found.level:.6g}% interval", "effective", "verdict")
     rows = [heads, *(_row(one) for one in found.estimates)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     for row in rows:

@@ -160,8 +160,12 @@ def _marked(example: dict[str, Any], task: Task) -> dict[str, Any]:
 
 
 def _series(arm: Arm, key: str) -> Series:
-    """A score by round; only accuracy has an interval."""
-    rows = [row for row in arm.rows if row.get(key) is not None]
+    """A score by round; only accuracy has an interval.
+
+    Rounds from before test documents were imported were judged by audits, which is another figure: they are left out.
+    """
+    source = "test" if arm.truths else "audit"
+    rows = [row for row in arm.rows if row.get(key) is not None and row["source"] == source]
     score = [row[key] for row in rows]
     low, high = (([row[end] for row in rows] if key == "accuracy" else score) for end in ("low", "high"))
     return Series(arm.name, [arm.spent(row) for row in rows], score, low, high, arm.unit)

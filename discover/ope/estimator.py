@@ -37,9 +37,13 @@ def with_caveat(reason: str) -> Callable[[Function], Function]:
     return _noting("caveat", reason)
 
 
-def brings_own_interval(function: Function) -> Function:
-    """Say that value ± t standard errors is the interval: to resample rows would break the order it rests on."""
-    return _noting("own_interval", True)(function)
+def brings_own_interval(counted: Callable[..., int]) -> Callable[[Function], Function]:
+    """Say that value ± t standard errors is the interval: to resample rows would break the order it rests on.
+
+    Args:
+        counted: from (feedback, options) how many units the value is made of, for the quantile t.
+    """
+    return _noting("counted", counted)
 
 
 def slow_beyond(rows: int) -> Callable[[Function], Function]:
@@ -72,15 +76,24 @@ class Estimator:
         """What its value is the mean of: the reward of a pick, of a batch, or the sum of a campaign's rounds."""
         return cast(Per, getattr(self.function, "per", "pick"))
 
+    def valued(self, feedback: Feedback) -> Per:
+        """The same on this log: a campaign that is one batch, as where queries are the units, is valued as that."""
+        batches, campaigns = (len(np.unique(feedback.of(name))) for name in ("batch", "unit"))
+        return "batch" if self.per == "campaign" and batches == campaigns else self.per
+
     @property
     def own_interval(self) -> bool:
         """Whether value ± t standard errors is its interval, and nothing is resampled."""
-        return bool(getattr(self.function, "own_interval", False))
+        return hasattr(self.function, "counted")
 
     @property
     def caveat(self) -> str:
         """Why it is to be read with care on any log; empty for most."""
         return str(getattr(self.function, "caveat", ""))
+
+    def counted(self, feedback: Feedback) -> int:
+        """How many units the value of one that brings its own interval is made of."""
+        return int(cast(Any, self.function).counted(feedback, **self.options))
 
     def trivial(self, feedback: Feedback) -> bool:
         """Whether its batches or campaigns are single picks, so that it only repeats what `ips` says."""

@@ -168,7 +168,7 @@ def _estimate(one: Estimator, feedback: Feedback, log: tuple[Check, ...], settin
         verdict = "refuse"
     return Estimate(
         estimator=one.name,
-        per=one.per,
+        per=one.valued(feedback),
         logged=one.logged(feedback),
         value=float(values[0]),
         standard_error=float(errors[0]),
@@ -185,8 +185,8 @@ def _interval(one: Estimator, feedback: Feedback, found: tuple[float, float], se
     if settings.method != "bootstrap":
         return _in_range(one, feedback, settings)
     if one.own_interval:
-        freedom = len(np.unique(feedback.units)) - 1
-        half = float(t.ppf(0.5 + settings.level / 2, freedom)) * found[1]
+        freedom = one.counted(feedback) - 1
+        half = float(t.ppf(0.5 + settings.level / 2, freedom)) * found[1] if freedom else np.inf
         return Interval(found[0] - half, found[0] + half)
     rng = np.random.default_rng(settings.seed)
     return intervals.studentised(one, feedback, rng, settings.level, settings.resamples)

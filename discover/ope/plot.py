@@ -45,7 +45,7 @@ def drawn(found: Evaluation, title: str = "") -> Figure:
     for axes, group in zip(figure.subplots(len(panels), squeeze=False, height_ratios=sizes)[:, 0], panels, strict=True):
         _draw_lines(axes, group)
         what = "the target, by the campaign" if group is campaigns else "the target"
-        axes.set_xlabel(f"value of {what} ({found.level:.0%} interval)", fontsize=11)
+        axes.set_xlabel(f"value of {what} ({100 * found.level:.6g}% interval)", fontsize=11)
     figure.axes[0].set_title(title.replace("$", r"\$"), loc="left", fontsize=12, fontweight="bold", pad=18)
     return figure
 

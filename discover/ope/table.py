@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from discover.errors import DiscoverError
 from discover.ope.columns import Columns
-from discover.ope.feedback import Feedback, Floats
+from discover.ope.feedback import SUM_TOLERANCE, Feedback, Floats
 from discover.pool.files import export_rows
 
 LEVELS = 50  # of a word-valued context: the rest is one more
@@ -126,6 +126,13 @@ def _from_file(
             raise DiscoverError(f"{path}, row {row}: the action {str(key[1])!r} stands there twice: leave one out")
         given.add(key)
         rows[key[0]][np.searchsorted(actions, key[1])] = probabilities[row - 1]
+    for place, wanted in rows.items():
+        if abs(wanted.sum() - 1) > SUM_TOLERANCE:
+            where = f" at position {place}" if by_place else ""
+            raise DiscoverError(
+                f"{path}: the probabilities must sum to 1{where}, found {wanted.sum():.6g}: add the actions that are "
+                "missing, or divide each by their sum"
+            )
     for row, place in enumerate(at, start=1):
         if place not in rows:
             raise DiscoverError(

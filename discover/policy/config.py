@@ -39,8 +39,13 @@ class EpisodeConfig(Strict):
         """T, labels that are asked in an episode."""
         return self.budget - self.initial
 
-    def cut_to(self, documents: int, tested: int) -> "EpisodeConfig":
+    def cut_to(self, documents: int, tested: int, smallest: str) -> "EpisodeConfig":
         """The rules for corpora of so many documents and test documents at least: splits are cut in proportion.
+
+        Args:
+            documents: of the smallest corpus.
+            tested: test documents of the one with the fewest.
+            smallest: name of the former.
 
         Raises:
             DiscoverError: the pool that is left cannot hold the budget.
@@ -49,8 +54,8 @@ class EpisodeConfig(Strict):
         sizes = {name: int(getattr(self, name) * share) for name in ("pool", "state", "reward")}
         if sizes["pool"] < self.budget or min(sizes.values()) < 1:
             raise DiscoverError(
-                f"the smallest corpus has {documents} documents, whose pool of {sizes['pool']} must hold the budget of "
-                f"{self.budget} labels: leave it out, or lower budget"
+                f"the smallest corpus, {smallest}, has {documents} documents, whose pool of {sizes['pool']} must hold "
+                f"the budget of {self.budget} labels: leave it out, or lower budget"
             )
         return self.model_copy(update={**sizes, "report": min(self.report, tested)})
 

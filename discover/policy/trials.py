@@ -29,7 +29,8 @@ METRICS = ("macro_f1", "accuracy")
 REFERENCE = "margin"
 FIXED = (*HEURISTICS, *baselines.STRATEGIES, baselines.BANDIT, ORACLE)  # what a trained policy is held against
 LABELING = "envs:discover/Labeling-v0"
-CANDIDATES = 512  # of which four times as many are scanned: a pool of 2,000
+CANDIDATES = 512  # at least: a default pool of 2,000
+SCAN = 4  # times as many are scanned, as in `envs.episodes`
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,8 @@ def judged(corpus: Corpus, policies: Mapping[str, str | Scorer], count: int, epi
         A row for each policy and campaign: ``dataset``, ``policy``, ``seed``, the area under both curves, and of
         macro-F1 the ``curve`` itself, at so many ``labels``.
     """
-    wide = {"candidates": max(CANDIDATES, episode.batch), "report": len(corpus.test_labels), "twin": False}
+    scanning = -(-episode.pool // SCAN)
+    wide = {"candidates": max(CANDIDATES, episode.batch, scanning), "report": len(corpus.test_labels), "twin": False}
     rules = episode.model_copy(update=wide)
     env, rows = make_env([corpus], count, rules), []
     for name, policy in policies.items():

@@ -28,7 +28,12 @@ LONG = 100_000  # rows: a minute or two
 LEAST = 0.1  # of the largest deviation so far: rows that happen to be alike must not seem certain
 
 
-@brings_own_interval
+def counted(feedback: Feedback, *, burn_in: int = 20) -> int:
+    """Units of the rows that count."""
+    return len(np.unique(feedback.units[_in_time(feedback)[burn_in:]]))
+
+
+@brings_own_interval(counted)
 @slow_beyond(LONG)
 def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.Estimates:
     """Values (B,) and standard errors (B,); scores and deviations are those of the whole log in each resample.
@@ -44,9 +49,16 @@ def cadr(feedback: Feedback, weights: Floats, *, burn_in: int = 20) -> moments.E
     n = len(feedback)
     if not 2 <= burn_in < n:
         raise DiscoverError(f"burn_in must be at least 2 and less than the {n} rows of the log, found {burn_in}")
-    order = np.argsort(feedback.of("time"), kind="stable")
+    order = _in_time(feedback)
     score, precision = _scores(feedback, order, burn_in)
-    return moments.ratios([(precision * score, precision)], feedback.units, weights)
+    rows = order[burn_in:]  # those that only teach would make the error look like one of more units
+    parts = [((precision * score)[rows], precision[rows])]
+    return moments.ratios(parts, feedback.units[rows], np.asarray(weights)[:, rows])
+
+
+def _in_time(feedback: Feedback) -> Ints:
+    """(n,) rows in the order in which they were logged."""
+    return np.asarray(np.argsort(feedback.of("time"), kind="stable"), np.int64)
 
 
 def _scores(feedback: Feedback, order: Ints, burn_in: int) -> tuple[Floats, Floats]:

@@ -1,5 +1,7 @@
 """Error: 1 where the model that chose was wrong about the document, 0 where it was right, of several labels about all.
 
+A label counts as given from a probability of 1/2 on: the log does not keep the thresholds that were fitted.
+
 What it knew already teaches a model little. It is cheap, bounded and says the same in every round, but it does not know
 how many other documents an answer tells about: noise and outliers are worth as much as what is typical.
 """
