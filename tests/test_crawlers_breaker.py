@@ -111,7 +111,7 @@ def test_an_outage_costs_no_page(tmp_path: Path):
         )
         stopped = run("crawl", str(folder))
         assert stopped.returncode == UNFINISHED, stopped.stderr
-        (line,) = stopped.stderr.splitlines()
+        *_, line = stopped.stderr.splitlines()  # after the progress that a slow machine has time to tell
         assert site.pair in line and "the same command goes on" in line
         assert {row.state for row in rows(folder, select(url))} == {"new", "done"}
         assert len(site.asked) < 60, "it was left alone"
