@@ -110,7 +110,9 @@ def test_a_start_that_was_killed_before_its_settings_were_noted_goes_on(tmp_path
         row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
         connection.execute(step.insert().values(**row))
     campaign.close()
-    start_run(config(), tmp_path / "run").close()
+    again = start_run(config(), tmp_path / "run")
+    assert again.classes == ["a", "b"]
+    again.close()
 
 
 @pytest.mark.parametrize(
