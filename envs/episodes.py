@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from discover.errors import DiscoverError
 from discover.policy import features, ridge
-from discover.policy.config import EpisodeConfig
+from discover.policy.config import SCAN, EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.query.config import CandidateConfig
 from discover.query.view import PastRound, Progress, View
@@ -29,7 +29,6 @@ from envs.scores import Scorer
 
 Floats = NDArray[np.float64]
 
-SCAN = 4  # times the candidates: how far a round looks for the uncertain and the near
 ANCHORS = 4  # labelled documents whose neighbours are looked for, the newest
 SHARES = {name: getattr(CandidateConfig(), name) for name in features.GENERATORS}  # as a loop draws by default
 LEFT = features.STATE.index("left")

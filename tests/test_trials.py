@@ -5,10 +5,9 @@ import pytest
 
 from discover.policy import trials
 from discover.policy.baselines import Exp3, by_strategy
-from discover.policy.config import EpisodeConfig
+from discover.policy.config import SCAN, EpisodeConfig
 from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES
-from envs.episodes import SCAN
 from tests.views import view_of
 
 SMALL = EpisodeConfig(budget=60, candidates=16, pool=300, state=50, reward=200)

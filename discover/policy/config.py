@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 from discover.errors import DiscoverError
 from discover.strict import Strict
 
+SCAN = 4  # times the candidates: how far a round looks for the uncertain and the near
+
 
 class EpisodeConfig(Strict):
     """How a labeling campaign is played in an environment.

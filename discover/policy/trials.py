@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from discover.evaluate import seeds
 from discover.evaluate.compare import labels_to_reach
 from discover.policy import baselines
-from discover.policy.config import EpisodeConfig
+from discover.policy.config import SCAN, EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.policy.features import NAMES
 from discover.policy.heuristics import HEURISTICS, ORACLE, utilities
@@ -30,7 +30,6 @@ REFERENCE = "margin"
 FIXED = (*HEURISTICS, *baselines.STRATEGIES, baselines.BANDIT, ORACLE)  # what a trained policy is held against
 LABELING = "envs:discover/Labeling-v0"
 CANDIDATES = 512  # at least: a default pool of 2,000
-SCAN = 4  # times as many are scanned, as in `envs.episodes`
 
 
 @dataclass(frozen=True, eq=False)
