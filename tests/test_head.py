@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from discover.learn import head
 
 
-@pytest.mark.parametrize(("documents", "classes"), [(5, 2), (60, 3), (400, 20)])
+@pytest.mark.parametrize(("documents", "classes"), [(5, 2), (60, 3), (400, 10)])
 def test_without_descriptions_it_is_penalised_logistic_regression(documents: int, classes: int) -> None:
     rng = np.random.default_rng(documents)
     vectors = rng.normal(size=(documents, 16)).astype(np.float32)
@@ -32,23 +32,45 @@ def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return found / np.linalg.norm(found, axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("noise", [1.5, 3.0])
-def test_with_descriptions_it_is_the_optimum_over_shift_and_trust(noise: float) -> None:
+@pytest.mark.parametrize(("noise", "described"), [(1.5, True), (3.0, True), (3.0, False)])
+@pytest.mark.parametrize("many", [True, False])
+def test_it_is_the_optimum_over_shift_and_trusts(
+    monkeypatch: pytest.MonkeyPatch, noise: float, described: bool, many: bool
+) -> None:
     rng, documents, classes, d, penalty = np.random.default_rng(1), 80, 5, 16, 0.2
     prior, y = unit(rng, classes, d), rng.integers(classes, size=documents)
     vectors = prior[y] + noise * rng.normal(size=(documents, d)).astype(np.float32) / 4
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     assert 0.3 < ((vectors @ prior.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
+    prior = prior * described
     weights = head.class_weights(y, classes)
+    monkeypatch.setattr(head, "MANY", classes + (not many))
+    soon, _ = head.fit(vectors, y, prior, penalty)
+    monkeypatch.setitem(head.STOP, "gtol", 1e-6)
+    monkeypatch.setitem(head.STOP, "ftol", 1e-12)
     found, bias = head.fit(vectors, y, prior, penalty)
+    np.testing.assert_allclose(soon, found, atol=2e-2 * np.abs(found).max())
 
-    inputs, known = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
-    shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones((), dtype=torch.double)
+    def mean(of: int, without: int | None = None) -> np.ndarray:
+        """Unit mean of a class's documents and its description."""
+        rows = [row for row in np.flatnonzero(y == of) if row != without]
+        summed = np.array([prior[of], *vectors[rows]], np.float64).sum(0)
+        return summed / np.linalg.norm(summed)
+
+    inputs, directions = vectors.astype(np.float64), [prior.astype(np.float64)]
+    known = [inputs @ directions[0].T]
+    if many:
+        directions.append(np.stack([mean(k) for k in range(classes)]))
+        known.append(inputs @ directions[1].T)
+        known[1][np.arange(documents), y] = [inputs[row] @ mean(y[row], without=row) for row in range(documents)]
+    by_known, by_shift = torch.from_numpy(np.stack(known)), torch.from_numpy(inputs)
+    trust = torch.ones(len(known), dtype=torch.double)
+    shift = torch.zeros(classes, d + 1, dtype=torch.double)
     solver = torch.optim.LBFGS([shift.requires_grad_(), trust.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
-        logits = (inputs @ (trust * known + shift[:, :-1]).T + shift[:, -1]) * head.SCALE
+        logits = (torch.tensordot(trust, by_known, 1) + by_shift @ shift[:, :-1].T + shift[:, -1]) * head.SCALE
         each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), torch.from_numpy(weights))
         total = each + penalty * head.SCALE / documents * shift.square().sum()
         total.backward()
@@ -56,7 +78,7 @@ def test_with_descriptions_it_is_the_optimum_over_shift_and_trust(noise: float) 
 
     for _ in range(5):
         solver.step(loss)
-    wanted = (trust * known + shift[:, :-1]).detach().numpy()
+    wanted = np.tensordot(trust.detach().numpy(), np.stack(directions), 1) + shift[:, :-1].detach().numpy()
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
     np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
 
@@ -77,6 +99,13 @@ def test_descriptions_help_where_answers_are_few_and_do_no_harm_where_they_misle
     assert right(prior, y) > right(none, y) + 0.1
     many = np.tile(y, 25)
     assert right(np.roll(prior, 1, axis=0), many) > right(none, many) - 0.05
+
+
+def test_of_many_classes_one_answer_suffices() -> None:
+    rng = np.random.default_rng(0)
+    vectors, prior = unit(rng, 1, 64), unit(rng, head.MANY, 64)
+    weights, bias = head.fit(vectors, np.array([3]), prior, 0.2)
+    assert head.logits(vectors, weights, bias).argmax() == 3 and np.abs(weights).max() < 5
 
 
 def test_its_bits_do_not_depend_on_the_number_of_threads() -> None:
