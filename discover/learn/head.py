@@ -1,13 +1,14 @@
 """The frozen-head mode: multinomial logistic regression over the encoder's vectors.
 
-The weights are ``trust * prior + shift``: the prior are the vectors of the classes' descriptions, how far to trust them
-is learned, and the shift, bias included, pays ``penalty * SCALE / m`` times its square. So descriptions that say
-something decide while answers are few, and those that say nothing do no harm.
+The weights are ``trusts @ known + shift``: known of a class are the vector of its description and the mean of its
+documents, how far to trust either is learned, and the shift, bias included, pays ``penalty * SCALE / m`` times its
+square. So descriptions that say something decide while answers are few, and those that say nothing do no harm; and
+means, as of a generative classifier, need fewer documents than weights do (Ng & Jordan 2001, "On discriminative vs.
+generative classifiers"; nearest class mean: Mensink et al. 2013, https://doi.org/10.1109/TPAMI.2013.83).
 
-Where classes are many, their means are known as well, with a trust of their own: a generative classifier learns from
-fewer documents (Ng & Jordan 2001, "On discriminative vs. generative classifiers"; nearest class mean: Mensink et al.
-2013, https://doi.org/10.1109/TPAMI.2013.83). In a mean the description counts for one more document, and in training
-each sees that of its own class without itself, or the means would seem to know everything.
+In a mean the description counts for one more document, and in training each document sees that of its own class without
+itself, or the means would seem to know everything. Where classes lie in one another, or answers were chosen for being
+doubtful, it is then less like its own mean than like the others', by chance alone: trust in means is never negative.
 
 The objective is convex; L-BFGS runs in coordinates whitened by the loss's curvature where all classes are as likely: of
 thousands of documents of few classes it is then done in a sixth of the time.
@@ -19,12 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
 SCALE = 20.0  # logits are SCALE times a cosine, about what contrastive encoders are trained with
 ROWS = 256  # of one product: fixed, so that a document's logits never depend on how many are asked for
-MANY = 11  # classes, from which on their means are known: of few, answers that were chosen for being doubtful mislead
 STOP = {"maxiter": 500, "gtol": 1e-4, "ftol": 1e-9}  # by the gradient: the loss stands still before that
 _blas = ThreadpoolController()
 
@@ -51,19 +51,18 @@ def fit(
         # Single precision from here on: the weights end within a thousandth of those of double, in half the time.
         white, factor32 = np.ascontiguousarray(white, np.float32), factor.astype(np.float32)
         directions, known = _known(vectors, classes, prior)
-        k = len(known)
         truth, share = np.eye(c, dtype=np.float32)[classes], share.astype(np.float32)
         # Brings trusts to the scale of the shift, and apart, since means and descriptions are much alike; where they
         # are the same, no further than single precision can tell.
-        together = np.atleast_2d(np.cov(known.reshape(k, -1), dtype=np.float64))
-        apart = np.linalg.inv(cholesky(together + (1e-6 * np.trace(together) + 1e-12) * np.eye(k), lower=True))
+        together = np.cov(known.reshape(2, -1), dtype=np.float64)
+        apart = np.linalg.inv(cholesky(together + (1e-6 * np.trace(together) + 1e-12) * np.eye(2), lower=True))
 
         def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            """The loss, and its gradient, at a shift (c, d + 1) in white coordinates and k trusts less 1 / k."""
-            white_shift = point[:-k].reshape(c, -1).astype(np.float32)
+            """The loss, and its gradient, at a shift (c, d + 1) in white coordinates and trusts, less 1/2, set apart."""
+            white_shift = point[:-2].reshape(c, -1).astype(np.float32)
             shift = white_shift @ factor32
-            trust = (1 / k + point[-k:] @ apart).astype(np.float32)
-            found = np.tensordot(trust, known, 1) + white @ white_shift.T
+            trusts = (0.5 + point[-2:] @ apart).astype(np.float32)
+            found = np.tensordot(trusts, known, 1) + white @ white_shift.T
             found -= found.max(1, keepdims=True)
             right = (found * truth).sum(1)
             likely = np.exp(found, out=found)
@@ -73,28 +72,27 @@ def fit(
             loss = float(share @ (np.log(total) - right)) + ridge * float(np.square(shift).sum())
             return loss, np.append(gradient, apart @ (known * residuals).sum(axis=(1, 2))).astype(np.float64)
 
-        start = np.zeros(c * len(factor) + k)
-        point = minimize(objective, start, jac=True, method="L-BFGS-B", options=STOP).x
-        shift, trust = point[:-k].reshape(c, -1) @ factor, 1 / k + point[-k:] @ apart
-    return np.tensordot(trust, directions, 1) + shift[:, :-1], shift[:, -1]
+        start = np.zeros(c * len(factor) + 2)
+        least = np.full(len(start), -np.inf)
+        least[-1] = -0.5 / apart[1, 1]  # no trust in means: `apart` is triangular, and has it in the last one alone
+        point = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=Bounds(least), options=STOP).x
+        shift, trusts = point[:-2].reshape(c, -1) @ factor, 0.5 + point[-2:] @ apart
+    return np.tensordot(trusts, directions, 1) + shift[:, :-1], shift[:, -1]
 
 
 def _known(
     vectors: NDArray[np.float32], classes: NDArray[np.int64], prior: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Directions of the classes, (k, c, d), and logits by them, (k, m, c): the descriptions', of many the means' too.
+    """Directions of the classes, (2, c, d), and logits by them, (2, m, c): the descriptions', and the means'.
 
     A document's logit of its own class is by the mean of the others.
     """
     inputs, described = vectors.astype(np.float64), prior.astype(np.float64)
-    by_prior = inputs @ described.T
-    if len(prior) < MANY:
-        return described[None], (SCALE * by_prior[None]).astype(np.float32)
     truth = np.eye(len(prior))[classes]
     sums = truth.T @ inputs + described
     whole, others = _unit(sums), _unit(sums[classes] - inputs)
     by_means = np.where(truth, (others * inputs).sum(1, keepdims=True), inputs @ whole.T)
-    return np.stack([described, whole]), (SCALE * np.stack([by_prior, by_means])).astype(np.float32)
+    return np.stack([described, whole]), (SCALE * np.stack([inputs @ described.T, by_means])).astype(np.float32)
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
