@@ -7,8 +7,8 @@ means, as of a generative classifier, need fewer documents than weights do (Ng &
 generative classifiers"; nearest class mean: Mensink et al. 2013, https://doi.org/10.1109/TPAMI.2013.83).
 
 In a mean the description counts for one more document, and in training each document sees that of its own class without
-itself, or the means would seem to know everything. Where classes lie in one another, or answers were chosen for being
-doubtful, it is then less like its own mean than like the others', by chance alone: trust in means is never negative.
+itself, or the means would seem to know everything. Trust in means is never negative: where classes lie in one another,
+or answers were chosen for being doubtful, that would only magnify what the shift has learned of each document alone.
 
 The objective is convex; L-BFGS runs in coordinates whitened by the loss's curvature where all classes are as likely: of
 thousands of documents of few classes it is then done in a sixth of the time.
@@ -58,7 +58,7 @@ def fit(
         apart = np.linalg.inv(cholesky(together + (1e-6 * np.trace(together) + 1e-12) * np.eye(2), lower=True))
 
         def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            """The loss, and its gradient, at a shift (c, d + 1) in white coordinates and trusts, less 1/2, set apart."""
+            """The loss, and its gradient, at a shift (c, d + 1) in white coordinates and both trusts, set apart."""
             white_shift = point[:-2].reshape(c, -1).astype(np.float32)
             shift = white_shift @ factor32
             trusts = (0.5 + point[-2:] @ apart).astype(np.float32)
