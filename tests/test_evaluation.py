@@ -67,6 +67,10 @@ def test_a_log_of_rewards_all_alike_is_never_sure(clicks, said):
     assert by_name(evaluate(log()))["ips"].verdict == "ok"
 
 
+def test_an_estimator_that_is_named_twice_is_told_once():
+    assert len(evaluate(log(), ["ips", "snips", "ips"]).estimates) == 2
+
+
 def test_a_campaigns_value_is_held_against_what_a_campaign_was_worth():
     rows = np.arange(400)
     found = evaluate(log(400, unit=rows // 4, step=rows % 4, batch=rows), ["snips", "pdis"])

@@ -129,7 +129,7 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
     """
     settings = settings or Settings()
     estimators = [estimators] if isinstance(estimators, str) and estimators else estimators
-    loaded = [estimator.load_estimator(word) for word in estimators or estimator.names()]
+    loaded = [estimator.load_estimator(word) for word in dict.fromkeys(estimators or estimator.names())]
     # One for an adaptive log must not see predictions that were fitted on what came later.
     shared = rewards.with_predictions(feedback) if feedback.target is not None else feedback
     log = diagnostics.of_log(feedback)
