@@ -14,9 +14,10 @@ def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("described", [True, False])
+@pytest.mark.parametrize("many", [True, False])
 @pytest.mark.parametrize(("classes", "noise"), [(5, 1.5), (5, 3.0), (2, 4.0)])
 def test_it_is_the_optimum_over_shift_and_trusts(
-    monkeypatch: pytest.MonkeyPatch, classes: int, noise: float, described: bool
+    monkeypatch: pytest.MonkeyPatch, classes: int, noise: float, many: bool, described: bool
 ) -> None:
     rng, documents, d, penalty = np.random.default_rng(1), 80, 16, 0.2
     centres, y = unit(rng, classes, d), rng.integers(classes, size=documents)
@@ -25,6 +26,7 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     prior = (centres + unit(rng, classes, d)) / 1.5 * described
     assert 0.3 < ((vectors @ centres.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
     weights = head.class_weights(y, classes)
+    monkeypatch.setattr(head, "MANY", classes + (not many))
     soon, _ = head.fit(vectors, y, prior, penalty)
     monkeypatch.setitem(head.STOP, "gtol", 1e-6)
     monkeypatch.setitem(head.STOP, "ftol", 1e-12)
@@ -46,7 +48,7 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     solver = torch.optim.LBFGS([shift.requires_grad_(), roots.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
 
     def trusts() -> torch.Tensor:
-        return torch.stack([roots[0], roots[1] ** 2])
+        return torch.stack([roots[0], many * roots[1] ** 2])
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
@@ -59,7 +61,7 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     for _ in range(5):
         solver.step(loss)
     trusted = trusts().detach().numpy()
-    assert (trusted[1] > 0.01) == (noise < 2), "trusted where they say something"
+    assert (trusted[1] > 0.01) == (many and noise < 2), "trusted where they say something"
     wanted = np.tensordot(trusted, np.stack([prior, means]), 1) + shift[:, :-1].detach().numpy()
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
     np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())

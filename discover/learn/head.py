@@ -8,7 +8,8 @@ generative classifiers"; nearest class mean: Mensink et al. 2013, https://doi.or
 
 In a mean the description counts for one more document, and in training each document sees that of its own class without
 itself, or the means would seem to know everything. Trust in means is never negative: where classes lie in one another,
-or answers were chosen for being doubtful, that would only magnify what the shift has learned of each document alone.
+or answers were chosen for being doubtful, that would only magnify what the shift has learned of each document alone. Of
+few classes the means are left out: random answers gain by them there, chosen ones do not (runs/LOG.md).
 
 The objective is convex; L-BFGS runs in coordinates whitened by the loss's curvature where all classes are as likely: of
 thousands of documents of few classes it is then done in a sixth of the time.
@@ -20,11 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import Bounds, minimize
+from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
+
+Floats = NDArray[np.float64]
 
 SCALE = 20.0  # logits are SCALE times a cosine, about what contrastive encoders are trained with
 ROWS = 256  # of one product: fixed, so that a document's logits never depend on how many are asked for
+MANY = 11  # classes, from which on their means are known
 STOP = {"maxiter": 500, "gtol": 1e-4, "ftol": 1e-9}  # by the gradient: the loss stands still before that
 _blas = ThreadpoolController()
 
@@ -34,7 +38,7 @@ def fit(
     classes: NDArray[np.int64],
     prior: NDArray[np.float32],
     penalty: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     """Weights (c, d) and bias (c,).
 
     Args:
@@ -48,54 +52,75 @@ def fit(
     share = class_weights(classes, c)[classes] / len(classes)
     with one_thread():
         white, factor = whiten(inputs, share, c, ridge)
-        # Single precision from here on: the weights end within a thousandth of those of double, in half the time.
-        white, factor32 = np.ascontiguousarray(white, np.float32), factor.astype(np.float32)
         directions, known = _known(vectors, classes, prior)
-        truth, share = np.eye(c, dtype=np.float32)[classes], share.astype(np.float32)
-        # Brings trusts to the scale of the shift, and apart, since means and descriptions are much alike; where they
-        # are the same, no further than single precision can tell.
-        together = np.cov(known.reshape(2, -1), dtype=np.float64)
-        apart = np.linalg.inv(cholesky(together + (1e-6 * np.trace(together) + 1e-12) * np.eye(2), lower=True))
+        for k in range(len(known), 0, -1):
+            shift, trusts = _optimum(white, factor, known[:k], np.eye(c)[classes], share, ridge)
+            if trusts[-1] > 0:  # otherwise, the objective being convex, no trust in means is the best
+                break
+    return np.tensordot(trusts, directions[: len(trusts)], 1) + shift[:, :-1], shift[:, -1]
 
-        def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-            """The loss, and its gradient, at a shift (c, d + 1) in white coordinates and both trusts, set apart."""
-            white_shift = point[:-2].reshape(c, -1).astype(np.float32)
-            shift = white_shift @ factor32
-            trusts = (0.5 + point[-2:] @ apart).astype(np.float32)
-            found = np.tensordot(trusts, known, 1) + white @ white_shift.T
-            found -= found.max(1, keepdims=True)
-            right = (found * truth).sum(1)
-            likely = np.exp(found, out=found)
-            total = likely.sum(1)
-            residuals = (likely / total[:, None] - truth) * share[:, None]
-            gradient = residuals.T @ white + 2 * np.float32(ridge) * (shift @ factor32.T)
-            loss = float(share @ (np.log(total) - right)) + ridge * float(np.square(shift).sum())
-            return loss, np.append(gradient, apart @ (known * residuals).sum(axis=(1, 2))).astype(np.float64)
 
-        start = np.zeros(c * len(factor) + 2)
-        least = np.full(len(start), -np.inf)
-        least[-1] = -0.5 / apart[1, 1]  # no trust in means: `apart` is triangular, and has it in the last one alone
-        point = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=Bounds(least), options=STOP).x
-        shift, trusts = point[:-2].reshape(c, -1) @ factor, 0.5 + point[-2:] @ apart
-    return np.tensordot(trusts, directions, 1) + shift[:, :-1], shift[:, -1]
+def _optimum(
+    white: Floats, factor: Floats, known: Floats, truth: Floats, share: Floats, ridge: float
+) -> tuple[Floats, Floats]:
+    """The shift, (c, d + 1), and trusts, (k,), of least loss.
+
+    Args:
+        white: (m, d + 1) documents in white coordinates.
+        factor: (d + 1, d + 1) that brings weights back from there.
+        known: (k, m, c) logits by what is known.
+        truth: (m, c) of 0 and 1.
+        share: (m,) of each document in the loss.
+        ridge: of the squared shift.
+    """
+    k, c = len(known), truth.shape[1]
+    # Brings trusts to the scale of the shift, and apart, since means and descriptions are much alike; where they are
+    # the same, no further than single precision can tell.
+    together = np.atleast_2d(np.cov(known.reshape(k, -1)))
+    apart = np.linalg.inv(cholesky(together + (1e-6 * np.trace(together) + 1e-12) * np.eye(k), lower=True))
+    # Single precision from here on: the weights end within a thousandth of those of double, in half the time.
+    white32, factor32, known32, truth32, share32 = (
+        np.ascontiguousarray(one, np.float32) for one in (white, factor, known, truth, share)
+    )
+
+    def objective(point: Floats) -> tuple[float, Floats]:
+        """The loss, and its gradient, at a shift (c, d + 1) in white coordinates and k trusts less 1 / k, set apart."""
+        white_shift = point[:-k].reshape(c, -1).astype(np.float32)
+        shift = white_shift @ factor32
+        trusts = (1 / k + point[-k:] @ apart).astype(np.float32)
+        found = np.tensordot(trusts, known32, 1) + white32 @ white_shift.T
+        found -= found.max(1, keepdims=True)
+        right = (found * truth32).sum(1)
+        likely = np.exp(found, out=found)
+        total = likely.sum(1)
+        residuals = (likely / total[:, None] - truth32) * share32[:, None]
+        gradient = residuals.T @ white32 + 2 * np.float32(ridge) * (shift @ factor32.T)
+        loss = float(share32 @ (np.log(total) - right)) + ridge * float(np.square(shift).sum())
+        return loss, np.append(gradient, apart @ (known32 * residuals).sum(axis=(1, 2))).astype(np.float64)
+
+    point = minimize(objective, np.zeros(c * len(factor) + k), jac=True, method="L-BFGS-B", options=STOP).x
+    return point[:-k].reshape(c, -1) @ factor, 1 / k + point[-k:] @ apart
 
 
 def _known(
     vectors: NDArray[np.float32], classes: NDArray[np.int64], prior: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Directions of the classes, (2, c, d), and logits by them, (2, m, c): the descriptions', and the means'.
+) -> tuple[Floats, Floats]:
+    """Directions of the classes, (k, c, d), and logits by them, (k, m, c): the descriptions', and of many the means'.
 
     A document's logit of its own class is by the mean of the others.
     """
     inputs, described = vectors.astype(np.float64), prior.astype(np.float64)
-    truth = np.eye(len(prior))[classes]
-    sums = truth.T @ inputs + described
-    whole, others = _unit(sums), _unit(sums[classes] - inputs)
-    by_means = np.where(truth, (others * inputs).sum(1, keepdims=True), inputs @ whole.T)
-    return np.stack([described, whole]), (SCALE * np.stack([inputs @ described.T, by_means])).astype(np.float32)
+    directions, known = [described], [inputs @ described.T]
+    if len(prior) >= MANY:
+        truth = np.eye(len(prior))[classes]
+        sums = truth.T @ inputs + described
+        means, others = _unit(sums), _unit(sums[classes] - inputs)
+        directions.append(means)
+        known.append(np.where(truth, (others * inputs).sum(1, keepdims=True), inputs @ means.T))
+    return np.stack(directions), SCALE * np.stack(known)
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
@@ -104,9 +129,7 @@ def one_thread() -> AbstractContextManager[Any]:
     return _blas.limit(limits=1, user_api="blas")
 
 
-def whiten(
-    inputs: NDArray[np.float64], share: NDArray[np.float64], c: int, ridge: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def whiten(inputs: Floats, share: Floats, c: int, ridge: float) -> tuple[Floats, Floats]:
     """Inputs (m, d + 1) in white coordinates, and the factor, (d + 1, d + 1), that brings weights back from there.
 
     It is the inverse Cholesky factor of the loss's curvature where all ``c`` classes are as likely.
@@ -116,9 +139,7 @@ def whiten(
     return solve_triangular(root, inputs.T, lower=True).T, solve_triangular(root, np.eye(len(root)), lower=True)
 
 
-def logits(
-    vectors: NDArray[np.float32], weights: NDArray[np.float64], bias: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def logits(vectors: NDArray[np.float32], weights: Floats, bias: Floats) -> Floats:
     """Logits, (n, c), of unit vectors (n, d)."""
     found = np.empty((len(vectors), len(weights)))
     for start in range(0, len(vectors), ROWS):
@@ -129,7 +150,7 @@ def logits(
     return found
 
 
-def class_weights(classes: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+def class_weights(classes: NDArray[np.int64], count: int) -> Floats:
     """Weights of the loss, (c,): the square root of inverse frequency, with mean 1 over the answers.
 
     The root is a compromise: full balancing trades much accuracy on the large classes for little on the rare ones.
