@@ -81,6 +81,12 @@ def test_the_first_of_an_even_draw_do_not_depend_on_how_it_is_cut_off(tmp_path, 
         assert draw_uniformly(store, {3}, 50, 4)[0].tolist() == every[:50].tolist()
 
 
+def test_how_many_keys_are_hashed_at_a_time_does_not_change_the_draw(index, monkeypatch):
+    once = draw(index, **NOTHING, config=config(**ALONE), seed=3).ids.tolist()
+    monkeypatch.setattr("discover.query.candidates.BLOCK", 7)
+    assert draw(index, **NOTHING, config=config(**ALONE), seed=3).ids.tolist() == once
+
+
 def test_they_come_in_the_order_of_public_ids(index):
     drawn = draw(index, excluded=(), labelled=[7], uncertain=[9, 8], config=config(), seed=1)
     ids = [public_id(row - 1) for row in drawn.ids]

@@ -48,6 +48,16 @@ def test_a_document_is_stored_once(tmp_path):
     assert len(store) == 5
 
 
+def test_documents_are_found_in_whatever_order_they_were_added(tmp_path):
+    store, added = VectorStore(tmp_path, "v1", 8), np.empty(0, np.int64)
+    for ids in ([10, 12, 14], [20, 22], [41, 31], [16, 1], [50]):  # rising, and from the third on not
+        store.append(ids, ids, np.zeros((len(ids), 8)))
+        added = np.append(added, ids)
+        for opened in (store, VectorStore(tmp_path, "v1", 8)):
+            assert opened.positions(added[::-1]).tolist() == list(range(len(added)))[::-1]
+            assert opened.positions([0, 11, 15, 99]).tolist() == [-1] * 4
+
+
 def test_a_full_disk_is_one_clear_line_and_tears_nothing(tmp_path):
     store = VectorStore(tmp_path, "v1", 8)
     store.append(*rows(5))

@@ -24,6 +24,7 @@ CROWD = 5000  # documents drawn uniformly, by which strategies tell how crowded 
 ANCHORS = 16  # labelled documents whose neighbours are looked up; an exact search costs the same for each
 SLACK = 6  # standard deviations
 DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
+BLOCK = 65_536  # keys hashed at a time: what comes between stays in the cache, which halves the time
 
 Positions = NDArray[np.int64]  # rows of the vector store; they stay inside this module
 Ids = Collection[int] | NDArray[np.int64]
@@ -132,7 +133,9 @@ def seed_of(seed: int, round_: int, purpose: str) -> int:
 
 def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: int) -> Positions:
     """The first n eligible rows, at least, of a uniformly random order: by a seeded hash of the public id."""
-    hashes = _mixed(np.asarray(store.keys) ^ _mixed(_word(seed)))
+    keys, word = np.asarray(store.keys), _mixed(_word(seed))
+    blocks = range(0, max(1, len(keys)), BLOCK)
+    hashes = np.concatenate([_mixed(keys[start : start + BLOCK] ^ word) for start in blocks])
     enough = n + len(barred)  # even if all that is barred comes first
     # Hashes are uniform, so that those below a bound are nearly always enough, and found in one pass.
     share = (enough + SLACK * math.sqrt(enough)) / max(1, len(hashes))
