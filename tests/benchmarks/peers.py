@@ -4,7 +4,8 @@ Peers need environments of their own and hours, so their figures are kept as cel
 learner, under `cells/`. `python -m tests.benchmarks.peers` plays those that are missing; `measure` reads
 them, and plays ours.
 Labels are a random draw, of banking77 the same number of each class; the test documents are 1,000 of the set's own.
-The calibration error is of all of them, since a thousand show one by chance: 0.04 where six in ten are right.
+The calibration error is of all of them, since a thousand show one by chance: 0.04 where six in ten are right; so is the
+accuracy that is held against a goal instead of a peer.
 small-text is given the better, judged on the test documents, of its own learning rate and of 1e-4, so far as both have
 been played.
 """
@@ -23,6 +24,7 @@ from discover.learn.config import LearnConfig
 from tests.benchmarks.__main__ import machine
 from tests.benchmarks._passive import TESTED, Job, draw, learn
 from tests.benchmarks._peers import CELLS, ask, code, keep
+from tests.benchmarks._row import row
 
 COUNTS = {
     "trec6": [128, 500],
@@ -32,6 +34,7 @@ COUNTS = {
     "20newsgroups_stripped": [128, 500],
 }
 SEEDS, ECE, CALIBRATED_FROM = 3, 0.05, 500
+REACH = {("banking77", 616): 0.855}
 OURS = "discover"
 LEARNERS: dict[str, dict[str, Any]] = {  # a peer's script, and what its job says besides
     OURS: {},
@@ -64,30 +67,30 @@ class Cell(NamedTuple):
 def measure() -> list[dict[str, Any]]:
     """For each set and number of labels a row against each peer, of mean accuracy, and one of our calibration error.
 
-    Ours are played where a peer's cell is, and for the calibration error; means are over the seeds that both have.
+    Ours are played where a peer's cell is, for the calibration error and for a goal; means are over the seeds that both
+    have, against a goal over all.
     """
     rows = []
     for name, counts in COUNTS.items():
         for count in counts:
-            mine: dict[int, dict[str, Any]] = {}
+            title, mine = f"{name}, {count} labels", dict[int, dict[str, Any]]()
             for package in dict.fromkeys(learner.partition(",")[0] for learner in LEARNERS if learner != OURS):
                 theirs, seeds = _best(package, name, count)
                 for seed in seeds - mine.keys():
                     mine[seed] = _played(Cell(OURS, name, count, seed))
                 if seeds:
-                    ours = float(np.mean([mine[seed]["accuracy"] for seed in seeds]))
-                    rows.append(
-                        {"name": f"{name}, {count} labels", "value": round(ours, 4), "unit": "accuracy"}
-                        | {"peer": package, "peer_value": round(theirs, 4), "ratio": round(ours - theirs, 4)}
-                        | {"goal": 0.0, "holds": ours >= theirs}
-                    )
+                    ours = round(float(np.mean([mine[seed]["accuracy"] for seed in seeds])), 4)
+                    theirs = round(theirs, 4)
+                    beside = {"peer": package, "peer_value": theirs, "ratio": round(ours - theirs, 4)}
+                    rows.append(row(title, ours, "accuracy", 0.0, ours >= theirs, **beside))
+            if (name, count) in REACH:
+                mine = {seed: _played(Cell(OURS, name, count, seed)) for seed in range(SEEDS)}
+                reached, goal = float(np.mean([cell["accuracy_of_all"] for cell in mine.values()])), REACH[name, count]
+                rows.append(row(title, round(reached, 4), "accuracy of all", goal, reached >= goal))
             if count >= CALIBRATED_FROM:
                 mine = mine or {0: _played(Cell(OURS, name, count, 0))}
                 error = float(np.mean([cell["ece"] for cell in mine.values()]))
-                rows.append(
-                    {"name": f"{name}, {count} labels", "value": round(error, 4), "unit": "ece", "peer": None}
-                    | {"peer_value": None, "ratio": None, "goal": ECE, "holds": error <= ECE}
-                )
+                rows.append(row(title, round(error, 4), "ece", ECE, error <= ECE))
     return rows
 
 
@@ -123,6 +126,7 @@ def play(cell: Cell) -> None:
 def _ours(job: Job, seed: int) -> dict[str, Any]:
     found, seconds = learn(Encoder(EncoderConfig()), job, LearnConfig(), seed)
     figures = {"ece": round(calibration_error(found, job.truth), 4), "ece_tested": len(found)}
+    figures |= {"accuracy_of_all": round(float((found.argmax(1) == job.truth).mean()), 4)}
     figures |= {"ece_by_chance": round(error_by_chance(found.max(1)), 4), "seconds": round(seconds, 1)}
     return {"classes": found.argmax(1), "code": code("learn", "embed"), **figures, "versions": machine()["versions"]}
 
@@ -147,8 +151,8 @@ def main() -> None:
                     cell = Cell(learner, name, count, seed)
                     if cell.figures() is None:
                         play(cell)
-    for row in measure():
-        print(json.dumps(row))
+    for one in measure():
+        print(json.dumps(one))
 
 
 if __name__ == "__main__":
