@@ -52,6 +52,7 @@ class SimulationConfig(Strict):
     def _affordable(self) -> "SimulationConfig":
         if self.budget < self.initial:
             raise ValueError(f"budget counts the seed labels, so it must be at least initial, {self.initial}")
+        self.candidates.enough_for(self.batch)
         return self
 
 

@@ -23,6 +23,13 @@ class CandidateConfig(Strict):
             raise ValueError(f"uniform + neighbours + uncertain + newest must be 1, they are {total:g}")
         return self
 
+    def enough_for(self, batch: int) -> None:
+        """Raise ValueError where a round would ask about more documents than it looks at."""
+        if self.count < batch:
+            raise ValueError(
+                f"a round asks about its candidates: they must be at least batch, {batch}, not {self.count}"
+            )
+
 
 class QueryConfig(Strict):
     """Which strategy chooses, how many, and how much chance it leaves."""
@@ -42,3 +49,8 @@ class QueryConfig(Strict):
     )
     reward_options: dict[str, Any] = Field({}, description="the reward's keyword-only parameters")
     candidates: CandidateConfig = CandidateConfig()
+
+    @model_validator(mode="after")
+    def _enough(self) -> "QueryConfig":
+        self.candidates.enough_for(self.batch)
+        return self
