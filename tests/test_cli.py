@@ -142,10 +142,11 @@ def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.Monk
     assert main([*command, "--set", "encoder.max_tokens=8"]) == 1, "the answers would be learned with the run's encoder"
     assert "was begun with encoder.max_tokens=" in capsys.readouterr().err
     asked: list[Objective] = []
-    better = Finding({"head_penalty": 2.5}, (0.6, 0.5), (0.7, 0.75), (0.1, 0.05), 9)
+    better = Finding({"head_penalty": 2.5, "propagate": True}, (0.6, 0.5), (0.7, 0.75), (0.1, 0.05), 9)
     monkeypatch.setattr(commands_search, "search", lambda task, *_: asked.append(task) or better)
     assert main(command) == 0
-    assert "better by more than chance" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "learn.head_penalty 2.5, learn.propagate true\n" in said and "better by more than chance" in said
     assert load_config(folder / "search" / "config.yaml").learn.head_penalty == 2.5
     database = Database(f"sqlite:///{folder / 'discover.db'}")
     learned = [row for row in Queue(database, 30).labels("margin") if row.kind != "audit"]

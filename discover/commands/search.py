@@ -88,7 +88,10 @@ def _purpose(campaign: Campaign, config: Config, rows: list[Any], folds: int) ->
 def _told(finding: Finding, answers: int) -> list[str]:
     if not finding.changed:
         return [f"none of {finding.trials} trials came to an end: nothing was found"]
-    changed = ", ".join(f"learn.{key} {value:.3g}" for key, value in finding.changed.items())
+    changed = ", ".join(
+        f"learn.{key} {value:.3g}" if isinstance(value, float) else f"learn.{key} {json.dumps(value)}"
+        for key, value in finding.changed.items()
+    )
     (own, best), (right, better), (gain, half) = finding.loss, finding.accuracy, finding.gain
     verdict = "better by more than chance" if finding.better else "no better than chance would have it: nothing changes"
     return [
