@@ -31,7 +31,10 @@ def write(tmp_path: Path, text: str) -> Path:
         (MINIMAL + "query: {batch: many}", "'query.batch'"),
         (MINIMAL + "pool: {min_characters: 9, max_characters: 5}", "found 9 and 5, which no document fits"),
         (MINIMAL + "query: {candidates: {uniform: 0.5}}", "must be 1, they are 0.9"),
-        (MINIMAL + "query: {batch: 70, candidates: {count: 60}}", "they must be at least batch, 70, not 60"),
+        (
+            MINIMAL + "query: {batch: 70, candidates: {count: 60}}",
+            "candidates.count must be at least batch, 70, found 60",
+        ),
         ("label: {classes: [a, b], budget: 0}", "'label.budget'"),
         ("label: {classes: [only]}", "at least two classes are needed to learn anything, found 1"),
         ("seed: 1", "key 'label' is needed"),

@@ -1,5 +1,7 @@
 """The head's optimum, held against scikit-learn's and torch's."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -35,6 +37,24 @@ def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return found / np.linalg.norm(found, axis=-1, keepdims=True)
 
 
+def minimise(
+    shift: torch.Tensor, trust: torch.Tensor, cosines: Callable[[], torch.Tensor], y: np.ndarray, penalty: float
+) -> None:
+    """Bring shift and trust to the least loss, by torch."""
+    solver = torch.optim.LBFGS([shift.requires_grad_(), trust.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
+    truth, weights = torch.from_numpy(y), torch.from_numpy(head.class_weights(y, len(shift)))
+
+    def loss() -> torch.Tensor:
+        solver.zero_grad()
+        each = torch.nn.functional.cross_entropy(cosines() * head.SCALE, truth, weights)
+        total = each + penalty * head.SCALE / len(y) * shift.square().sum()
+        total.backward()
+        return total
+
+    for _ in range(5):
+        solver.step(loss)
+
+
 @pytest.mark.parametrize("noise", [1.5, 3.0])
 def test_stopping_as_soon_as_it_does_it_is_the_optimum_over_shift_and_trust(noise: float) -> None:
     rng, documents, classes, d, penalty = np.random.default_rng(1), 80, 5, 16, 0.2
@@ -42,23 +62,11 @@ def test_stopping_as_soon_as_it_does_it_is_the_optimum_over_shift_and_trust(nois
     vectors = prior[y] + noise * rng.normal(size=(documents, d)).astype(np.float32) / 4
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     assert 0.3 < ((vectors @ prior.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
-    weights = head.class_weights(y, classes)
     found, bias = head.fit(vectors, y, prior, penalty)
 
     inputs, known = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
     shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones((), dtype=torch.double)
-    solver = torch.optim.LBFGS([shift.requires_grad_(), trust.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
-
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        logits = (inputs @ (trust * known + shift[:, :-1]).T + shift[:, -1]) * head.SCALE
-        each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), torch.from_numpy(weights))
-        total = each + penalty * head.SCALE / documents * shift.square().sum()
-        total.backward()
-        return total
-
-    for _ in range(5):
-        solver.step(loss)
+    minimise(shift, trust, lambda: inputs @ (trust * known + shift[:, :-1]).T + shift[:, -1], y, penalty)
     wanted = (trust * known + shift[:, :-1]).detach().numpy()
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
     np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
@@ -76,7 +84,6 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     prior = (centres + unit(rng, classes, d)) / 1.5 * described
     assert 0.3 < ((vectors @ centres.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
-    weights = head.class_weights(y, classes)
     monkeypatch.setattr(head, "MANY", classes + (not many))
     soon, _ = head.fit(vectors, y, prior, penalty)
     monkeypatch.setitem(head.STOP, "gtol", 1e-6)
@@ -96,21 +103,14 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     known, by_shift = torch.from_numpy(np.stack([inputs @ prior.T, by_means])), torch.from_numpy(inputs)
     roots = torch.ones(2, dtype=torch.double)  # the second trust's, which is not negative
     shift = torch.zeros(classes, d + 1, dtype=torch.double)
-    solver = torch.optim.LBFGS([shift.requires_grad_(), roots.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
 
     def trusts() -> torch.Tensor:
         return torch.stack([roots[0], many * roots[1] ** 2])
 
-    def loss() -> torch.Tensor:
-        solver.zero_grad()
-        logits = (torch.tensordot(trusts(), known, 1) + by_shift @ shift[:, :-1].T + shift[:, -1]) * head.SCALE
-        each = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), torch.from_numpy(weights))
-        total = each + penalty * head.SCALE / documents * shift.square().sum()
-        total.backward()
-        return total
+    def cosines() -> torch.Tensor:
+        return torch.tensordot(trusts(), known, 1) + by_shift @ shift[:, :-1].T + shift[:, -1]
 
-    for _ in range(5):
-        solver.step(loss)
+    minimise(shift, roots, cosines, y, penalty)
     trusted = trusts().detach().numpy()
     assert (trusted[1] > 0.01) == (many and noise < 2), "trusted where they say something"
     wanted = np.tensordot(trusted, np.stack([prior, means]), 1) + shift[:, :-1].detach().numpy()

@@ -89,7 +89,7 @@ def _told(finding: Finding, answers: int) -> list[str]:
     if not finding.changed:
         return [f"none of {finding.trials} trials came to an end: nothing was found"]
     changed = ", ".join(
-        f"learn.{key} {value:.3g}" if isinstance(value, float) else f"learn.{key} {json.dumps(value)}"
+        f"learn.{key} " + (f"{value:.3g}" if isinstance(value, float) else json.dumps(value))
         for key, value in finding.changed.items()
     )
     (own, best), (right, better), (gain, half) = finding.loss, finding.accuracy, finding.gain

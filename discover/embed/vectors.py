@@ -102,11 +102,11 @@ class VectorStore:
             return np.full(len(wanted), -1)
         self._sort()
         # In their order, so that each search begins near where the one before ended: in half the time.
-        rising = np.argsort(wanted, kind="stable")
+        by_id = np.argsort(wanted, kind="stable")
         at = np.empty(len(wanted), np.int64)
-        at[rising] = np.searchsorted(self.ids, wanted[rising], sorter=None if self._rising else self._order)
-        found = np.minimum(at, len(self) - 1)
-        found = found if self._rising else self._order[found]
+        at[by_id] = np.searchsorted(self.ids, wanted[by_id], sorter=None if self._rising else self._order)
+        at = np.minimum(at, len(self) - 1)
+        found = at if self._rising else self._order[at]
         return np.where(self.ids[found] == wanted, found, -1)
 
     def _sort(self) -> None:
@@ -181,8 +181,7 @@ class VectorStore:
         crashpoint("compact:written")
         lengths = dict.fromkeys(self._rows, int(stays.sum())) | {REMOVED: 0}
         self._write_manifest(lengths, checksums, generation)
-        self._order = np.empty(0, np.int64)  # of rising ids
-        self._rising = True  # whether that is the order of addition, which is searched in a quarter of the time
+        self._order = np.empty(0, np.int64)
         crashpoint("compact:published")
         self._drop_others()
 

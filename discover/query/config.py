@@ -27,7 +27,8 @@ class CandidateConfig(Strict):
         """Raise ValueError where a round would ask about more documents than it looks at."""
         if self.count < batch:
             raise ValueError(
-                f"a round asks about its candidates: they must be at least batch, {batch}, not {self.count}"
+                f"a round asks about its candidates, so candidates.count must be at least batch, {batch}, found "
+                f"{self.count}: raise it, or lower batch"
             )
 
 
