@@ -264,6 +264,18 @@ def test_temperature_mends_overconfidence_and_is_shy():
     assert fit_temperature(sharp[:0], y[:0], Categorical()) == 1
 
 
+@pytest.mark.parametrize(("classes", "wanted"), [(10, 2000), (11, 4000)])
+def test_where_classes_are_many_more_unanswered_documents_are_looked_at(encoder, classes, wanted):
+    names = dict.fromkeys([f"class {k}" for k in range(classes)], "")
+
+    def looks_at(task="multiclass", **settings):
+        return TextClassifier(encoder, list, names, LearnConfig(**settings), 0, task=task).looks_at
+
+    assert (looks_at(), looks_at(propagate=False)) == (wanted, 0)
+    assert (looks_at(unlabelled=0), looks_at(unlabelled=9)) == (0, 9)
+    assert looks_at("multilabel") == looks_at("multilabel", propagate=False) == 2000
+
+
 @pytest.mark.parametrize("method", ["head", "top"])
 def test_neighbours_of_answers_are_learned_from(make, method):
     few, rest = np.array([1, 25, 49]), EVEN

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from discover.learn import head
+from discover.learn.likelihood import Categorical
 
 
 @pytest.mark.parametrize(("documents", "classes"), [(5, 2), (60, 3), (400, 20)])
@@ -90,6 +91,9 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     monkeypatch.setitem(head.STOP, "ftol", 1e-12)
     found, bias = head.fit(vectors, y, prior, penalty)
     np.testing.assert_allclose(soon, found, atol=(2e-2 if many else 1e-2) * np.abs(found).max())
+    roughly = head.fit(vectors, y, prior, penalty, head.ROUGHLY)
+    likely = [Categorical().probabilities(head.logits(vectors, *one)) for one in ((found, bias), roughly)]
+    assert np.abs(likely[1] - likely[0]).mean() < 0.005
 
     def mean(of: int, without: int | None = None) -> np.ndarray:
         """Unit mean of a class's documents and its description."""

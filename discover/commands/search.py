@@ -12,7 +12,7 @@ from discover.campaign import Campaign
 from discover.config import Config
 from discover.errors import DiscoverError
 from discover.learn.activations import ActivationCache
-from discover.learn.classifier import TextClassifier
+from discover.learn.classifier import OF_MANY, TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import likelihood_of
 from discover.learn.samples import column
@@ -57,7 +57,8 @@ class _Learner:
     def __init__(self, campaign: Campaign, config: Config, ids: NDArray[np.int64], y: NDArray[np.int64]):
         self._campaign, self._config, self._ids, self._y = campaign, config, ids, y
         self._activations = ActivationCache(config.learn.cache_megabytes)
-        self._unlabelled = unlabelled(campaign, campaign.arms[0], config.learn.unlabelled, config.seed)
+        most = max(config.learn.unlabelled or 0, OF_MANY)
+        self._unlabelled = unlabelled(campaign, campaign.arms[0], most, config.seed)
 
     def logits(self, settings: LearnConfig, learned: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
         """See `discover.learn.search.Objective`."""

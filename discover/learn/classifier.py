@@ -24,6 +24,7 @@ from discover.pool.answers import agree, hashable
 from discover.pool.labels import Task
 from discover.query.uncertainty import probability_of
 
+LOOKED_AT, OF_MANY = 2000, 4000  # unanswered documents: where classes are many, each has few neighbours (runs/LOG.md)
 VALIDATED_FROM = 100  # answers from which on they are cross-validated
 
 
@@ -97,7 +98,12 @@ class TextClassifier:
     @property
     def looks_at(self) -> int:
         """How many documents `unlabelled` should hold."""
-        return self.config.unlabelled if self.config.propagate or not self.likelihood.propagates else 0
+        spread = self.likelihood.propagates
+        if spread and not self.config.propagate:
+            return 0
+        if self.config.unlabelled is not None:
+            return self.config.unlabelled
+        return OF_MANY if spread and len(self.classes) >= head.MANY else LOOKED_AT
 
     @property
     def cross_validated(self) -> float | None:

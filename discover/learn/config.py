@@ -28,7 +28,12 @@ class LearnConfig(Strict):
         1.0, ge=0, description="weight of the supervised contrastive loss, where documents of a class meet in a batch"
     )
     propagate: bool = Field(True, description="learn from unanswered neighbours of answers, while that does no harm")
-    unlabelled: int = Field(2000, ge=0, description="unanswered documents that are looked at for it, drawn uniformly")
+    unlabelled: int | None = Field(
+        None,
+        ge=0,
+        description="unanswered documents that are looked at for it, drawn uniformly; none: 2,000, of more than ten "
+        "classes 4,000",
+    )
     folds: int = Field(3, ge=0, description="of the cross-validation that calibrates the probabilities; 0: none")
     learning_rate: float | None = Field(
         None, gt=0, description="of the encoder; none: 1e-4, with label.task spans 6e-4, for adapters 1e-3"

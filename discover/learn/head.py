@@ -15,6 +15,7 @@ The objective is convex; L-BFGS runs in coordinates whitened by the loss's curva
 thousands of documents of few classes it is then done in a sixth of the time.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -30,6 +31,7 @@ SCALE = 20.0  # logits are SCALE times a cosine, about what contrastive encoders
 ROWS = 256  # of one product: fixed, so that a document's logits never depend on how many are asked for
 MANY = 11  # classes, from which on their means are known
 STOP = {"maxiter": 500, "gtol": 1e-4, "ftol": 1e-9}  # by the gradient: the loss stands still before that
+ROUGHLY = STOP | {"gtol": 1e-3}  # in half the steps
 _blas = ThreadpoolController()
 
 
@@ -38,6 +40,7 @@ def fit(
     classes: NDArray[np.int64],
     prior: NDArray[np.float32],
     penalty: float,
+    stop: Mapping[str, float] = STOP,
 ) -> tuple[Floats, Floats]:
     """Weights (c, d) and bias (c,).
 
@@ -46,6 +49,7 @@ def fit(
         classes: (m,) class indices.
         prior: (c, d) unit vectors of the descriptions.
         penalty: of the squared shift.
+        stop: when L-BFGS does.
     """
     c, ridge = len(prior), penalty * SCALE / len(classes)
     inputs = np.pad(vectors.astype(np.float64) * SCALE, ((0, 0), (0, 1)), constant_values=SCALE)
@@ -54,14 +58,20 @@ def fit(
         white, factor = whiten(inputs, share, c, ridge)
         directions, known = _known(vectors, classes, prior)
         for k in range(len(known), 0, -1):
-            shift, trusts = _optimum(white, factor, known[:k], np.eye(c)[classes], share, ridge)
+            shift, trusts = _optimum(white, factor, known[:k], np.eye(c)[classes], share, ridge, stop)
             if trusts[-1] > 0:  # otherwise, the objective being convex, no trust in means is the best
                 break
     return np.tensordot(trusts, directions[: len(trusts)], 1) + shift[:, :-1], shift[:, -1]
 
 
 def _optimum(
-    white: Floats, factor: Floats, known: Floats, truth: Floats, share: Floats, ridge: float
+    white: Floats,
+    factor: Floats,
+    known: Floats,
+    truth: Floats,
+    share: Floats,
+    ridge: float,
+    stop: Mapping[str, float],
 ) -> tuple[Floats, Floats]:
     """The shift, (c, d + 1), and trusts, (k,), of least loss.
 
@@ -72,6 +82,7 @@ def _optimum(
         truth: (m, c) of 0 and 1.
         share: (m,) of each document in the loss.
         ridge: of the squared shift.
+        stop: when L-BFGS does.
     """
     k, c = len(known), truth.shape[1]
     # Brings trusts to the scale of the shift, and apart, since means and descriptions are much alike; where they are
@@ -98,7 +109,7 @@ def _optimum(
         loss = float(share32 @ (np.log(total) - right)) + ridge * float(np.square(shift).sum())
         return loss, np.append(gradient, apart @ (known32 * residuals).sum(axis=(1, 2))).astype(np.float64)
 
-    point = minimize(objective, np.zeros(c * len(factor) + k), jac=True, method="L-BFGS-B", options=STOP).x
+    point = minimize(objective, np.zeros(c * len(factor) + k), jac=True, method="L-BFGS-B", options=dict(stop)).x
     return point[:-k].reshape(c, -1) @ factor, 1 / k + point[-k:] @ apart
 
 

@@ -105,7 +105,9 @@ class Heads:
             beliefs = np.concatenate([np.eye(len(prior))[classes], believed])
             everything = np.concatenate([vectors, around])
             found = np.concatenate([classes, propagate(everything, beliefs)[len(classes) :].argmax(1)])
-            self.propagated = head.fit(everything, found, prior, penalty)
+            # Guessed classes deserve no exact optimum, and with many classes that takes seconds.
+            stop = head.ROUGHLY if len(prior) >= head.MANY else head.STOP
+            self.propagated = head.fit(everything, found, prior, penalty, stop)
 
     def state(self) -> dict[str, NDArray]:
         """As arrays by name."""

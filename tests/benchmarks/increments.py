@@ -51,7 +51,7 @@ def _play(encoder: Encoder, name: str, seed: int) -> tuple[float, float, float, 
     def untaught() -> Learner[TextClassifier]:
         names = dict.fromkeys(classes, "")
         made = TextClassifier(encoder, lambda ids: [every[i] for i in ids], names, config, seed)
-        made.unlabelled = order[BATCH * (INCREMENTS + 1) :][: config.unlabelled]
+        made.unlabelled = order[BATCH * (INCREMENTS + 1) :][: made.looks_at]
         return Learner(made)
 
     grown, seconds = untaught(), 0.0
