@@ -12,8 +12,9 @@ export HF_HUB_OFFLINE ?= 1
 demo: .venv/run
 	.venv/bin/discover run configs/demo.yaml --run runs/demo
 
+# One thread a worker: the threads of two on two cores would wait for each other.
 test: .venv/test
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --dist loadfile
 
 check: .venv/test
 	.venv/bin/ruff format --check .

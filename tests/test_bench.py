@@ -251,7 +251,7 @@ def test_a_lone_class_among_the_seed_labels(tmp_path):
     assert results_of(tmp_path / "out")[0]["labels"] == 1
 
 
-MANY = ("--seeds", "10", "--initial", "10", "--batch", "4", "--budget", "50", "--strategy", "margin", "--jobs", "2")
+MANY = ("--seeds", "6", "--initial", "10", "--batch", "4", "--budget", "50", "--strategy", "margin", "--jobs", "2")
 
 
 def begin(files, output) -> subprocess.Popen:
@@ -287,7 +287,7 @@ def test_killed_and_stopped_benches_go_on(files, tmp_path):
         assert time.monotonic() - ended < 10, "a worker outlived the bench"
         time.sleep(0.05)
     kept = len(list(output.glob("cells/*.json")))
-    assert 0 < kept < 21
+    assert 0 < kept < 13
 
     for cell in list(output.glob("cells/*.json"))[1:]:
         cell.unlink()

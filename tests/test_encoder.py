@@ -67,7 +67,8 @@ def bert(heads: int, size: int, dtype: torch.dtype) -> torch.nn.Module:
 
 
 def minilm(dtype: torch.dtype) -> torch.nn.Module:
-    return transformers.AutoModel.from_pretrained(find("all-MiniLM-L6-v2"), dtype=dtype).eval()
+    """The packaged encoder's first two layers: the others meet the same shapes."""
+    return transformers.AutoModel.from_pretrained(find("all-MiniLM-L6-v2"), dtype=dtype, num_hidden_layers=2).eval()
 
 
 COMPANY = {
