@@ -1,5 +1,6 @@
 """The commands on a run, as a stranger types them: what works, and the one line when it does not."""
 
+import csv
 import json
 import shutil
 import signal
@@ -16,6 +17,7 @@ from discover.commands import search as commands_search
 from discover.config import load_config
 from discover.db import Database
 from discover.label.queue import Queue
+from discover.label.simulate import ANNOTATOR
 from discover.learn.search import Finding, Objective
 from discover.pool.config import PoolConfig
 from discover.pool.pool import Pool
@@ -100,6 +102,8 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     assert row["label"] == max(row["probabilities"], key=row["probabilities"].get)
     for what, name in [("labels", "l.csv"), ("pool", "p.parquet"), ("decisions", "d.jsonl"), ("model", "m")]:
         assert run("export", what, "--run", folder, "--to", finished / name).returncode == 0
+    with (finished / "l.csv").open(newline="", encoding="utf-8") as file:
+        assert {row["annotator"] for row in csv.DictReader(file)} == {ANNOTATOR}
     assert (finished / "m" / "card.json").is_file()
     weights = finished / "m" / "model.safetensors"
     assert weights.stat().st_mode == (finished / "m" / "card.json").stat().st_mode, "whoever reads one reads both"

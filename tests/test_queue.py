@@ -50,7 +50,7 @@ def test_questions_come_in_order_and_answers_are_kept(opened: Database) -> None:
     for question, label in zip(asked, CLASSES, strict=True):
         assert queue.answer(question.slot, question.token, "ada", label).counts
     expected = sorted(zip(ids, CLASSES, strict=True), key=lambda pair: public_id(opened, pair[0]))
-    assert queue.labels("margin") == [Labelled(i, label, "policy", "", 1) for i, label in expected]
+    assert queue.labels("margin") == [Labelled(i, label, "policy", "", 1, "ada") for i, label in expected]
     assert queue.labels("random") == []
     assert (queue.spent("margin"), queue.waiting("margin"), queue.waiting("random")) == (3.0, 0, 1)
     assert queue.asked("random") == {ids[2]}
@@ -223,8 +223,8 @@ def test_imported_labels_cost_nothing_and_seed_each_arm_once(opened: Database) -
         assert queue.behind("margin") == (expected > 0)
         with opened.write() as connection:
             assert queue.seed_imported("margin", connection) == expected
-    assert {(row.document_id, row.label, row.kind) for row in queue.labels("margin")} == {
-        (document_id, "fog", "import") for document_id in known
+    assert {(row.document_id, row.label, row.kind, row.annotator) for row in queue.labels("margin")} == {
+        (document_id, "fog", "import", "import") for document_id in known
     }
     assert (queue.spent("margin"), queue.waiting("margin"), queue.tallies("margin")) == (0.0, 0, [])
     with opened.read() as connection:

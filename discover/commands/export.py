@@ -44,6 +44,7 @@ def _labels(campaign: Campaign) -> Iterator[dict[str, Any]]:
                 "arm": arm,
                 "round": answer.round,
                 "kind": answer.kind,
+                "annotator": answer.annotator,
             }
 
 

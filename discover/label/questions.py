@@ -36,6 +36,7 @@ class Labelled:
     kind: str
     part: str
     round: int
+    annotator: str  # whose it is; `import` of what a file brought
 
 
 @dataclass(frozen=True)

@@ -226,7 +226,7 @@ class Queue:
         """The arm's answers as they now stand, ordered by public id."""
         slot = tables.slot.c
         wanted = (
-            select(slot.document_id, slot.label, slot.kind, slot.part, slot.round)
+            select(slot.document_id, slot.label, slot.kind, slot.part, slot.round, slot.annotator)
             .join(tables.document)
             .where(slot.arm == arm, slot.state == "answered")
             .order_by(tables.document.c.public_id)
@@ -248,7 +248,7 @@ class Queue:
             .scalar_subquery()
         )
         wanted = (
-            select(slot.document_id, answer.label, slot.kind, slot.part, slot.round)
+            select(slot.document_id, answer.label, slot.kind, slot.part, slot.round, answer.annotator)
             .join_from(tables.slot, tables.answer, answer.id == first)
             .join(tables.document, tables.document.c.id == slot.document_id)
             .where(slot.arm == arm, slot.kind == "audit", slot.state != tables.REMOVED)
