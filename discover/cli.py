@@ -1,6 +1,7 @@
 """The command line: `discover COMMAND`. Each command is a thin layer over `discover.open` and `discover.loop`."""
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -148,7 +149,13 @@ def _report(options: argparse.Namespace) -> None:
     from discover.steps.explain import examples
 
     campaign, to = _open(options.run), RunFolder(options.to or options.run)
-    print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign), to))
+    try:
+        print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign), to))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        why = error.strerror or error
+        raise DiscoverError(f"no report can be written to {to.root} ({why}): name another folder with --to") from error
 
 
 def _predict(options: argparse.Namespace) -> None:

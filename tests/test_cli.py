@@ -271,7 +271,7 @@ def test_a_run_that_cannot_be_written_to_is_read(finished: Path, tmp_path: Path,
         ).stat()
         capsys.readouterr()
         assert main(["report", "--run", str(folder / "run")]) == 1
-        assert "Read-only file system" in capsys.readouterr().err
+        assert "(Read-only file system): name another folder with --to" in capsys.readouterr().err
 
 
 def test_an_output_that_cannot_be_written(finished: Path, tmp_path: Path) -> None:
