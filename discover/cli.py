@@ -149,8 +149,9 @@ def _report(options: argparse.Namespace) -> None:
     from discover.steps.explain import examples
 
     campaign, to = _open(options.run), RunFolder(options.to or options.run)
+    shown = examples(campaign)
     try:
-        print(report.write(campaign.folder, campaign.database, campaign.config, examples(campaign), to))
+        print(report.write(campaign.folder, campaign.database, campaign.config, shown, to))
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EROFS):
             raise

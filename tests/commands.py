@@ -31,7 +31,8 @@ IMPORTED = (
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    # A run has two threads, as on two cores, though a worker of the suite has one.
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
     command = [sys.executable, __file__]  # it ends when this process does, since its input does
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
