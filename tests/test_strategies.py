@@ -182,6 +182,47 @@ def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():
     assert len(set(even.utilities.tolist())) == 1
 
 
+def test_rare_class_stays_beside_what_it_found_and_spreads_while_a_class_is_missing():
+    """Three in doubt in one place, the rest less so, each in a place of its own."""
+    blob = np.array([0, 0, 0, *range(1, 10)])
+    vectors = np.eye(16, dtype=np.float32)[blob]
+    doubt = np.where(blob == 0, 0.45, 0.1) + 0.001 * np.arange(12)
+    probabilities = np.stack([1 - doubt, doubt, 0 * doubt], axis=1)
+
+    def places_of(c):
+        view = view_of(
+            12,
+            d=16,
+            make_vectors=lambda: vectors,
+            make_probabilities=lambda: probabilities[:, :c],
+            make_labels=lambda: np.array([0] * 9 + [1]),
+            temperature=0.0,
+        )
+        return blob[load_strategy("rare_class", {"count": 10})(view, 3, RNG(0)).indices].tolist()
+
+    assert places_of(2) == [0, 0, 0]
+    assert places_of(3) == [0, 9, 8]
+
+
+def test_rare_class_looks_all_over_the_pool_where_the_odd_ones_never_are_the_rare():
+    def picked(answers):
+        probabilities = np.stack([0.9 - 0.001 * np.arange(300), 0.1 + 0.001 * np.arange(300)], axis=1)
+        view = view_of(
+            300,
+            c=2,
+            make_probabilities=lambda: probabilities,
+            make_labels=lambda: np.zeros(answers, np.int64),
+            temperature=0.0,
+        )
+        return load_strategy("rare_class", {"count": 300})(view, 20, RNG(0)).indices
+
+    assert sorted(picked(99).tolist()) == list(range(280, 300))
+    searched = picked(100)
+    assert np.count_nonzero(searched >= 280) >= 10
+    rows = np.sort(searched[searched < 280])
+    assert len(rows) >= 8 and np.diff(rows, prepend=0, append=300).max() < 90  # and they leave no large part out
+
+
 def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_known():
     def picked(word, c=3, **changes):
         return load_strategy(word)(view_of(40, c=c, temperature=0.0, **changes), 5, RNG(0)).indices.tolist()

@@ -170,6 +170,8 @@ def test_it_runs_under_uvicorn_and_two_dozen_people_label_at_once(database: Data
             person.start()
         for person in people:
             person.join()
+        monitored = httpx.head(address, headers={"Host": "127.0.0.1"})
+        assert monitored.is_success and not monitored.content
     with database.read() as connection:
         stored = select(tables.slot.c.id, tables.slot.c.label).where(tables.slot.c.state == "answered")
         assert sorted(tuple(row) for row in connection.execute(stored)) == sorted(acknowledged)

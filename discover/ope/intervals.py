@@ -6,6 +6,7 @@ than equal tails. The other two are for a mean of independent rows (the sequence
 and never wrong more often than they say.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -66,7 +67,8 @@ def studentised(
     beyond = int(np.floor((1 - level) * (resamples + 1)))
     if beyond < 1:
         raise DiscoverError(
-            f"{resamples} resamples cannot tell an interval of level {level}: take a lower one, or more"
+            f"{resamples} resamples cannot tell an interval of level {level}: take a lower level, or "
+            f"{math.ceil(1 / (1 - level))} resamples"
         )
     return Interval(value - float(far[-beyond]) * error, value + float(far[-beyond]) * error)
 

@@ -56,6 +56,14 @@ def occupied(labelled: Vectors, centres: Vectors) -> NDArray[np.int64]:
     return np.bincount((labelled @ centres.T).argmax(axis=1), minlength=len(centres))
 
 
+def halved(values: NDArray[np.float64], cluster: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) values, the best of a cluster's as they are, each further one's halved once more.
+
+    Within a cluster the best is picked first, so what is to be halved is known before the draw.
+    """
+    return values * 0.5 ** places(cluster, values)
+
+
 def places(cluster: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.int64]:
     """(n,) how many of the same cluster have a larger value than each; equals share a place."""
     order = np.lexsort((-values, cluster))

@@ -9,7 +9,7 @@ import numpy as np
 
 from discover.plugins import Count
 from discover.query.acquire import Picks, gumbel_top_k, per_cost
-from discover.query.geometry import clusters, occupied, places
+from discover.query.geometry import clusters, halved, occupied
 from discover.query.strategies.density_margin import crowded_margin
 from discover.query.view import View
 
@@ -28,6 +28,4 @@ def clustered_density_margin(
     """
     cluster, centres = clusters(view.vectors, count)
     utilities = crowded_margin(view, weight) / np.sqrt(1 + occupied(view.labelled_vectors, centres))[cluster]
-    # Within a cluster the best is picked first, so the halving is known before the draw.
-    spread = utilities * 0.5 ** places(cluster, utilities)
-    return gumbel_top_k(per_cost(spread, view.costs), n, rng, view.temperature, view.floor)
+    return gumbel_top_k(per_cost(halved(utilities, cluster), view.costs), n, rng, view.temperature, view.floor)

@@ -1,20 +1,26 @@
-"""Rare-class seeking: what would tell most about the classes that have few answers, spread over the batch.
+"""Rare-class seeking: what would tell most about the classes that have few answers.
 
-``u = rank(sum_c p_c (1 - p_c) / (1 + n_c)^2) / 2^(picks in the cluster)``: the model's expected squared error (Brier
-1950), each class weighed by what one answer more is worth to it: error that falls as one over n_c answers falls by one
-over their square. Clusters are those of `spread_margin`. While answers are of one class only, it asks about what is
-least like them. Candidates that lie near rare classes are the other half of AnchorAL (Lesci & Vlachos 2024,
-https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
+``u = rank(sum_c p_c (1 - p_c) / (1 + n_c)^2)``: the model's expected squared error (Brier 1950), each class weighed by
+what one answer more is worth to it: error that falls as one over n_c answers falls by one over their square. While a
+class has no answer the batch is spread, ``u / 2^(picks in the cluster)``, clusters by k-means over the candidates; from
+then on what lies beside a rare find is asked about first, and a spread would send it away.
+
+While answers are of one class only, what is least like them has the largest error. That finds a rare class that is odd,
+and never one that is less odd than the oddest of the common class; so once there are many such answers, every other
+question goes to what comes next in an even spread over the pool. Candidates that lie near rare classes are the other
+half of AnchorAL (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
 """
 
 import numpy as np
 
 from discover.plugins import Count
-from discover.query.acquire import Picks
-from discover.query.strategies.spread_margin import spread
+from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
+from discover.query.geometry import clusters, halved
 from discover.query.view import View
 
 DIGITS = 12  # of the error: beyond them lies rounding noise, and equal candidates must tie
+ALONE = 100  # answers of one class: of a class that has three documents in a hundred, chance would have found one
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are as evenly spread as can be, wherever one stops (Knuth 6.4)
 
 
 def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2.0, count: Count = 400) -> Picks:
@@ -25,8 +31,14 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2
         n: how many.
         rng: of the draw.
         power: of a class's weight; 0 is the plain squared error.
-        count: clusters; many, so that near-duplicates are spread but a rare class in one place is not (runs/LOG.md).
+        count: clusters while a class has no answer; many, so that near-duplicates are spread but a rare class in one
+            place is not (runs/LOG.md).
     """
     likely = view.probabilities
     errors = (likely * (1 - likely)) @ (1.0 + view.counts) ** -power
-    return spread(errors.round(DIGITS), view, n, rng, count)
+    ranks = rank_scaled(errors.round(DIGITS))
+    if not view.counts.all():
+        ranks = halved(ranks, clusters(view.vectors, count)[0])
+    if np.count_nonzero(view.counts) < 2 and len(view.labels) >= ALONE:
+        ranks = np.maximum(rank_scaled(ranks), view.ids * GOLDEN % 1)  # by turns
+    return gumbel_top_k(per_cost(ranks, view.costs), n, rng, view.temperature, view.floor)

@@ -6,12 +6,11 @@ scale", 2021, https://arxiv.org/abs/2107.14263, who take turns over the clusters
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from discover.plugins import Count
 from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
-from discover.query.geometry import clusters, places
+from discover.query.geometry import clusters, halved
 from discover.query.view import View
 
 
@@ -24,12 +23,6 @@ def spread_margin(view: View, n: int, rng: np.random.Generator, *, count: Count 
         rng: of the draw.
         count: clusters.
     """
-    return spread(1 - uncertainty.margin(view), view, n, rng, count)
-
-
-def spread(utilities: NDArray[np.float64], view: View, n: int, rng: np.random.Generator, count: int) -> Picks:
-    """Pick the most useful, (n candidates,) utilities, of many of ``count`` clusters."""
-    ranks = rank_scaled(utilities)
-    # Within a cluster the best is picked first, so the halving is known before the draw.
-    halved = ranks * 0.5 ** places(clusters(view.vectors, count)[0], ranks)
-    return gumbel_top_k(per_cost(halved, view.costs), n, rng, view.temperature, view.floor)
+    ranks = rank_scaled(1 - uncertainty.margin(view))
+    spread = halved(ranks, clusters(view.vectors, count)[0])
+    return gumbel_top_k(per_cost(spread, view.costs), n, rng, view.temperature, view.floor)
