@@ -63,7 +63,7 @@ class Guard:
             else:
                 receive = _replay(body, receive)
         if scope["method"] == "HEAD":  # as monitors ask; the server, which knows the true method, sends no body
-            scope = scope | {"method": "GET"}
+            scope = {**scope, "method": "GET"}
         await (refusal or self.app)(scope, receive, send_strict)
 
     def _check_visitor(self, scope: Scope, headers: Headers) -> Response | None:
