@@ -24,7 +24,7 @@ GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are as evenly spread as 
 
 
 def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2.0, count: Count = 400) -> Picks:
-    """Pick what is uncertain between classes with few answers; the utility is the rank after halving.
+    """Pick what is uncertain between classes with few answers; by ranks, halved while a class is missing.
 
     Args:
         view: the candidates.
