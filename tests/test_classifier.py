@@ -32,7 +32,7 @@ PHRASES = {
 ENDINGS = ["yesterday", "in the town", "again and again", "before noon", "as we all had hoped it would be", "twice"]
 TEXTS = [f"{phrase} {ending}" for phrases in PHRASES.values() for phrase in phrases for ending in ENDINGS]
 TRUTH = np.repeat(np.arange(3), 4 * len(ENDINGS))
-ODD, EVEN = np.arange(1, len(TEXTS), 2), np.arange(0, len(TEXTS), 2)
+ODD, EVEN = np.arange(1, len(TEXTS), 2).reshape(3, -1).T.ravel(), np.arange(0, len(TEXTS), 2)  # odd: a class in turn
 METHODS = ["head", "top", "full"]
 
 
@@ -98,6 +98,21 @@ def test_answers_that_have_doubled_are_learned_from_scratch(make_small):
     once, doubled, grown = weights(12), weights(6, 9, 12), weights(7, 12)
     assert all(torch.equal(once[name], doubled[name]) for name in once)
     assert not all(torch.equal(once[name], grown[name]) for name in once)
+
+
+def test_answers_that_are_all_the_same_train_the_head_alone(make_small):
+    sport = ODD[::3][:8]
+    classifier = make_small("full", folds=2)
+    classifier.fit(column(sport), TRUTH[sport])
+    assert classifier.curve == [] and classifier.cross_validated is None
+    assert not any(name.startswith("network.") for name in classifier.state())
+    assert (classifier.predict(column(ODD)) == 0).all(), "learned nevertheless"
+
+    answered = np.append(sport, ODD[1])
+    classifier.fit(column(answered), TRUTH[answered])
+    at_once = make_small("full", folds=2).fit(column(answered), TRUTH[answered])
+    assert classifier.curve == at_once.curve != []
+    np.testing.assert_array_equal(classifier.predict_proba(column(EVEN)), at_once.predict_proba(column(EVEN)))
 
 
 def test_an_increment_learns_less_than_training_from_scratch_and_rehearses(make_small):
@@ -207,7 +222,7 @@ def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypa
     monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 20)
     classifier, wrong = make("head", folds=3), TRUTH.copy()
     classifier.unlabelled = EVEN
-    wrong[ODD[::3]] = (wrong[ODD[::3]] + 1) % 3
+    wrong[ODD[:12]] = (wrong[ODD[:12]] + 1) % 3
     classifier.fit(column(ODD), wrong[ODD])
     overconfident, right = classifier.temperature, classifier.cross_validated
     evidence = classifier._heads.evidence

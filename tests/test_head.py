@@ -39,16 +39,22 @@ def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def minimise(
-    shift: torch.Tensor, trust: torch.Tensor, cosines: Callable[[], torch.Tensor], y: np.ndarray, penalty: float
+    shift: torch.Tensor,
+    roots: torch.Tensor,
+    cosines: Callable[[], torch.Tensor],
+    trusts: Callable[[], torch.Tensor],
+    y: np.ndarray,
+    penalty: float,
 ) -> None:
-    """Bring shift and trust to the least loss, by torch."""
-    solver = torch.optim.LBFGS([shift.requires_grad_(), trust.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
+    """Bring the shift and what trusts are made of to the least loss, by torch."""
+    solver = torch.optim.LBFGS([shift.requires_grad_(), roots.requires_grad_()], max_iter=2000, tolerance_grad=1e-10)
     truth, weights = torch.from_numpy(y), torch.from_numpy(head.class_weights(y, len(shift)))
 
     def loss() -> torch.Tensor:
         solver.zero_grad()
         each = torch.nn.functional.cross_entropy(cosines() * head.SCALE, truth, weights)
-        total = each + penalty * head.SCALE / len(y) * shift.square().sum()
+        further = (trusts() - 1 / len(trusts())).square().sum()
+        total = each + (penalty * head.SCALE * shift.square().sum() + head.TRUST * further) / len(y)
         total.backward()
         return total
 
@@ -66,8 +72,9 @@ def test_stopping_as_soon_as_it_does_it_is_the_optimum_over_shift_and_trust(nois
     found, bias = head.fit(vectors, y, prior, penalty)
 
     inputs, known = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
-    shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones((), dtype=torch.double)
-    minimise(shift, trust, lambda: inputs @ (trust * known + shift[:, :-1]).T + shift[:, -1], y, penalty)
+    shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones(1, dtype=torch.double)
+    cosines = lambda: inputs @ (trust * known + shift[:, :-1]).T + shift[:, -1]  # noqa: E731
+    minimise(shift, trust, cosines, lambda: trust, y, penalty)
     wanted = (trust * known + shift[:, :-1]).detach().numpy()
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
     np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
@@ -105,19 +112,20 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     by_means = inputs @ means.T
     by_means[np.arange(documents), y] = [inputs[row] @ mean(y[row], without=row) for row in range(documents)]
     known, by_shift = torch.from_numpy(np.stack([inputs @ prior.T, by_means])), torch.from_numpy(inputs)
-    roots = torch.ones(2, dtype=torch.double)  # the second trust's, which is not negative
+    used = 1 + (many and noise < 2)  # else means say nothing, and descriptions have all the trust
+    roots = torch.ones(used, dtype=torch.double)  # the second trust's, which is not negative
     shift = torch.zeros(classes, d + 1, dtype=torch.double)
 
     def trusts() -> torch.Tensor:
-        return torch.stack([roots[0], many * roots[1] ** 2])
+        return torch.stack([roots[0], *roots[1:] ** 2])
 
     def cosines() -> torch.Tensor:
-        return torch.tensordot(trusts(), known, 1) + by_shift @ shift[:, :-1].T + shift[:, -1]
+        return torch.tensordot(trusts(), known[:used], 1) + by_shift @ shift[:, :-1].T + shift[:, -1]
 
-    minimise(shift, roots, cosines, y, penalty)
+    minimise(shift, roots, cosines, trusts, y, penalty)
     trusted = trusts().detach().numpy()
-    assert (trusted[1] > 0.01) == (many and noise < 2), "trusted where they say something"
-    wanted = np.tensordot(trusted, np.stack([prior, means]), 1) + shift[:, :-1].detach().numpy()
+    assert used == 1 or trusted[1] > 0.01
+    wanted = np.tensordot(trusted, np.stack([prior, means])[:used], 1) + shift[:, :-1].detach().numpy()
     np.testing.assert_allclose(found, wanted, atol=2e-3 * np.abs(wanted).max())
     np.testing.assert_allclose(bias, shift[:, -1].detach().numpy(), atol=2e-3 * np.abs(wanted).max())
 
@@ -138,6 +146,17 @@ def test_descriptions_help_where_answers_are_few_and_do_no_harm_where_they_misle
     assert right(prior, y) > right(none, y) + 0.1
     many = np.tile(y, 25)
     assert right(np.roll(prior, 1, axis=0), many) > right(none, many) - 0.05
+
+
+@pytest.mark.parametrize("classes", [2, head.MANY])
+def test_answers_of_one_class_leave_the_others_to_their_descriptions(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    prior = unit(rng, classes, 32)
+    answered = unit(rng, 100, 32) + prior[1] / 4  # all of class 0, though more like the description of class 1
+    weights, bias = head.fit(answered, np.zeros(100, np.int64), prior, 0.2)
+    asked = np.append(unit(rng, 400, 32), prior[1:2], axis=0)
+    found = head.logits(asked, weights, bias)
+    assert (found[:, 1] - found[:, 0]).argmax() == len(asked) - 1
 
 
 def test_one_answer_suffices() -> None:

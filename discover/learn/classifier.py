@@ -116,7 +116,7 @@ class TextClassifier:
 
         New and corrected answers are trained on, with a replay of the others; answers that are as they were taught
         change nothing. All are learned from scratch when they have doubled, and when one is gone, which cannot be
-        unlearned.
+        unlearned. While all are the same, the head alone learns them, and nothing is cross-validated.
 
         Args:
             X: (m, 1) row ids, each once.
@@ -138,15 +138,16 @@ class TextClassifier:
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self.represent(np.array(ids)[new])), y[new])
+        alike = bool((y == y[0]).all())  # such answers would teach the layers to tell nothing apart
         if anew:
             self.representation.forget()
-            self._whole = len(ids)
+            self._whole = 0 if alike else len(ids)
             self._penalty = self._chosen_penalty(ids, y)
-        if self.config.method != "head":
+        if self.config.method != "head" and not alike:
             self.curve = self.representation.fine_tune(ids, y, fresh, self._fitted(ids, y) if anew else None)
         self._fit_heads(ids, y)
         self.taught = {row: answers[row] for row in ids}
-        if self.config.folds and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
+        if self.config.folds and not alike and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
             self._cross_validate(ids, y)
         return self
 
