@@ -77,6 +77,13 @@ def test_a_label_without_answers_is_not_taken_for_a_likely_one() -> None:
     assert np.isfinite(np.concatenate([one.ravel() for one in binary_relevance.fit(vectors, 0 * y, PRIOR, 0.2)])).all()
 
 
+def test_answers_without_a_label_leave_all_labels_to_their_descriptions() -> None:
+    vectors, _ = drawn(100, 1)
+    near = vectors + PRIOR[0] / 4  # more like the description of the first, and still not of it
+    weights, _ = binary_relevance.fit(near, np.zeros((100, C), np.int64), PRIOR, 0.2)
+    assert (weights * PRIOR).sum(axis=1) == pytest.approx(np.ones(C), abs=0.05), "trusted as before any answer"
+
+
 def test_before_any_answer_one_label_is_expected() -> None:
     vectors = drawn(50, 6)[0]
     assert expit(binary_relevance.untaught(vectors, PRIOR)).sum(axis=1) == pytest.approx(np.ones(50), abs=1e-6)

@@ -35,7 +35,8 @@ def fit(
         white, factor = head.whiten(inputs, np.full(m, 1 / m), c, ridge)
         white, factor32 = np.ascontiguousarray(white, np.float32), factor.astype(np.float32)
         by_prior = (inputs[:, :-1] @ prior.T).astype(np.float32)
-        truth, spread = y.astype(np.float32), max(float(by_prior.std()), 1e-6)
+        # As in `discover.learn.head`: what is learned of trust where no document has a label is that all are wrong.
+        truth, spread = y.astype(np.float32), max(float(by_prior.std()), 1e-6) if y.any() else np.inf
 
         def objective(point: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             """The loss, and its gradient, at a shift (c, d + 1) in white coordinates, a trust less 1, and an offset."""

@@ -45,18 +45,19 @@ def answerable(name: str, folder: Path) -> Path:
     return path
 
 
-def thinned(name: str, shares: dict[str, float], folder: Path) -> Path:
+def thinned(name: str, shares: dict[str, float], folder: Path, seed: int = 0) -> Path:
     """A copy of a set's training file in which some classes are rarer; it is for a benchmark's own folder.
 
     Args:
         name: of the set.
         shares: of the documents that are left, by class; of each class the others are all kept.
         folder: where it is written, as ``name.thinned.jsonl``.
+        seed: of the draw of those that are left.
     """
     texts, y, classes = labelled(name, "train")
     kept = np.isin(y, [classes.index(label) for label in shares], invert=True)
     total = kept.sum() / (1 - sum(shares.values()))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for label, share in shares.items():
         kept[rng.permutation(np.flatnonzero(y == classes.index(label)))[: round(share * total)]] = True
     path = folder / f"{name}.thinned.jsonl"

@@ -5,10 +5,11 @@ what one answer more is worth to it: error that falls as one over n_c answers fa
 class has no answer the batch is spread, ``u / 2^(picks in the cluster)``, clusters by k-means over the candidates; from
 then on what lies beside a rare find is asked about first, and a spread would send it away.
 
-While answers are of one class only, what is least like them has the largest error. That finds a rare class that is odd,
-and never one that is less odd than the oddest of the common class; so once there are many such answers, every other
-question goes to what comes next in an even spread over the pool. Candidates that lie near rare classes are the other
-half of AnchorAL (Lesci & Vlachos 2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
+While answers are of one class only, the error is largest where a document is like another class's description and
+unlike the answers. Where descriptions say nothing, that finds a rare class that is odd, and never one that is less odd
+than the oddest of the common class; so once there are many such answers, every other question goes to what comes next
+in an even spread over the pool. Candidates that lie near rare classes are the other half of AnchorAL (Lesci & Vlachos
+2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
 """
 
 import numpy as np
@@ -40,5 +41,6 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2
     if not view.counts.all():
         ranks = halved(ranks, clusters(view.vectors, count)[0])
     if np.count_nonzero(view.counts) < 2 and len(view.labels) >= ALONE:
-        ranks = np.maximum(rank_scaled(ranks), view.ids * GOLDEN % 1)  # by turns
+        spread = (view.ids + view.ids.sum()) * GOLDEN % 1  # among other candidates it begins elsewhere
+        ranks = np.maximum(rank_scaled(ranks), spread)  # by turns
     return gumbel_top_k(per_cost(ranks, view.costs), n, rng, view.temperature, view.floor)
