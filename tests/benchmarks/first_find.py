@@ -33,7 +33,6 @@ WANTED = {
     "banking77": ("card_arrival", "a card that was ordered has not arrived"),
     "mpqa": ("positive", "says something positive"),
     "financial_phrasebank_50": ("negative", "bad news about a company"),
-    "r8": ("crude", "about the oil market"),
 }
 SHARE, SEEDS = 0.01, 6
 RULES = SimulationConfig(initial=25, batch=25, budget=425, test_limit=1)
