@@ -100,7 +100,7 @@ def test_answers_that_have_doubled_are_learned_from_scratch(make_small):
     assert not all(torch.equal(once[name], grown[name]) for name in once)
 
 
-def test_answers_that_are_all_the_same_train_the_head_alone(make_small):
+def test_answers_that_are_all_the_same_train_the_head_alone(make_small, tmp_path):
     sport = ODD[::3][:8]
     classifier = make_small("full", folds=2)
     classifier.fit(column(sport), TRUTH[sport])
@@ -108,11 +108,13 @@ def test_answers_that_are_all_the_same_train_the_head_alone(make_small):
     assert not any(name.startswith("network.") for name in classifier.state())
     assert (classifier.predict(column(ODD)) == 0).all(), "learned nevertheless"
 
+    registry.publish(tmp_path, "margin-0001", classifier)
+    again, at_once = registry.load(tmp_path / "margin-0001", make_small("full", folds=2)), make_small("full", folds=2)
     answered = np.append(sport, ODD[1])
-    classifier.fit(column(answered), TRUTH[answered])
-    at_once = make_small("full", folds=2).fit(column(answered), TRUTH[answered])
-    assert classifier.curve == at_once.curve != []
-    np.testing.assert_array_equal(classifier.predict_proba(column(EVEN)), at_once.predict_proba(column(EVEN)))
+    for one in (classifier, again, at_once):
+        one.fit(column(answered), TRUTH[answered])
+        assert one.curve == classifier.curve != []
+        np.testing.assert_array_equal(one.predict_proba(column(EVEN)), classifier.predict_proba(column(EVEN)))
 
 
 def test_an_increment_learns_less_than_training_from_scratch_and_rehearses(make_small):
