@@ -97,6 +97,23 @@ def test_wrong_propensities_are_found_out(known):
         assert check("propensity calibration", diagnostics.of_log(log)).verdict == expected
 
 
+def test_an_action_that_came_later_is_no_reason_to_refuse_but_one_seen_too_often_is():
+    """Two actions, then three, each drawn evenly; only the logged propensities are known."""
+    rng, n = np.random.default_rng(0), 1000
+    actions, propensities = np.r_[rng.integers(2, size=n), rng.integers(3, size=n)], np.repeat([1 / 2, 1 / 3], n)
+    found = check(
+        "propensity calibration",
+        diagnostics.of_log(Feedback(actions, np.ones(2 * n), propensities, np.ones((2 * n, 3)) / 3)),
+    )
+    assert found.verdict == "warn" and "could not be chosen in every row" in found.reason
+    propensities[actions == 0] *= 0.8
+    found = check(
+        "propensity calibration",
+        diagnostics.of_log(Feedback(actions, np.ones(2 * n), propensities, np.ones((2 * n, 3)) / 3)),
+    )
+    assert found.verdict == "refuse" and "+17" in found.reason
+
+
 def test_calibration_is_not_judged_where_what_matters_was_too_rare_to_be_drawn():
     n = 1000
     propensities = np.where(np.arange(n) // 2 % 50 == 0, 0.5, 1e-4)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from discover.errors import DiscoverError
+from discover.ope.diagnostics import of_interval
 from discover.ope.estimator import load_estimator
 from discover.ope.feedback import Feedback
 from discover.ope.intervals import confidence_sequence, empirical_bernstein, studentised
@@ -92,6 +93,15 @@ def test_those_of_a_declared_range_cover_at_least_as_often_as_they_say(method):
             found = confidence_sequence(values, 0, 10)
             missed += not ((found[:, 0] <= 0.2) & (found[:, 1] >= 0.2)).all()
     assert missed / 400 <= 0.05
+
+
+def test_where_rewards_change_meanwhile_the_sequence_is_empty_and_that_is_refused():
+    rng = np.random.default_rng(0)
+    values = (rng.random(2000) < np.repeat([0.9, 0.1], 1000)).astype(float)
+    low, high = confidence_sequence(values, 0, 1)[-1].tolist()
+    assert low > high
+    (found,) = of_interval(low, high)
+    assert found.verdict == "refuse" and "rewards changed" in found.reason
 
 
 def test_a_sequence_narrows_and_scales_with_its_range():

@@ -78,6 +78,15 @@ def test_the_logging_policy_judged_by_its_own_log_is_worth_its_mean(run, target)
     assert all(one.share == pytest.approx(1) for one in found.estimates)
 
 
+def test_an_even_draw_does_not_say_how_sharply_another_policy_draws(tmp_path):
+    run = make_run(tmp_path / "run", rounds=2, strategy="random")
+    for given in ("", ",temperature=0.05"):
+        with pytest.raises(DiscoverError, match=r"was drawn evenly.* --target NAME,temperature=…,floor=…"):
+            feedback_of(run, f"margin{given}")
+    assert feedback_of(run, "margin,temperature=0.05,floor=0.1")[0].target.max() > 0.2
+    assert ope(run.root, "uniform", estimators=["ips"]).estimates[0].value is not None
+
+
 def test_a_power_of_the_logged_logits_makes_it_sharper_or_flat(run):
     flat, _ = feedback_of(run, "logged,power=0")
     assert flat.target == pytest.approx(feedback_of(run, "uniform")[0].target)

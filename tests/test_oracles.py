@@ -49,6 +49,11 @@ def test_page_table_reads_all_sources(sources: list[str], label: str | None) -> 
     assert page_table(table=TABLE).answer([Document(text="t", sources=sources)]) == [label]
 
 
+def test_a_page_may_be_called_by_a_number() -> None:
+    table = {12: "files", "about": "guides"}  # as YAML reads it
+    assert page_table(table=table).answer([Document(text="t", address="http://h/12.html")]) == ["files"]
+
+
 def test_page_table_falls_back_to_the_one_address() -> None:
     assert page_table(table=TABLE).answer([Document(text="t", address="http://a/os.html")]) == ["Operating System"]
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 import discover
 from discover.campaign import Campaign
-from discover.tables import slot, step
+from discover.tables import query, slot, step
 from tests.commands import command
 from tests.kills import WORDS, write_inputs
 
@@ -161,6 +161,14 @@ def test_a_corrected_answer_reaches_the_next_training(running: tuple[subprocess.
     model = load_file(campaign.folder.models / "margin-0003" / "model.safetensors")
     taught = dict(zip(model["taught.ids"].tolist(), model["taught.classes"].tolist(), strict=True))
     assert taught[trained.document_id] == campaign.classes.index(wrong)
+    # A query is credited with the round that learned its answers, which with people is the one after.
+    assert [campaign.output("margin", number, "teach")["batch"] for number in (1, 2, 3)] == [None, 1, 2]
+    until(lambda: finished(campaign, 3, "evaluate"))
+    scores = {row["round"]: row["accuracy"] for row in campaign.metrics()}
+    with campaign.database.read() as connection:
+        rewards = dict(map(tuple, connection.execute(select(query.c.round, query.c.reward))))
+    assert None not in (scores[2], scores[3]) and rewards[2] == pytest.approx(scores[3] - scores[2])
+    assert rewards[1] is None and rewards[3] is None
 
 
 def test_it_stops_quickly_while_it_waits(running: tuple[subprocess.Popen[str], Campaign]) -> None:

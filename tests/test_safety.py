@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from discover.loop import check
 from discover.policy import safety
 from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES
-from discover.policy.learned import load_strategy
+from discover.policy.learned import load_strategy, policy_of
 from discover.policy.saved import save_policy
 from discover.policy.scorer import Scorer
 from discover.query.config import CandidateConfig
@@ -74,8 +75,10 @@ def test_what_is_worth_little_is_caught_and_stays_caught():
     assert len({safety.harm(rounds[:number]) for number in range(first, 31)}) == 1
     better = rounds_of(np.ones((30, 20)), np.zeros((30, 5)))
     assert safety.harm([*rounds[:first], *better]) == safety.harm(rounds[:first])
-    assert safety.harm([*better, *rounds]) == "" and safety.harm(better) == ""
-    assert f"round {first - 1}" in safety.harm(rounds)
+    assert safety.harm(better) == ""
+    late = safety.harm([*better, *(replace(one, round=30 + one.round) for one in rounds)])
+    assert "from round 3" in late and "were worth 0.1" in late  # what was good before neither hides nor softens it
+    assert f"to {first - 1}," in safety.harm(rounds)
 
 
 def test_nothing_is_said_where_there_is_nothing_to_compare_and_small_batches_wait():
@@ -102,8 +105,9 @@ def test_the_strategy_leaves_a_share_to_auto_in_batches_of_any_size_until_it_is_
     strategy = load_strategy("learned", {"policy": sabotaged(tmp_path / "policy")})
     for n in (1, 3, 10):
         left = []
-        for spent in range(0, 60, n):
-            picks = strategy(view_of(n=40, progress=Progress(spent, 100)), n, np.random.default_rng(spent))
+        for round_ in range(60 // n):
+            spent = Progress(round_ * 5, 500, (PastRound(0),) * round_)  # other labels are spent besides, on audits
+            picks = strategy(view_of(n=40, progress=spent), n, np.random.default_rng(round_))
             left += (picks.choosers == "auto").tolist()
         assert len(left) == 60 and sum(left) == 12
     past = tuple(rounds_of(np.zeros((20, 8)), np.ones((20, 2))))
@@ -113,6 +117,17 @@ def test_the_strategy_leaves_a_share_to_auto_in_batches_of_any_size_until_it_is_
     assert (picks.choosers == "auto").all() and picks.note.startswith(
         "auto asks alone: the policy's picks were worth 0.00"
     )
+
+
+def test_another_policy_does_not_answer_for_the_one_before(tmp_path):
+    options = {"policy": sabotaged(tmp_path / "policy")}
+    strategy, digest = load_strategy("learned", options), policy_of(load_strategy("learned", options))
+    past = [replace(one, policy="another") for one in rounds_of(np.zeros((20, 8)), np.ones((20, 2)))]
+    for policy, asked in (("another", {"policy", "auto"}), (digest, {"auto"})):
+        progress = Progress(50, 100, tuple(replace(one, policy=policy) for one in past))
+        picks = strategy(view_of(n=40, progress=progress), 10, np.random.default_rng(3))
+        assert set(picks.choosers.tolist()) == asked
+    assert policy_of(load_strategy("margin")) is None
 
 
 def test_a_bench_gives_a_sabotaged_policy_up_and_says_so(tmp_path, capsys):
@@ -162,6 +177,8 @@ def test_the_loop_gives_a_sabotaged_policy_up_killed_or_not_and_the_log_says_why
     assert said.count("learned: auto asks alone: the policy's picks were worth") == 1
     lines = [json.loads(line) for line in decisions_of(run)]
     numbers = {line["query"]: line["round"] for line in lines if "round" in line}
+    card = json.loads((config.parent / "policy" / "card.json").read_text())
+    assert {line["policy"] for line in lines if line.get("round")} == {card["sha256"]}
     picks = [line for line in lines if line.get("kind") == "policy"]
     rounds: dict[int, dict[str | None, list[float]]] = {number: {} for number in numbers.values()}
     for line in picks:

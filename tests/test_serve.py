@@ -1,5 +1,6 @@
 """The queue as it is served beside a loop: its pages go with the settings that the run has now."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,19 @@ def test_settings_that_cannot_be_read_change_nothing(served: TestClient, tmp_pat
     assert 'value="storm"' in served.get("/").text
     save_config(config("calm", "storm", "fog"), path)
     assert 'value="fog"' in served.get("/").text
+
+
+def test_an_answer_meant_for_another_run_is_not_taken_and_not_given_up(served: TestClient, tmp_path: Path) -> None:
+    sent, script = fields(served.get("/").text), {"Accept": "application/json"}
+    other = Pages(start_run(config("calm", "storm"), tmp_path / "other"))
+    with_name = named(TestClient(other, base_url="http://localhost"))
+    run = re.search(r'data-run="(\w{16})"', served.get("/").text)[1]
+    assert re.search(r'data-run="(\w{16})"', with_name.get("/").text)[1] != run
+    reply = with_name.post("/answer", data=sent | {"label": "calm"}, headers=script | {"Discover-Run": run})
+    assert reply.status_code == 503 and "another run is served here now" in reply.json()["error"]
+    assert (
+        served.post("/answer", data=sent | {"label": "calm"}, headers=script | {"Discover-Run": run}).status_code == 200
+    )
 
 
 def test_what_a_run_that_has_begun_cannot_change_changes_nothing(served: TestClient, tmp_path: Path) -> None:

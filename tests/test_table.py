@@ -152,7 +152,7 @@ def test_a_batch_is_drawn_without_replacement(tmp_path):
         (["9.0", "10.0", "2.0"], [9, 10, 2]),  # as pandas writes them where a value was once missing
         (["100.25", "9.5", "10.5"], [2, 0, 1]),
         (["18446744073709551617", "18446744073709551616", "3"], [2, 1, 0]),  # no float could tell them apart
-        (["b", "a", "10"], [2, 1, 0]),
+        (["2026-01-09", "2025-12-31 23:00", "2026-01-09T00:00+01:00"], [2, 0, 1]),
     ],
 )
 def test_steps_and_times_keep_their_order_however_they_are_written(tmp_path, values, expected):
@@ -160,6 +160,41 @@ def test_steps_and_times_keep_their_order_however_they_are_written(tmp_path, val
         "action,reward,propensity,step,time\n" + "".join(f"a,1,0.5,0,{value}\n" for value in values)
     )
     assert read_table(tmp_path / "log.csv", "uniform")[0].time.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "row"),
+    [(["round 2", "round 10"], 1), (["1", "1_0"], 2), (["1/9/2024", "12/1/2023"], 1), (["3", "b"], 2)],
+)
+def test_words_have_no_order(tmp_path, values, row):
+    (tmp_path / "log.csv").write_text("action,reward,propensity,step\n" + "".join(f"a,1,0.5,{one}\n" for one in values))
+    with pytest.raises(DiscoverError, match=f"row {row}: step must be a number in each row, or a date and time"):
+        read_table(tmp_path / "log.csv", "uniform")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["1_11", "11_1", "111"], [2, 1, 0]),
+        (["3.1", "3.10", "3.1"], [0, 1, 0]),
+        (["7", "007", "7"], [1, 0, 1]),
+        (["12", "7", "12"], [12, 7, 12]),
+        (["u2", "u10", "u2"], [1, 0, 1]),
+    ],
+)
+@pytest.mark.parametrize("role", ["unit", "batch"])
+def test_names_that_are_written_differently_are_others(tmp_path, role, names, expected):
+    path = tmp_path / "log.csv"
+    path.write_text(f"action,reward,propensity,{role}\n" + "".join(f"{i},1,0.5,{one}\n" for i, one in enumerate(names)))
+    found = read_table(path, "uniform")[0]
+    assert getattr(found, role).tolist() == expected
+
+
+@pytest.mark.parametrize("missing", ["", "NA", "nan", "null", "n/a"])
+def test_a_number_that_is_missing_leaves_a_context_of_numbers(tmp_path, missing):
+    (tmp_path / "log.csv").write_text(f"action,reward,propensity,age\na,1,0.5,31\nb,0,0.5,{missing}\na,1,0.5,7\n")
+    found = read_table(tmp_path / "log.csv", "uniform", {"context": "age"})[0]
+    assert np.array_equal(found.contexts, [[31], [np.nan], [7]], equal_nan=True)
 
 
 def test_what_a_cell_may_hold(tmp_path):

@@ -102,12 +102,21 @@ def test_with_a_token_nobody_else_gets_in(database: Database) -> None:
     client = TestClient(app, base_url="http://annotate.example")
     for path in ("/", "/?token=wrong", "/?token=", "/static/queue.js", "/questions"):
         assert client.get(path).status_code == 401
-    assert client.get("/", headers={"Cookie": "discover_token=right horse"}).status_code == 401
-    assert client.get("/", headers={"Cookie": b"discover_token=\xe9; =;"}).status_code == 401
+    name = Guard(app, "right horse").name
+    assert client.get("/", headers={"Cookie": f"{name}=right horse"}).status_code == 401
+    assert client.get("/", headers={"Cookie": f"{name}=\xe9; =;".encode("latin-1")}).status_code == 401
     reply = client.get("/?token=right%20horse", follow_redirects=False)
     assert reply.status_code == 303 and reply.headers["location"] == "/"
     cookie = reply.headers["set-cookie"].lower()
     assert "httponly" in cookie and "right" not in cookie
+    assert client.get("/").status_code == 200
+    ours = cookie.partition(";")[0]
+    for others in ('prefs={"theme": "dark"}', "a b", "list=[1]", "name=\xe9", 'q="'):  # a host's other pages set such
+        assert TestClient(app).get("/", headers={"Cookie": f"{others}; {ours}".encode("latin-1")}).status_code == 200
+    other = TestClient(create_app(Queue(database, 30), "margin", CONFIG, dict, token="other"), cookies=client.cookies)
+    other.get("/?token=other")
+    assert other.get("/").status_code == 200
+    client.cookies = other.cookies  # the same browser, another port of the same host
     assert client.get("/").status_code == 200
 
 

@@ -10,6 +10,7 @@ from discover.errors import DiscoverError
 from discover.evaluate import explained
 from discover.start import check_saved
 
+RUN = "run"  # the note in the database
 SHOWN = 1500  # characters of a text whose words are marked
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -28,6 +29,7 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
+            port = probe.getsockname()[1]  # 0 asked for any that is free
     except OSError as error:
         raise DiscoverError(
             f"{host}:{port} cannot be served on ({error.strerror}): choose another --host or --port"
@@ -49,6 +51,7 @@ class Pages:
     def __init__(self, campaign: Campaign, token: str | None = None):
         self._token = token
         self._stamp = _stamp(campaign)
+        self._run = _run(campaign)
         self._show(campaign)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -69,6 +72,7 @@ class Pages:
             campaign.suggestion,
             lambda document: _reasons(campaign, document),
             token=self._token,
+            run=self._run,
         )
 
     def _follow(self) -> None:
@@ -84,6 +88,13 @@ class Pages:
                 self._show(campaign)
         except DiscoverError:  # changed by hand, say, and not to the end: the settings of before will do
             return
+
+
+def _run(campaign: Campaign) -> str:
+    """Names the run wherever it lies; made when it is first served."""
+    if campaign.database.noted(RUN) is None:
+        campaign.database.note(RUN, secrets.token_hex(8))
+    return str(campaign.database.noted(RUN))
 
 
 def _stamp(campaign: Campaign) -> int:

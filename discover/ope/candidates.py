@@ -84,8 +84,13 @@ class Candidates:
             floor: likewise.
 
         Raises:
-            DiscoverError: the temperature is not above 0, or the floor no share.
+            DiscoverError: the temperature is not above 0, the floor no share, or that of an even draw.
         """
+        if floor is None and self.floor >= 1:
+            raise DiscoverError(
+                f"query {self.query!r} was drawn evenly, which says nothing of how another policy draws: give "
+                "--target NAME,temperature=…,floor=…"
+            )
         temperature = self.temperature if temperature is None else temperature
         floor = self.floor if floor is None else floor
         if not temperature > 0:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from discover.pool import formats
 
 ROLES = ("action", "reward", "propensity", "position", "context", "target", "unit", "step", "batch", "time")
 NEEDED = ("action", "reward", "propensity")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 WHOLE = re.compile(r"-?\d+\.0+")  # as pandas writes whole numbers into CSV where one of them is missing
 
 
@@ -109,23 +111,31 @@ class Columns:
         """The same of a column by its own name."""
         return np.array([self._number(name, row, value) for row, value in enumerate(self.column(name), start=1)])
 
-    def integers(self, role: str) -> NDArray[np.int64]:
-        """(n,) whole numbers; fractions, and words such as the names of campaigns, are numbered in their order.
+    def codes(self, role: str) -> NDArray[np.int64]:
+        """(n,) whole numbers as they are; names, of which 3.1 and 3.10 are two, are numbered.
 
         Raises:
             DiscoverError: one is missing.
         """
+        labels = self.labels(role)
+        numbers = [_number(label) for label in labels.tolist()]
+        if list(map(str, numbers)) == labels.tolist() and all(isinstance(number, int) for number in numbers):
+            return _ranked(numbers)
+        return _ranked(labels)
+
+    def order(self, role: str) -> NDArray[np.int64]:
+        """(n,) whole numbers as they are; fractions, or dates and times, are numbered in their order.
+
+        Raises:
+            DiscoverError: one is missing, or a word, which does not tell its place.
+        """
         labels = self.labels(role).tolist()
-        for kind in (int, float, str):  # "10.0" comes after "9.0"
-            try:
-                values = np.array([kind(label) for label in labels], object if kind is int else None)
-            except ValueError:
-                continue
-            break
-        try:
-            return np.array(values if kind is int else np.unique(values, return_inverse=True)[1], np.int64)
-        except OverflowError:  # longer than 64 bits
-            return np.unique(values, return_inverse=True)[1].astype(np.int64)
+        kind = _instant if _number(labels[0]) is None else _number
+        found = [kind(label) for label in labels]
+        if None in found:
+            row, wanted = found.index(None), "a number in each row, or a date and time in each (2026-01-31 12:00)"
+            raise self._wrong(self.names.get(role, role), row + 1, labels[row], wanted)
+        return _ranked(found)
 
     def lists_of(self, name: str) -> Floats | None:
         """(n, k) numbers of a column of lists; None where its first value is no list.
@@ -228,6 +238,29 @@ def _by_column(path: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
                 f"{'is' if len(differing) == 1 else 'are'} in one of them only: do not mix tables"
             )
     return {name: [row[name] for row in rows] for name in names}
+
+
+def _number(label: str) -> int | float | None:
+    """What a word says; None where it is no number. Python itself would read 1_11 as one."""
+    if not NUMBER.fullmatch(label):
+        return None
+    return int(label) if label.lstrip("+-").isdigit() else float(label)
+
+
+def _instant(label: str) -> float | None:
+    """Seconds since 1970 of a date and time as ISO 8601 writes them, without a zone in UTC; None of any other word."""
+    try:
+        found = datetime.fromisoformat(label)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _ranked(values: Any) -> NDArray[np.int64]:
+    """(n,) whole numbers as they are, where 64 bits hold them; others numbered in their order."""
+    if all(isinstance(value, int) and abs(value) < 2**63 for value in values):
+        return np.array(values, np.int64)
+    return np.unique(np.array(values, object), return_inverse=True)[1].astype(np.int64)
 
 
 def _unpacked(value: Any) -> Any:

@@ -63,10 +63,13 @@ def of_ratios(ratio: Floats) -> tuple[Check, ...]:
 
 
 def of_interval(low: float, high: float) -> tuple[Check, ...]:
-    """A check of an interval without width or end, which units too much alike have made; none of any other."""
+    """A check of an interval that is empty, or without width or end; none of any other."""
     width = high - low
     if 0 < width < np.inf:
         return ()
+    if width < 0:
+        drift = "it is empty: rewards changed while they were logged, so that no one mean fits them all"
+        return (Check("interval", None, "refuse", drift),)
     alike = "it has no width: all units are alike, and do not tell how others would be"
     return (Check("interval", None, "warn", alike if width == 0 else "it has no end: too few units differ"),)
 
@@ -137,11 +140,16 @@ def _calibration(feedback: Feedback) -> Check:
         return Check(name, None, "warn", "unknown: the logging policy's probabilities of all actions are not given")
     if not len(excess):
         return Check(name, None, "ok", "too few rows to tell")
-    worst_at = int(np.argmax(np.abs(excess)))
-    p = min(1.0, 2 * float(norm.sf(abs(excess[worst_at]))) * len(excess))
-    bad: Verdict = "refuse" if p < IMPOSSIBLE and abs(relative[worst_at]) > TOLERATED else "warn"
+    # With the logged propensities alone, what was taken too seldom may not have been there to take in every row.
+    absent = (excess < 0) & (feedback.behaviour is None)
+    chances = np.minimum(1, 2 * norm.sf(np.abs(excess)) * len(excess))
+    impossible = ~absent & (chances < IMPOSSIBLE) & (np.abs(relative) > TOLERATED)
+    worst_at = int(np.lexsort((np.abs(excess), impossible))[-1])
+    p, rare = float(chances[worst_at]), float(chances[worst_at]) < UNLIKELY
     said = f"an action or group was taken {relative[worst_at]:+.1%} from what its propensity says, p {p:.2g}"
-    return Check(name, p, bad if p < UNLIKELY else "ok", said)
+    said += ": right only if it could not be chosen in every row" if rare and absent[worst_at] else ""
+    bad: Verdict = "refuse" if impossible[worst_at] else "warn"
+    return Check(name, p, bad if rare else "ok", said)
 
 
 def _against_behaviour(feedback: Feedback, behaviour: Floats) -> tuple[Floats, Floats]:

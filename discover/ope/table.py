@@ -22,6 +22,7 @@ from discover.ope.columns import Columns
 from discover.ope.feedback import SUM_TOLERANCE, Feedback, Floats
 from discover.pool.files import export_rows
 
+MISSING = ("", "na", "n/a", "nan", "null", "none")  # among numbers, as R, pandas and others write it
 LEVELS = 50  # of a word-valued context: the rest is one more
 CELLS = 200_000_000  # rows times actions: 1.6 GB, several times over
 
@@ -42,11 +43,10 @@ def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None
     """
     table = Columns.read(path, columns or {})
     labels = table.labels("action")
-    fields: dict[str, Any] = {name: table.integers(name) for name in ("unit", "step", "batch", "time") if name in table}
-    if "position" in table:
-        fields["position"] = table.integers("position")
-        if "batch" not in table:
-            fields["batch"] = np.arange(len(table))
+    fields: dict[str, Any] = {name: table.codes(name) for name in ("unit", "batch") if name in table}
+    fields |= {name: table.order(name) for name in ("step", "position", "time") if name in table}
+    if "position" in table and "batch" not in table:
+        fields["batch"] = np.arange(len(table))
     if "context" in table:
         fields["contexts"] = _contexts(table)
     actions, more, k = _target(table, labels, target)
@@ -157,8 +157,8 @@ def _draw_by_draw(table: Columns, actions: NDArray[np.int64], target: Floats) ->
     """
     if "batch" not in table:
         return target
-    batch, rows = table.integers("batch"), np.arange(len(table))
-    order = np.lexsort([table.integers("position") if "position" in table else rows, batch])
+    batch, rows = table.codes("batch"), np.arange(len(table))
+    order = np.lexsort([table.order("position") if "position" in table else rows, batch])
     starts = np.r_[True, np.diff(batch[order]) != 0]
     place = rows - np.maximum.accumulate(np.where(starts, rows, 0))
     left = np.ones(target.shape, bool)
@@ -180,7 +180,10 @@ def _draw_by_draw(table: Columns, actions: NDArray[np.int64], target: Floats) ->
 
 
 def _contexts(table: Columns) -> Floats:
-    """(n, p) numbers and lists of them as they are, words as one column a word."""
+    """(n, p) numbers and lists of them as they are, words as one column a word.
+
+    What is missing among numbers is nan, and a level of its own among words.
+    """
     parts = []
     for name in table.expand(table.names["context"]):
         values, lists = table.column(name), table.lists_of(name)
@@ -188,7 +191,7 @@ def _contexts(table: Columns) -> Floats:
             parts.append(lists)
             continue
         try:
-            parts.append(np.array([[np.nan if value in (None, "") else float(value)] for value in values]))
+            parts.append(np.array([[np.nan if str(value).lower() in MISSING else float(value)] for value in values]))
         except (TypeError, ValueError):
             words = np.array([str(value) for value in values])
             levels, counts = np.unique(words, return_counts=True)

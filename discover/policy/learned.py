@@ -56,6 +56,13 @@ def load_strategy(word: str, options: dict[str, Any] | None = None, task: Task =
     return Strategy(LEARNED, learned, options)
 
 
+def policy_of(strategy: Strategy) -> str | None:
+    """The digest of the trained policy that a strategy asks by; None of any other strategy."""
+    if strategy.word != LEARNED:
+        return None
+    return str(load_policy(Path(strategy.options["policy"]))[1]["sha256"])
+
+
 def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_share: float = 0.2) -> Picks:
     """Pick by the policy, then by `auto`; the utility of the policy's picks are its logits.
 
@@ -66,11 +73,12 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
         policy: the folder of a trained one.
         auto_share: of all picks of the run, those that `auto` makes; with 0 nothing tells whether the policy does harm.
     """
-    if reason := safety.harm(view.progress.rounds):
+    scorer, card = load_policy(Path(policy))
+    if reason := safety.harm(one for one in view.progress.rounds if one.policy in (None, card["sha256"])):
         alone = strategy.load_strategy("auto")(view, n, rng)
         return replace(alone, choosers=np.full(n, "auto"), note=f"auto asks alone: {reason}")
-    theirs = _due(auto_share, view.progress.spent, n)
-    wanted = preferences(view, load_policy(Path(policy))[0])
+    theirs = _due(auto_share, len(view.progress.rounds), n)
+    wanted = preferences(view, scorer)
     ours = draw_sequentially(wanted, n - theirs, rng, view.temperature, view.floor)
     left, places = rest(view, ours.indices)
     others = strategy.load_strategy("auto")(left, theirs, rng)
@@ -84,10 +92,13 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
     )
 
 
-def _due(share: float, spent: float, n: int) -> int:
-    """How many of n picks are `auto`'s, so that its share holds over all rounds, however small a batch is."""
-    before, after = (np.floor(share * labels + 1e-9) for labels in (spent, spent + n))
-    return int(min(n, after - before))
+def _due(share: float, round_: int, n: int) -> int:
+    """How many of n picks are `auto`'s, so that its share holds over all rounds of n, however small a batch is.
+
+    Labels spent would not tell: audit ones are among them, and where tokens are the cost they are words.
+    """
+    before, after = (np.floor(share * n * rounds + 1e-9) for rounds in (round_, round_ + 1))
+    return int(after - before)
 
 
 def preferences(view: View, scorer: Scorer) -> Callable[[NDArray[np.int64]], Floats]:

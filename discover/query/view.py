@@ -32,6 +32,7 @@ class PastRound:
         unsure: share of errors that the model expects of itself, in [0, 1]; None where it was not computed.
         policy_rewards: of the picks by a trained policy whose rewards became known in it, in [0, 1].
         auto_rewards: of the picks that were left to `auto`, likewise.
+        policy: which trained policy asked in it, by the digest of its weights.
     """
 
     round: int
@@ -43,6 +44,7 @@ class PastRound:
     unsure: float | None = None
     policy_rewards: tuple[float, ...] = ()
     auto_rewards: tuple[float, ...] = ()
+    policy: str | None = None
 
 
 @dataclass(frozen=True)

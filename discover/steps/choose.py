@@ -15,7 +15,7 @@ from discover.label import effort
 from discover.learn.estimators import OwnEstimator
 from discover.learn.learner import Learner
 from discover.learn.samples import column
-from discover.policy.learned import LEARNED, load_strategy
+from discover.policy.learned import LEARNED, load_strategy, policy_of
 from discover.pool.answers import present, strata
 from discover.pool.words import count_words
 from discover.query import candidates, decisions
@@ -49,6 +49,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstima
         "arm": arm,
         "round": round_,
         "strategy": strategy.word,
+        "policy": policy_of(strategy),
         "model": campaign.latest_model(arm),
         "seed": seed,
     }
@@ -60,7 +61,7 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstima
         campaign.queue.put(connection, arm, round_, _slots(campaign, asking, len(picks.indices), seed))
 
     output = {"asked": len(asking), "audited": len(audited.ids), "suggestions": _suggestions(campaign, asking, learner)}
-    return Finished(output | {"note": picks.note}, commit)
+    return Finished(output | {"note": picks.note, "policy": row["policy"]}, commit)
 
 
 def strategy_of(config: Config, word: str) -> Strategy:
@@ -207,6 +208,7 @@ def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.
 def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
     """Where an arm stands before a round."""
     taught = campaign.outputs(arm, "teach", *OF_TRAINING)
+    asked = campaign.outputs(arm, "query", "policy")
     decided = campaign.outputs(arm, "evaluate", "decide", "rewards")
     rounds = tuple(
         PastRound(
@@ -215,8 +217,11 @@ def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
             **dict(zip(OF_TRAINING, learned, strict=True)),
             policy_rewards=tuple(rewards["policy"]),
             auto_rewards=tuple(rewards["auto"]),
+            policy=policy,
         )
-        for number, ((found, rewards), learned) in enumerate(zip(decided[:round_], taught[:round_], strict=True))
+        for number, ((found, rewards), learned, (policy,)) in enumerate(
+            zip(decided[:round_], taught[:round_], asked[:round_], strict=True)
+        )
     )
     return Progress(campaign.queue.spent(arm), campaign.config.label.budget, rounds)
 

@@ -27,10 +27,12 @@ def judge(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
     """Measure, and write the round's row of metrics.jsonl and the rewards of its decision and of what was answered."""
     row, output = _measured(campaign, arm, round_, learner)
     rewarded = reward(campaign, arm)
+    batch = (campaign.output(arm, round_, "teach") or {}).get("batch")
 
     def commit(connection: Connection) -> None:
         connection.execute(tables.metric.insert().values(arm=arm, round=round_, row=row))
-        _reward(connection, arm, round_, row)
+        if batch is not None:
+            _reward(connection, query_id(arm, batch), row)
         rewarded.commit(connection)
 
     return Finished(output | {"rewards": rewarded.by}, commit)
@@ -154,12 +156,16 @@ def _seconds(campaign: Campaign, arm: str, round_: int) -> dict[str, float]:
     return {name: round(seconds[name], 3) for name in STAGES if name in seconds}
 
 
-def _reward(connection: Connection, arm: str, round_: int, row: dict[str, Any]) -> None:
-    """What the round's decision brought: the change in accuracy since the round before, where both are known."""
+def _reward(connection: Connection, query: str, row: dict[str, Any]) -> None:
+    """What a decision brought: the change in accuracy by the training that was told of its picks, and of no others.
+
+    With people that is the round after, mostly, since they are one batch ahead.
+    """
+    metric = tables.metric.c
     before = connection.execute(
-        select(tables.metric.c.row).where(tables.metric.c.arm == arm, tables.metric.c.round == round_ - 1)
+        select(metric.row).where(metric.arm == row["arm"], metric.round == row["round"] - 1)
     ).scalar()
     if before is None or before["source"] != row["source"]:
         return
     if before["accuracy"] is not None and row["accuracy"] is not None:
-        decisions.set_reward(connection, query_id(arm, round_), row["accuracy"] - before["accuracy"], row["source"])
+        decisions.set_reward(connection, query, row["accuracy"] - before["accuracy"], row["source"])

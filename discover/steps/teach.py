@@ -75,7 +75,7 @@ def knows_removed(campaign: Campaign, learner: Learner[OwnEstimator]) -> bool:
 def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimator]) -> Finished:
     """Learn the answers as they now stand and publish the model; without a new or changed answer it stays as it is."""
     labelled = campaign.queue.labels(arm)
-    output: dict[str, Any] = {"labels": len(labelled)}
+    output: dict[str, Any] = {"labels": len(labelled), "batch": _batch(labelled, learner)}
     digest = (campaign.output(arm, round_, "collect") or {})["digest"]
     if not labelled or digest == (campaign.output(arm, round_ - 1, "collect") or {}).get("digest"):
         return Finished(output)
@@ -93,6 +93,16 @@ def teach(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstimat
         connection.execute(tables.model.insert().values(**row))
 
     return Finished(output, commit)
+
+
+def _batch(labelled: list[Labelled], learner: Learner[OwnEstimator]) -> int | None:
+    """The round whose answers this training is told of, and of no others; None where there is no such round."""
+    told = learner.classifier.taught
+    known, new = set[int](), set[int]()
+    for row in labelled:
+        if row.kind != "audit":
+            (known if row.document_id in told else new).add(row.round)
+    return new.pop() if len(new) == 1 and not new & known else None
 
 
 def _untold(tagger: Tagger) -> str:

@@ -18,7 +18,7 @@ class page_table:  # the name is the word in a config
     """
 
     def __init__(self, *, table: dict[str, str]):
-        self.table = table
+        self.table = {str(name): label for name, label in table.items()}  # YAML reads the page 12 as a number
 
     def answer(self, documents: Sequence[Document]) -> list[str | None]:
         """One label a document; None where a page is not in the table, or where pages disagree."""

@@ -51,6 +51,7 @@ def create_app(
     explain: Explain | None = None,
     *,
     token: str | None = None,
+    run: str = "",
 ) -> FastAPI:
     """Make the pages; `uvicorn.run` serves them.
 
@@ -62,9 +63,17 @@ def create_app(
         suggest: see `Desk.suggest`.
         explain: see `Desk.explain`.
         token: what visitors must bring once, as ``/?token=…``; without one only loopback host names are answered.
+        run: names the run, so that an answer that waits in a browser goes to no other.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=[Middleware(Guard, token=token)])
+
+    def meant(request: Request) -> None:
+        if request.headers.get("discover-run", run) != run:
+            raise Unavailable("another run is served here now: reload the page for it, or bring the one before back")
+
+    guard = [Middleware(Guard, token=token)]
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=guard, dependencies=[Depends(meant)])
     pages = Jinja2Templates(HERE / "templates")
+    pages.env.globals["run"] = run
     desk = Desk(queue, arm, config, progress, suggest, explain)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     _handle_errors(app, pages)

@@ -5,11 +5,10 @@ Refusals are plain text. Not here: who the annotator is, which is a name they ch
 
 import hashlib
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,6 +38,7 @@ class Guard:
         self.app = app
         self.token = token
         self.cookie = hashlib.sha256(token.encode()).hexdigest() if token else ""
+        self.name = f"{COOKIE}_{self.cookie[:8]}"  # of its own: a host's ports share their cookies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the request, then pass it on."""
@@ -75,9 +75,9 @@ class Guard:
         if hmac.compare_digest(given.encode(), self.token.encode()):
             response = RedirectResponse("/", 303)
             secure = scope["scheme"] == "https"
-            response.set_cookie(COOKIE, self.cookie, httponly=True, samesite="lax", secure=secure)
+            response.set_cookie(self.name, self.cookie, httponly=True, samesite="lax", secure=secure)
             return response
-        if hmac.compare_digest(_cookie(headers).encode(), self.cookie.encode()):
+        if hmac.compare_digest(Request(scope).cookies.get(self.name, "").encode(), self.cookie.encode()):
             return None
         return PlainTextResponse("open the address that `discover serve` printed: it ends in ?token=…", 401)
 
@@ -87,14 +87,6 @@ def _host_name(host: str) -> str | None:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
-
-
-def _cookie(headers: Headers) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
 
 
 def _check_origin(scope: Scope, headers: Headers) -> Response | None:

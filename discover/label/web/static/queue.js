@@ -2,9 +2,10 @@
 // Makes the question page quick: one key answers, the next question is here already, and an answer that cannot be sent
 // waits in this browser until the server is back. Without this file the page works as plain forms.
 (() => {
-  const BOX = "discover-outbox";
   const $ = (id) => document.getElementById(id);
   const form = $("answer");
+  const run = form.dataset.run;
+  const BOX = `discover-outbox-${run}`; // another run may be served here one day
   const me = document.querySelector(".who bdi").textContent;
   const labels = [...form.querySelectorAll(".labels :is([name=label], [data-type])")]; // buttons; or boxes to tick, where several labels may fit
   const several = form.querySelector(".choice") !== null;
@@ -116,7 +117,7 @@
   const reason = (error) => (error instanceof TypeError || error.name === "TimeoutError" ? "the server does not answer" : error.message);
 
   async function call(path, fields) {
-    const options = { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(20000) };
+    const options = { headers: { Accept: "application/json", "Discover-Run": run }, signal: AbortSignal.timeout(20000) };
     const pairs = Object.entries(fields || {}).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
     if (fields) Object.assign(options, { method: "POST", body: new URLSearchParams(pairs) });
     const reply = await fetch(path, options);
