@@ -100,6 +100,36 @@ def test_answers_that_have_doubled_are_learned_from_scratch(make_small):
     assert not all(torch.equal(once[name], grown[name]) for name in once)
 
 
+@pytest.mark.parametrize("method", ["top", "full"])
+def test_a_class_that_has_its_first_answers_is_learned_from_scratch(make, method):
+    """It was trained to be unlikely, and an increment does not make up for that."""
+    two, third = ODD[TRUTH[ODD] < 2], ODD[TRUTH[ODD] == 2]
+    grown, at_once = make(method), make(method)
+    grown.fit(column(two), TRUTH[two])
+    answered = np.append(two, third[:5])
+    for one in (grown, at_once):
+        one.fit(column(answered), TRUTH[answered])
+    np.testing.assert_array_equal(grown.predict_proba(column(EVEN)), at_once.predict_proba(column(EVEN)))
+    of_third = EVEN[TRUTH[EVEN] == 2]
+    assert (grown.predict(column(of_third)) == 2).mean() > 0.7
+    more = np.append(answered, third[5:7])
+    grown.fit(column(more), TRUTH[more])
+    assert len(grown.curve) < len(at_once.curve), "what follows is an increment"
+
+
+def test_of_many_classes_a_first_answer_begins_an_increment_with_a_head_that_knows_it(encoder):
+    classes = {f"class {number}": "" for number in range(12)}
+    truth = np.repeat(np.arange(12), len(ENDINGS))
+    config = LearnConfig(method="top", epochs=4, steps=20)
+    classifier = TextClassifier(encoder, lambda ids: [TEXTS[i] for i in ids], classes, config, 7)
+    known, late = np.flatnonzero((truth < 11) & (np.arange(len(truth)) % 2 == 0)), np.flatnonzero(truth == 11)[:2]
+    classifier.fit(column(known), truth[known])
+    scratch, answered = len(classifier.curve), np.append(known, late)
+    classifier.fit(column(answered), truth[answered])
+    assert len(classifier.curve) < scratch and classifier.curve[0][0] < 0.5, "the head before would be far off"
+    assert (classifier.predict(column(np.flatnonzero(truth == 11)[2:])) == 11).all()
+
+
 def test_answers_that_are_all_the_same_train_the_head_alone(make_small, tmp_path):
     sport = ODD[::3][:8]
     classifier = make_small("full", folds=2)
@@ -366,3 +396,23 @@ def test_answers_calibrate_the_probabilities_by_cross_validation(make, monkeypat
     classifier.calibrate(column(EVEN), TRUTH[EVEN])
     assert classifier.temperature < before
     assert make("head", folds=0).fit(column(ODD), noisy[ODD]).temperature == 1
+
+
+def test_while_all_answers_are_alike_nothing_says_how_sure_the_model_is(make_small):
+    classifier = make_small("head")
+    classifier.unlabelled = np.arange(0, 60, 2)
+    for count in (10, 20):
+        classifier.fit(column(ODD[::3][:count]), TRUTH[ODD[::3][:count]])
+        assert classifier.unsure is None and classifier.changed is None
+    classifier.fit(column(ODD), TRUTH[ODD])
+    assert 0 < classifier.unsure < 1 and 0 <= classifier.changed <= 1
+
+
+def test_how_sure_the_model_is_it_says_at_the_temperature_that_it_has(make_small):
+    classifier = make_small("head")
+    classifier.unlabelled = np.arange(0, 60, 2)
+    classifier.fit(column(ODD), TRUTH[ODD])
+    before = classifier.unsure
+    classifier.calibrate(column(ODD), (TRUTH[ODD] + 1) % 3)  # never right: it becomes humble
+    likely = classifier.predict_proba(column(np.setdiff1d(classifier.unlabelled, ODD)))
+    assert classifier.unsure == pytest.approx(1 - likely.max(1).mean()) and classifier.unsure > before

@@ -134,6 +134,13 @@ def test_a_round_that_teaches_nothing_is_the_same_after_a_stop(tmp_path: Path, s
     parts.close()
 
 
+def test_seed_labels_may_be_more_than_a_round_looks_at(tmp_path: Path, small_encoder: Path) -> None:
+    config = audits(tmp_path, small_encoder, label={"seed": 70, "budget": 72, "audit": 0.0})
+    campaign = play_rounds(config, tmp_path / "run", 1)
+    assert campaign.config.query.candidates.count < campaign.metrics()[0]["labels"] == 70
+    campaign.close()
+
+
 def test_nobody_waits_for_the_model_at_the_database(
     tmp_path: Path, small_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from discover.query.geometry import clusters, density, density_among, occupied, places
+from discover.query.strategies import typiclust
 from discover.query.strategies.density_margin import crowded_margin
 from discover.query.strategy import load_strategy
 from discover.query.view import PastRound, Progress, rest
@@ -254,6 +255,8 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
         assert picked("auto", c, **rare) == picked("rare_class", c, **rare)
     several = {"m": 20, "make_labels": lambda: np.eye(2)[labels], "multilabel": True}
     assert picked("auto", 2, **several) == picked("spread_margin", 2, **several)
+    # Where most documents have none of several labels, hardly a model is right as often as to say none of all.
+    assert picked("auto", 2, **several, **nothing) == picked("spread_margin", 2, **several)
     for rounds, word in (
         ([PastRound(0, cross_validated=0.9)], "spread_margin"),
         ([PastRound(0, cross_validated=0.4)], "random"),
@@ -262,6 +265,14 @@ def test_auto_covers_first_then_asks_what_is_unsure_and_chance_where_nothing_is_
     ):
         skewed["progress"] = Progress(20, 100, tuple(rounds))
         assert picked("auto", **skewed) == picked(word, **skewed)
+
+
+def test_typiclust_passes_over_a_cluster_that_nothing_is_in(monkeypatch):
+    """k-means may leave its last one empty, where documents are nearly the same."""
+    view = view_of(30, m=2, temperature=0.0)
+    centres = np.vstack([view.vectors[:2], -view.vectors[:1]])
+    monkeypatch.setattr(typiclust, "clusters", lambda vectors, count: (np.arange(30) % 2, centres))
+    assert sorted(set(load_strategy("typiclust")(view, 4, RNG(0)).indices % 2)) == [0, 1]
 
 
 def test_margin_and_entropy_want_what_the_model_cannot_tell():

@@ -1,7 +1,7 @@
 """The text classifier: an estimator over row ids that learns in increments, as modAL and scikit-learn call it."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from discover.learn.likelihood import Head, likelihood_of
 from discover.learn.prediction import Prediction
 from discover.learn.representation import Representation
 from discover.learn.samples import column, ids_of
-from discover.pool.answers import agree, hashable
+from discover.pool.answers import agree, answered, hashable
 from discover.pool.labels import Task
 from discover.query.uncertainty import probability_of
 
@@ -55,7 +55,6 @@ class TextClassifier:
         thresholds: (c,) probabilities from which on a label is given, where there may be several.
         unlabelled: (u,) row ids of documents that nobody has answered, a uniform draw; set before `fit`.
         changed: share of them whose prediction the last `fit` changed; None where none had been predicted before.
-        unsure: share of them that it expects to be wrong about, by its own probabilities; None where there are none.
         curve: loss and learning rate at each step of the last `fit`'s fine-tuning; empty where there was none.
     """
 
@@ -63,7 +62,7 @@ class TextClassifier:
     temperature: float
     thresholds: NDArray[np.float64]
     changed: float | None
-    unsure: float | None
+    _unanswered: NDArray[np.float64]
     curve: list[tuple[float, float]]
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
@@ -115,8 +114,10 @@ class TextClassifier:
         """Learn the answers as they now stand, starting from what is known.
 
         New and corrected answers are trained on, with a replay of the others; answers that are as they were taught
-        change nothing. All are learned from scratch when they have doubled, and when one is gone, which cannot be
-        unlearned. While all are the same, the head alone learns them, and nothing is cross-validated.
+        change nothing. All are learned from scratch when they have doubled, when one is gone, which cannot be
+        unlearned, and when a class has its first answer, having been trained to be unlikely. Where classes are many,
+        that would be too often, and the network begins such an increment with a new head. While all answers are the
+        same, the head alone learns them, and nothing is cross-validated.
 
         Args:
             X: (m, 1) row ids, each once.
@@ -133,7 +134,9 @@ class TextClassifier:
             self._forget()
         if not answers:
             return self
-        ids, fresh, anew = increment(answers, self.taught, self._whole, self.representation.documents.ordered)
+        first = self.config.method != "head" and bool(self.taught) and self._has_first(answers)
+        whole = 0 if first and c < head.MANY else self._whole
+        ids, fresh, anew = increment(answers, self.taught, whole, self.representation.documents.ordered)
         y = self.likelihood.array([answers[row] for row in ids], c)
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
@@ -144,8 +147,11 @@ class TextClassifier:
             self._whole = 0 if alike else len(ids)
             self._penalty = self._chosen_penalty(ids, y)
         if self.config.method != "head" and not alike:
-            self.curve = self.representation.fine_tune(ids, y, fresh, self._fitted(ids, y) if anew else None)
+            start = self._fitted(y, self.represent(np.array(ids))) if anew or first else None
+            self.curve = self.representation.fine_tune(ids, y, fresh, start, anew)
         self._fit_heads(ids, y)
+        if alike:  # a model that knows of one class only is sure, whatever there is
+            self.changed, self._unanswered = None, self._unanswered[:0]
         self.taught = {row: answers[row] for row in ids}
         if self.config.folds and not alike and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
             self._cross_validate(ids, y)
@@ -164,6 +170,14 @@ class TextClassifier:
         self.temperature = fit_temperature(logits, truth, self.likelihood)
         if len(ids):
             self.thresholds = self.likelihood.thresholds(self._calibrated(logits), truth)
+
+    @property
+    def unsure(self) -> float | None:
+        """Share of `unlabelled` that it expects to be wrong about, by its probabilities; None where there are none."""
+        if not len(self._unanswered):
+            return None
+        likely = self._calibrated(self._unanswered)
+        return float(1 - probability_of(self.likelihood.likeliest(likely), likely).mean())
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1); from the descriptions while nothing is taught."""
@@ -255,7 +269,8 @@ class TextClassifier:
         self.temperature = temperature
 
     def _forget(self) -> None:
-        self.taught, self.temperature, self.changed, self.unsure = {}, 1.0, None, None
+        self.taught, self.temperature, self.changed = {}, 1.0, None
+        self._unanswered = np.empty((0, len(self.classes)))
         self.thresholds, self._heads = np.full(len(self.classes), thresholds.START), Heads(self.likelihood)
         self.curve = []
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
@@ -285,18 +300,15 @@ class TextClassifier:
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
 
     def _fit_heads(self, ids: list[int], y: NDArray[np.int64]) -> None:
-        self._heads.plain = self.representation.head or self._fitted(ids, y)
+        self._heads.plain = self.representation.head or self._fitted(y, self.represent(np.array(ids)))
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
         answered, unanswered = (self.represent(rows) for rows in (np.array(ids)[some], around))
         self._heads.spread(answered, y[some], unanswered, self.prior, self._penalty)
-        logits = self._heads.combined(self._heads.each(unanswered))
-        likely = self._calibrated(logits)
-        sure = probability_of(self.likelihood.likeliest(likely), likely)
-        self.unsure = float(1 - sure.mean()) if len(logits) else None
+        logits = self._unanswered = self._heads.combined(self._heads.each(unanswered))
         if len(logits) and not len(self._held[0]):
-            self.thresholds = self.likelihood.thresholds(likely)
+            self.thresholds = self.likelihood.thresholds(self._calibrated(logits))
         predicted = self._decided(logits)
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
         self.changed = float((~agree(predicted[now], self._seen[1][before])).mean()) if len(now) else None
@@ -309,9 +321,15 @@ class TextClassifier:
             return self.likelihood.penalties[0]
         return penalty.choose(self.representation.documents.vectors(ids), y, self.prior, self.likelihood)
 
-    def _fitted(self, ids: list[int], y: NDArray[np.int64]) -> Head:
-        """A head over the frozen encoder."""
-        return self.likelihood.fit(self.representation.documents.vectors(ids), y, self.prior, self._penalty)
+    def _fitted(self, y: NDArray[np.int64], vectors: NDArray[np.float32]) -> Head:
+        """A head over (m, d) vectors of the answered documents."""
+        return self.likelihood.fit(vectors, y, self.prior, self._penalty)
+
+    def _has_first(self, answers: Mapping[int, Any]) -> bool:
+        """Whether a class, or a label, has an answer that had none when this was last taught."""
+        c = len(self.classes)
+        before, now = (answered(self.likelihood.array(list(of.values()), c), c) for of in (self.taught, answers))
+        return bool((now & ~before).any())
 
     def _calibrated(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.likelihood.probabilities(logits / self.temperature)

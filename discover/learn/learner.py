@@ -39,13 +39,15 @@ class Estimator(Protocol):
         unlabelled: (u,) row ids of documents that nobody has answered, for `fit` to look at.
         looks_at: how many of these it wants.
         changed: share of predictions for `unlabelled` that the last `fit` changed; None where that is not known.
-        unsure: share of errors that it expects of its predictions for them; None likewise.
     """
 
     taught: dict[int, Any]
     unlabelled: NDArray[np.int64]
     changed: float | None
-    unsure: float | None
+
+    @property
+    def unsure(self) -> float | None:
+        """Share of errors that it expects of its predictions for `unlabelled`; None where that is not known."""
 
     @property
     def cross_validated(self) -> float | None:

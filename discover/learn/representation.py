@@ -89,15 +89,16 @@ class Representation:
         return self._network.trained_head() if self._network else None
 
     def fine_tune(
-        self, ids: list[int], y: NDArray[Any], fresh: NDArray[np.bool_], head: Head | None
+        self, ids: list[int], y: NDArray[Any], fresh: NDArray[np.bool_], head: Head | None, anew: bool
     ) -> list[tuple[float, float]]:
-        """Train on answers: all anew with a head to begin with, or, without one, an increment.
+        """Train on answers: all of them anew, or an increment.
 
         Args:
             ids: m row ids, in an order that is the documents' own.
             y: their m answers, as `Examples.classes` has them.
             fresh: (m,) whether the answer is new or was corrected; the rest is replayed.
-            head: that a new network begins with.
+            head: that the network begins with, a new network always; None: with the one that it has.
+            anew: whether the network is a new one.
 
         Returns:
             Loss and learning rate at each step.
@@ -106,17 +107,16 @@ class Representation:
             DiscoverError: the weights grew without bound.
         """
         rng, config = np.random.default_rng([self._seed, len(ids)]), self._config
-        if head is None:
-            assert self._network is not None
-            trained = self._network
-            before = {name: weights.clone() for name, weights in trained.trained().items()}
+        trained = self._untrained() if anew else self._network
+        assert trained is not None
+        if not anew:
             fewer = {name: ceil(PASSES * getattr(config, name)) for name in ("epochs", "steps")}
             config = config.model_copy(update={"learning_rate": RATE * config.rate, **fewer})
-        else:
-            trained = self._untrained()
+        if head is not None:
             # The head first, so that the layers are not moved by one that is off: Kumar et al., "Fine-tuning can
             # distort pretrained features and underperform out-of-distribution", https://arxiv.org/abs/2202.10054.
             trained.set_head(*head)
+        before = {} if anew else {name: weights.clone() for name, weights in trained.trained().items()}
         examples = Examples(self.documents.inputs(ids), y, fresh)
         curve = training.train(trained, examples, config, rng, self._encoder.dtype)
         if not all(parameter.isfinite().all() for parameter in trained.parameters()):
@@ -124,7 +124,7 @@ class Representation:
                 "training must end in finite weights, but they grew without bound: lower learn.learning_rate "
                 "and learn.head_learning_rate, then give the same command again"
             )
-        if head is None:
+        if not anew:
             after = trained.trained()
             trained.restore({name: weights.lerp(after[name], WAY) for name, weights in before.items()})
         self._take(trained)

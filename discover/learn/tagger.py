@@ -130,7 +130,7 @@ class Tagger:
             self._whole = len(ids)
         k, d = len(self.tags), self.encoder.dimension
         start = (np.zeros((k, d)), np.zeros(k)) if anew else None
-        self.curve = self.representation.fine_tune(ids, self._tagged(ids, answers), fresh, start)
+        self.curve = self.representation.fine_tune(ids, self._tagged(ids, answers), fresh, start, anew)
         self.taught = {row: answers[row] for row in ids}
         return self
 

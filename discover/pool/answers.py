@@ -66,6 +66,11 @@ def present(y: NDArray[np.object_], c: int) -> NDArray[np.int64]:
     return found
 
 
+def answered(y: NDArray[np.int64], c: int) -> NDArray[np.bool_]:
+    """(c,) whether a class, or a label, has an answer at all."""
+    return np.asarray(np.bincount(y, minlength=c) if y.ndim == 1 else y.sum(axis=0)) > 0
+
+
 def strata(y: NDArray[Any]) -> NDArray[np.int64]:
     """(m,) what answers are spread by, over folds or among neighbours: their class, of several labels the rarest.
 

@@ -150,6 +150,8 @@ def _view(
     newest_first = sorted(standing, key=lambda row: -row.round)  # stable: within a round by public id
     answers = campaign.labels.array([row.label for row in newest_first])
     shares = strategy.candidates_from(settings.candidates)
+    if not round_:
+        shares = shares.model_copy(update={"count": max(shares.count, campaign.config.label.seed)})
     drawn = candidates.draw(
         campaign.retriever.index,
         excluded=excluded,

@@ -7,7 +7,8 @@ nothing: `typiclust`, which needs no model. (Classes whose descriptions say some
 covering the pool then costs more than it finds.)
 
 From then on, where the evidence says that the model knows no more than the commonest class (the accuracy of its last
-cross-validation, and the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks.
+cross-validation, and the audit answers that are kept for decisions), its uncertainty is noise, and `random` asks. (With
+several labels that would say nothing: where most documents have none, no set of labels is right as often as none.)
 Otherwise `clustered_density_margin` between two classes, along whose one border documents are much alike, and where the
 model finds the classes about equally frequent: what lies in a crowded place says something of more others. Elsewhere
 crowded places are those of the frequent classes, and `spread_margin` asks (runs/LOG.md).
@@ -39,7 +40,7 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
         return rare_class(view, n, rng)
     if np.count_nonzero(view.counts) < min(2, len(view.counts)) or (few and uncertainty.doubt(view).mean() > LOST):
         return typiclust(view, n, rng)
-    if _knows_nothing(view):
+    if single and _knows_nothing(view):
         return random(view, n, rng)
     if single and (len(view.counts) == 2 or _equally_frequent(view)):
         return clustered_density_margin(view, n, rng)
