@@ -62,11 +62,11 @@ class TextClassifier:
     temperature: float
     thresholds: NDArray[np.float64]
     changed: float | None
-    _unanswered: NDArray[np.float64]
     curve: list[tuple[float, float]]
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
+    _unanswered: NDArray[np.float64]  # logits (u, c) of `unlabelled`, by which it knows how sure it is
     _whole: int  # answers when they were last learned from scratch; 0 while all are the same
     _penalty: float  # of the heads, since then
 
@@ -147,7 +147,7 @@ class TextClassifier:
             self._whole = 0 if alike else len(ids)
             self._penalty = self._chosen_penalty(ids, y)
         if self.config.method != "head" and not alike:
-            start = self._fitted(y, self.represent(np.array(ids))) if anew or first else None
+            start = self._fitted(ids, y) if anew or first else None
             self.curve = self.representation.fine_tune(ids, y, fresh, start, anew)
         self._fit_heads(ids, y)
         if alike:  # a model that knows of one class only is sure, whatever there is
@@ -300,7 +300,7 @@ class TextClassifier:
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
 
     def _fit_heads(self, ids: list[int], y: NDArray[np.int64]) -> None:
-        self._heads.plain = self.representation.head or self._fitted(y, self.represent(np.array(ids)))
+        self._heads.plain = self.representation.head or self._fitted(ids, y)
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
@@ -321,9 +321,9 @@ class TextClassifier:
             return self.likelihood.penalties[0]
         return penalty.choose(self.representation.documents.vectors(ids), y, self.prior, self.likelihood)
 
-    def _fitted(self, y: NDArray[np.int64], vectors: NDArray[np.float32]) -> Head:
-        """A head over (m, d) vectors of the answered documents."""
-        return self.likelihood.fit(vectors, y, self.prior, self._penalty)
+    def _fitted(self, ids: list[int], y: NDArray[np.int64]) -> Head:
+        """A head over the answered documents as they are represented now."""
+        return self.likelihood.fit(self.represent(np.array(ids)), y, self.prior, self._penalty)
 
     def _has_first(self, answers: Mapping[int, Any]) -> bool:
         """Whether a class, or a label, has an answer that had none when this was last taught."""

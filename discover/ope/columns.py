@@ -22,6 +22,7 @@ from discover.pool import formats
 
 ROLES = ("action", "reward", "propensity", "position", "context", "target", "unit", "step", "batch", "time")
 NEEDED = ("action", "reward", "propensity")
+INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)  # as it is written; 007 is a name
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 WHOLE = re.compile(r"-?\d+\.0+")  # as pandas writes whole numbers into CSV where one of them is missing
 
@@ -117,11 +118,8 @@ class Columns:
         Raises:
             DiscoverError: one is missing.
         """
-        labels = self.labels(role)
-        numbers = [_number(label) for label in labels.tolist()]
-        if list(map(str, numbers)) == labels.tolist() and all(isinstance(number, int) for number in numbers):
-            return _ranked(numbers)
-        return _ranked(labels)
+        labels = self.labels(role).tolist()
+        return _ranked([int(label) for label in labels] if all(map(INTEGER.fullmatch, labels)) else labels)
 
     def order(self, role: str) -> NDArray[np.int64]:
         """(n,) whole numbers as they are; fractions, or dates and times, are numbered in their order.

@@ -68,7 +68,7 @@ def of_interval(low: float, high: float) -> tuple[Check, ...]:
     if 0 < width < np.inf:
         return ()
     if width < 0:
-        drift = "it is empty: rewards changed while they were logged, so that no one mean fits them all"
+        drift = "it is empty: rewards changed while they were logged, so no one mean fits all: judge a part of them"
         return (Check("interval", None, "refuse", drift),)
     alike = "it has no width: all units are alike, and do not tell how others would be"
     return (Check("interval", None, "warn", alike if width == 0 else "it has no end: too few units differ"),)

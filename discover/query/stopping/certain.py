@@ -20,9 +20,8 @@ def certain(progress: Progress, *, unsure: float = 0.05, rounds: Count = 2) -> s
     Returns:
         The reason; empty to go on.
     """
-    last = [one.unsure for one in progress.rounds if one.unsure is not None][
-        -rounds:
-    ]  # of rounds that learned something
+    known = [one.unsure for one in progress.rounds if one.unsure is not None]  # not where nothing was learned
+    last = known[-rounds:]
     if len(last) < rounds or max(last) > unsure:
         return ""
     return f"the model expects to be wrong on {last[-1]:.1%} of what nobody has answered, {unsure:.1%} was asked for"

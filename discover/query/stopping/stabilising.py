@@ -20,9 +20,8 @@ def stabilising(progress: Progress, *, changed: float = 0.01, rounds: Count = 3)
     Returns:
         The reason; empty to go on.
     """
-    last = [one.changed for one in progress.rounds if one.changed is not None][
-        -rounds:
-    ]  # of those that learned something
+    known = [one.changed for one in progress.rounds if one.changed is not None]  # not where nothing was learned
+    last = known[-rounds:]
     if len(last) < rounds or (mean := sum(last) / rounds) > changed:
         return ""
     return f"predictions have settled: {mean:.1%} changed a round in the last {rounds}, {changed:.1%} was asked for"

@@ -49,7 +49,7 @@ def auto(view: View, n: int, rng: np.random.Generator) -> Picks:
 
 def _knows_nothing(view: View) -> bool:
     """Whether the newest scores say that the model is no better than always giving the commonest answer."""
-    commonest = np.unique(view.labels, axis=0, return_counts=True)[1].max() / len(view.labels)
+    commonest = view.counts.max() / len(view.labels)
     validated = [one.cross_validated for one in view.progress.rounds if one.cross_validated is not None]
     audited = [one.low for one in view.progress.rounds if one.low is not None]
     return bool(validated) and validated[-1] <= commonest and (not audited or audited[-1] <= commonest)
