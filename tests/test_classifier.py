@@ -8,7 +8,7 @@ from discover.errors import DiscoverError
 from discover.learn import registry, representation
 from discover.learn.activations import ActivationCache
 from discover.learn.calibration import fit_temperature
-from discover.learn.classifier import TextClassifier
+from discover.learn.classifier import FEW, TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.likelihood import Categorical
 from discover.learn.samples import column
@@ -197,7 +197,7 @@ def test_neither_row_ids_nor_arrival_matter(make_small, method):
 
 @pytest.mark.parametrize("method", [*METHODS, "lora"])
 def test_saved_and_loaded_is_the_same(make_small, tmp_path, method, monkeypatch):
-    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 10)
+    monkeypatch.setattr("discover.learn.classifier.ENOUGH", 10)
     some = np.arange(0, len(TEXTS), 5)
     classifier = make_small(method, folds=2, steps=2)
     classifier.unlabelled = ODD
@@ -251,7 +251,7 @@ def test_an_answer_that_is_gone_leaves_no_trace(make_small, method):
 
 
 def test_corrections_count_in_the_calibration_and_not_as_evidence(make, monkeypatch):
-    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 20)
+    monkeypatch.setattr("discover.learn.classifier.ENOUGH", 20)
     classifier, wrong = make("head", folds=3), TRUTH.copy()
     classifier.unlabelled = EVEN
     some = np.sort(ODD)[::3]
@@ -371,7 +371,7 @@ def test_a_head_is_heard_at_the_temperature_that_suits_it(make):
 
 
 def test_a_cross_validation_judges_the_heads(make, monkeypatch):
-    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 20)
+    monkeypatch.setattr("discover.learn.classifier.ENOUGH", 20)
 
     def mislead(vectors, beliefs):
         return np.eye(3)[np.zeros(len(vectors), int)]
@@ -384,8 +384,39 @@ def test_a_cross_validation_judges_the_heads(make, monkeypatch):
     assert (classifier.predict(column(EVEN)) == TRUTH[EVEN]).mean() > 0.9
 
 
+def test_a_few_answers_tell_how_sure_to_be_but_not_yet_how_good_the_model_is(make):
+    classifier, noisy = make("head", folds=3), TRUTH.copy()
+    classifier.unlabelled = EVEN
+    noisy[::3] = (noisy[::3] + 1) % 3
+    fewer = ODD[: FEW - 1]
+    classifier.fit(column(fewer), noisy[fewer])
+    assert classifier.temperature == 1 and classifier._heads.evidence is None
+    classifier.fit(column(ODD[:FEW]), noisy[ODD[:FEW]])
+    assert classifier.temperature > 1 and classifier._heads.evidence is not None and classifier.cross_validated is None
+    likely = classifier.predict_proba(column(EVEN))
+    assert classifier.unsure == pytest.approx(1 - likely.max(1).mean()), "by the heads' shares as they now are"
+
+
+@pytest.mark.parametrize(
+    ("held", "m", "due"),
+    [
+        (0, 24, False),
+        (0, 25, True),
+        (30, 59, False),
+        (30, 60, True),
+        (60, 99, False),
+        (60, 100, True),
+        (100, 199, False),
+    ],
+)
+def test_answers_are_cross_validated_once_they_are_a_few_enough_and_doubled(make_small, held, m, due):
+    classifier = make_small("head")
+    classifier._held = (np.arange(held), np.zeros((held, 3)))
+    assert classifier._due(m) == due
+
+
 def test_answers_calibrate_the_probabilities_by_cross_validation(make, monkeypatch):
-    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 20)
+    monkeypatch.setattr("discover.learn.classifier.ENOUGH", 20)
     classifier, noisy = make("head", folds=3), TRUTH.copy()
     noisy[::3] = (noisy[::3] + 1) % 3  # a third is wrong, so nobody may be surer than two thirds
     classifier.fit(column(ODD), noisy[ODD])

@@ -192,8 +192,19 @@ def test_thresholds_come_of_the_unanswered_whatever_is_propagated(make) -> None:
     assert np.array_equal(one.thresholds, other.thresholds) and not (one.thresholds == thresholds.START).all()
 
 
+def test_a_few_answers_set_the_temperature_and_not_the_thresholds(make) -> None:
+    classifier, wrong = make("head", folds=3), TRUTH.copy()
+    classifier.unlabelled = EVEN
+    some = ODD[:30]
+    wrong[some] = wrong[some][:, [1, 2, 0]]
+    wrong[some[::2]] = TRUTH[some[::2]]
+    classifier.fit(column(some), wrong[some])
+    likely = classifier.predict_proba(column(EVEN))
+    assert classifier.temperature > 1 and np.array_equal(classifier.thresholds, thresholds.expected(likely))
+
+
 def test_saved_and_loaded_is_the_same_and_of_another_task_is_refused(make, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("discover.learn.classifier.VALIDATED_FROM", 10)
+    monkeypatch.setattr("discover.learn.classifier.ENOUGH", 10)
     some, more = EVEN[:24], EVEN[:30]
     classifier = make(folds=2, steps=2)
     classifier.unlabelled = ODD

@@ -25,7 +25,7 @@ from discover.pool.labels import Task
 from discover.query.uncertainty import probability_of
 
 LOOKED_AT, OF_MANY = 2000, 4000  # unanswered documents: where classes are many, each has few neighbours (runs/LOG.md)
-VALIDATED_FROM = 100  # answers from which on they are cross-validated
+FEW, ENOUGH = 25, 100  # answers that a cross-validation takes, for confidence; and for decisions (runs/LOG.md)
 
 
 class TextClassifier:
@@ -66,7 +66,9 @@ class TextClassifier:
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
-    _unanswered: NDArray[np.float64]  # logits (u, c) of `unlabelled`, by which it knows how sure it is
+    _unanswered: NDArray[
+        np.float64
+    ]  # logits (2, u, c) of `unlabelled` under both heads, by which it knows how sure it is
     _whole: int  # answers when they were last learned from scratch; 0 while all are the same
     _penalty: float  # of the heads, since then
 
@@ -106,9 +108,9 @@ class TextClassifier:
 
     @property
     def cross_validated(self) -> float | None:
-        """Accuracy of the last cross-validation, on the answers as they now stand; None before any."""
+        """Accuracy of the last cross-validation, on the answers as they now stand; None before one of `ENOUGH`."""
         ids, logits = self._held
-        return float(agree(self._decided(logits), self._answers(ids)).mean()) if len(ids) else None
+        return float(agree(self._decided(logits), self._answers(ids)).mean()) if len(ids) >= ENOUGH else None
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> "TextClassifier":
         """Learn the answers as they now stand, starting from what is known.
@@ -151,9 +153,9 @@ class TextClassifier:
             self.curve = self.representation.fine_tune(ids, y, fresh, start, anew)
         self._fit_heads(ids, y)
         if alike:  # a model that knows of one class only is sure, whatever there is
-            self.changed, self._unanswered = None, self._unanswered[:0]
+            self.changed, self._unanswered = None, self._unanswered[:, :0]
         self.taught = {row: answers[row] for row in ids}
-        if self.config.folds and not alike and len(ids) >= max(VALIDATED_FROM, GROWTH * len(self._held[0])):
+        if self.config.folds and not alike and self._due(len(ids)):
             self._cross_validate(ids, y)
         return self
 
@@ -168,15 +170,15 @@ class TextClassifier:
         truth = np.concatenate([self._answers(ids), y])
         logits = np.concatenate([logits, self.logits(X)])
         self.temperature = fit_temperature(logits, truth, self.likelihood)
-        if len(ids):
+        if len(ids) >= ENOUGH:
             self.thresholds = self.likelihood.thresholds(self._calibrated(logits), truth)
 
     @property
     def unsure(self) -> float | None:
         """Share of `unlabelled` that it expects to be wrong about, by its probabilities; None where there are none."""
-        if not len(self._unanswered):
+        if not self._unanswered.size:
             return None
-        likely = self._calibrated(self._unanswered)
+        likely = self._calibrated(self._heads.combined(self._unanswered))
         return float(1 - probability_of(self.likelihood.likeliest(likely), likely).mean())
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -270,13 +272,18 @@ class TextClassifier:
 
     def _forget(self) -> None:
         self.taught, self.temperature, self.changed = {}, 1.0, None
-        self._unanswered = np.empty((0, len(self.classes)))
+        self._unanswered = np.empty((2, 0, len(self.classes)))
         self.thresholds, self._heads = np.full(len(self.classes), thresholds.START), Heads(self.likelihood)
         self.curve = []
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), self.likelihood.array([], len(self.classes)))
         self._whole, self._penalty = 0, self.likelihood.penalties[0]
         self.representation.forget()
+
+    def _due(self, m: int) -> bool:
+        """Whether m answers are to be cross-validated: once they are a few, enough, and when they have doubled."""
+        held = len(self._held[0])
+        return m >= ENOUGH > held or m >= max(FEW, len(self.classes), GROWTH * held)
 
     def _cross_validate(self, ids: list[int], y: NDArray[np.int64]) -> None:
         """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.
@@ -298,6 +305,7 @@ class TextClassifier:
         self._heads.compare(each, y)
         self._held = (rows, self._heads.combined(each))
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
+        self._expect_thresholds()
 
     def _fit_heads(self, ids: list[int], y: NDArray[np.int64]) -> None:
         self._heads.plain = self.representation.head or self._fitted(ids, y)
@@ -306,18 +314,23 @@ class TextClassifier:
         around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
         answered, unanswered = (self.represent(rows) for rows in (np.array(ids)[some], around))
         self._heads.spread(answered, y[some], unanswered, self.prior, self._penalty)
-        logits = self._unanswered = self._heads.combined(self._heads.each(unanswered))
-        if len(logits) and not len(self._held[0]):
-            self.thresholds = self.likelihood.thresholds(self._calibrated(logits))
-        predicted = self._decided(logits)
+        self._unanswered = self._heads.each(unanswered)
+        self._expect_thresholds()
+        predicted = self._decided(self._heads.combined(self._unanswered))
         _, now, before = np.intersect1d(around, self._seen[0], return_indices=True)
         self.changed = float((~agree(predicted[now], self._seen[1][before])).mean()) if len(now) else None
         self._seen = (around, predicted)
 
+    def _expect_thresholds(self) -> None:
+        """Set thresholds by what the model expects of `unlabelled`, while the answers are too few to tell."""
+        if self._unanswered.size and len(self._held[0]) < ENOUGH:
+            expected = self._calibrated(self._heads.combined(self._unanswered))
+            self.thresholds = self.likelihood.thresholds(expected)
+
     def _chosen_penalty(self, ids: list[int], y: NDArray[np.int64]) -> float:
         if self.config.head_penalty is not None:
             return self.config.head_penalty
-        if len(ids) < VALIDATED_FROM:
+        if len(ids) < ENOUGH:
             return self.likelihood.penalties[0]
         return penalty.choose(self.representation.documents.vectors(ids), y, self.prior, self.likelihood)
 
