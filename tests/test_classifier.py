@@ -310,6 +310,8 @@ def test_temperature_mends_overconfidence_and_is_shy():
     assert fit_temperature(sharp, y, Categorical()) == pytest.approx(3, rel=0.1)
     assert 1 < fit_temperature(sharp[:5], y[:5], Categorical()) < 2.5
     assert fit_temperature(sharp[:0], y[:0], Categorical()) == 1
+    assert fit_temperature(sharp[:0], y[:0], Categorical(), around=2) == 2
+    assert 2 < fit_temperature(sharp[:5], y[:5], Categorical(), around=2) < 3.5
 
 
 @pytest.mark.parametrize(("classes", "wanted"), [(10, 2000), (11, 4000)])
@@ -426,6 +428,12 @@ def test_answers_calibrate_the_probabilities_by_cross_validation(make, monkeypat
     assert classifier.temperature == before  # the answers have not doubled
     classifier.calibrate(column(EVEN), TRUTH[EVEN])
     assert classifier.temperature < before
+    few = EVEN[1::10]
+    assert (classifier.predict(column(few)) == TRUTH[few]).all() and len(few) < len(ODD) / 5
+    classifier.calibrate(column(few), TRUTH[few])
+    rows, held = classifier._held
+    logits, truth = np.concatenate([held, classifier.logits(column(few))]), np.concatenate([noisy[rows], TRUTH[few]])
+    assert classifier.temperature < fit_temperature(logits, truth, Categorical()) < before, "a few have the last word"
     assert make("head", folds=0).fit(column(ODD), noisy[ODD]).temperature == 1
 
 

@@ -162,16 +162,20 @@ class TextClassifier:
     def calibrate(self, X: NDArray[np.int64], y: NDArray[np.int64]) -> None:
         """Set temperature and thresholds by the answers of the last cross-validation and by others, never taught.
 
+        These have the last word on the temperature, few as they are: they are a uniform draw and judge the model as it
+        is, while what was picked for being doubtful is harder than the rest, and models that learned a part know less.
+
         Args:
             X: (k, 1) row ids of the others.
             y: their k answers.
         """
-        ids, logits = self._held
-        truth = np.concatenate([self._answers(ids), y])
-        logits = np.concatenate([logits, self.logits(X)])
-        self.temperature = fit_temperature(logits, truth, self.likelihood)
+        (ids, held), logits = self._held, self.logits(X)
+        answers = self._answers(ids)
+        self.temperature = fit_temperature(held, answers, self.likelihood)
+        self.temperature = fit_temperature(logits, y, self.likelihood, around=self.temperature)
         if len(ids) >= ENOUGH:
-            self.thresholds = self.likelihood.thresholds(self._calibrated(logits), truth)
+            likely = self._calibrated(np.concatenate([held, logits]))
+            self.thresholds = self.likelihood.thresholds(likely, np.concatenate([answers, y]))
 
     @property
     def unsure(self) -> float | None:
