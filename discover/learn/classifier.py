@@ -66,9 +66,7 @@ class TextClassifier:
     _heads: Heads
     _held: tuple[NDArray[np.int64], NDArray[np.float64]]  # row ids of cross-validated answers, and their logits
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
-    _unanswered: NDArray[
-        np.float64
-    ]  # logits (2, u, c) of `unlabelled` under both heads, by which it knows how sure it is
+    _unanswered: NDArray[np.float64]  # logits (2, u, c) of `unlabelled`, of each head: how sure it is
     _whole: int  # answers when they were last learned from scratch; 0 while all are the same
     _penalty: float  # of the heads, since then
 
