@@ -290,7 +290,7 @@ class TextClassifier:
     def _cross_validate(self, ids: list[int], y: NDArray[np.int64]) -> None:
         """Keep what models that learned some of the answers say of the others; calibrate, and judge the heads by it.
 
-        They learn from scratch, so this costs more than an increment: it is done when the answers have doubled.
+        They learn from scratch, so this costs more than an increment.
         """
         fold, rows = folds_of(y, self.config.folds), np.array(ids)
         each = np.empty((2, len(ids), len(self.classes)))
