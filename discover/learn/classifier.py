@@ -169,8 +169,8 @@ class TextClassifier:
         """
         (ids, held), logits = self._held, self.logits(X)
         answers = self._answers(ids)
-        self.temperature = fit_temperature(held, answers, self.likelihood)
-        self.temperature = fit_temperature(logits, y, self.likelihood, around=self.temperature)
+        around = fit_temperature(held, answers, self.likelihood)
+        self.temperature = fit_temperature(logits, y, self.likelihood, around)
         if len(ids) >= ENOUGH:
             likely = self._calibrated(np.concatenate([held, logits]))
             self.thresholds = self.likelihood.thresholds(likely, np.concatenate([answers, y]))
@@ -180,7 +180,7 @@ class TextClassifier:
         """Share of `unlabelled` that it expects to be wrong about, by its probabilities; None where there are none."""
         if not self._unanswered.size:
             return None
-        likely = self._calibrated(self._heads.combined(self._unanswered))
+        likely = self._expected()
         return float(1 - probability_of(self.likelihood.likeliest(likely), likely).mean())
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -326,8 +326,11 @@ class TextClassifier:
     def _expect_thresholds(self) -> None:
         """Set thresholds by what the model expects of `unlabelled`, while the answers are too few to tell."""
         if self._unanswered.size and len(self._held[0]) < ENOUGH:
-            expected = self._calibrated(self._heads.combined(self._unanswered))
-            self.thresholds = self.likelihood.thresholds(expected)
+            self.thresholds = self.likelihood.thresholds(self._expected())
+
+    def _expected(self) -> NDArray[np.float64]:
+        """Probabilities, (u, c), of `unlabelled` by the heads' shares and the temperature as they now are."""
+        return self._calibrated(self._heads.combined(self._unanswered))
 
     def _chosen_penalty(self, ids: list[int], y: NDArray[np.int64]) -> float:
         if self.config.head_penalty is not None:
