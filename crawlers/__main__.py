@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="for servers that fail, when nothing else is left to do",
+        help="for servers that fail, when nothing else is left to do; inf: for pages that are due again, too",
     )
     extracting = commands.add_parser("extract", help="print what the crawler would keep of one page, as JSON")
     extracting.add_argument("place", metavar="FILE_OR_ADDRESS")

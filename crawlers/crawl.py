@@ -31,6 +31,7 @@ from discover.run import RunFolder
 
 STARTER = "DISCOVER_PARENT"  # set by `discover`, to its process id: a crawl started by hand outlives its shell
 LOCK_SECONDS = 10.0  # longer than an orphaned crawl takes to notice and to end
+DAY = 24 * 3600.0
 GRACE = 4.0  # seconds for pages under way when told to stop; what is not recorded then is fetched again
 
 
@@ -39,7 +40,7 @@ def crawl(folder: RunFolder, wait: float = 0.0) -> int:
 
     Args:
         folder: of the run.
-        wait: seconds for servers that fail, when nothing else is left to do.
+        wait: seconds for servers that fail, when nothing else is left to do; infinite: go on for good.
 
     Returns:
         the exit status: 0, or 128 and the number of the signal that ended it.
@@ -76,7 +77,8 @@ def _session(
     assert section is not None
     start = _start(section, site)
     progress = Progress(section.max_pages)
-    frontier = Frontier(Pool(database, config.pool), section.max_pages, section.max_depth)
+    revisit = section.revisit * DAY if section.revisit else None
+    frontier = Frontier(Pool(database, config.pool), section.max_pages, section.max_depth, revisit)
     domains = section.allowed_domains or sorted({host(address) for address in start})
     task = Task(frontier, [domain.lower() for domain in domains], section.concurrency, progress, wait)
     settings = crawl_settings(section, site.names if site else {}, str(folder.root / "crawl.log"))
@@ -94,11 +96,9 @@ def _session(
         print("crawl: stopped; the same command goes on", flush=True)
         return 128 + ended_by
     if frontier.is_empty_handed():
-        reasons = ", ".join([*task.rejected, *([_resting(task)] if task.resting else [])])
-        reasons = off_site(task) if task.off_site else reasons or "no documents on its pages"
         raise DiscoverError(
-            f"the crawl must find at least one document, but from {', '.join(start)} it took none ({reasons}): "
-            f"check crawl.start and the network; {folder.root / 'crawl.log'} has the details"
+            f"the crawl must find at least one document, but from {', '.join(start)} it took none: "
+            f"{_nothing(task)}{_logged(folder)}"
         )
     if task.resting:
         raise Unfinished(f"{_resting(task)}: the same command goes on with them")
@@ -178,6 +178,24 @@ def _resting(task: Task) -> str:
     named = ", ".join(f"{server} ({reason})" for server, reason in list(task.resting.items())[:HOSTS])
     more = f" and {len(task.resting) - HOSTS:,} other servers" if len(task.resting) > HOSTS else ""
     return f"{named}{more} failed again and again, and their pages wait"
+
+
+def _nothing(task: Task) -> str:
+    """Why nothing was found, and what to see to."""
+    reasons = [f"{reason} ({detail})" if detail else reason for reason, detail in task.details.items()]
+    if task.resting:
+        reasons.append(_resting(task))
+    if task.off_site:
+        return off_site(task)
+    if task.counts["pages"]:
+        others = f"; others: {', '.join(reasons)}" if reasons else ""
+        return f"the spider found none on the pages that it read: check crawl.spider and crawl.options{others}"
+    return f"{', '.join(reasons) or 'there was no page to read'}: check crawl.start and the network"
+
+
+def _logged(folder: RunFolder) -> str:
+    log = folder.root / "crawl.log"
+    return f"; {log} has the details" if log.is_file() and log.stat().st_size else ""
 
 
 def _explained(error: Exception, folder: RunFolder) -> DiscoverError:

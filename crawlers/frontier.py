@@ -9,7 +9,8 @@ the shortest way to it, however fast its neighbours answer, so what `max_depth` 
 redirect is a step too, lest a chain of them never end, but for one that only spells a page differently.
 Hosts take turns and do not wait for one another. So where a shorter way leads over another host, a page that is
 fetched already keeps the depth of the way known then; one that is not gets the smaller depth. What `max_pages` cuts
-off depends on the order of arrival.
+off depends on the order of arrival. A page that is due again (`crawlers.visits`) is leased as if it were new, once
+nothing else is left, and counts once.
 """
 
 from collections import Counter
@@ -19,26 +20,30 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 
+from crawlers import visits
 from crawlers.addresses import are_spellings, host, is_inside
 from crawlers.failures import OFF_SITE, PASSING
 from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
 from discover.run import crashpoint
-from discover.tables import document, rejection, url
+from discover.tables import document, rejection, url, visit
 
 LEASE_SECONDS = 15 * 60  # longer than any fetch, pauses included
 REMEMBERED = 200_000  # addresses that need no second insert; a matter of speed alone
+LOOKS = 100  # for pages that are due again, in the time after which they are: each goes through the whole frontier
 
 
 @dataclass(frozen=True)
 class Leased:
-    """An address that this process may fetch."""
+    """An address that this process may fetch; of a page that was read before, what it called that version."""
 
     id: int
     address: str
     depth: int
     attempts: int
+    etag: str = ""
+    modified: str = ""
 
 
 @dataclass
@@ -50,6 +55,7 @@ class Outcome:
         status: of HTTP; None where there was no response.
         documents: what the page holds.
         links: addresses that it leads to, each in its canonical form.
+        version: what the page calls what was read of it.
         reason: why nothing was taken from it; empty for a page that was read.
         detail: the same in a sentence.
         retry_after: seconds after which to try once more; None: this is final.
@@ -60,6 +66,7 @@ class Outcome:
     status: int | None = None
     documents: list[Document] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
+    version: dict[str, str] | None = None
     reason: str = ""
     detail: str = ""
     retry_after: float | None = None
@@ -73,17 +80,21 @@ class Frontier:
         pool: takes the documents, in the database of which the frontier lives.
         max_pages: how many addresses are fetched, over all sessions of the crawl.
         max_depth: how many links away from the start.
+        revisit: seconds after which a page is due again; None: never.
     """
 
-    def __init__(self, pool: Pool, max_pages: int, max_depth: int):
+    def __init__(self, pool: Pool, max_pages: int, max_depth: int, revisit: float | None = None):
         self.database: Database = pool.database
         self.pool = pool
-        self.max_pages, self.max_depth = max_pages, max_depth
+        self.max_pages, self.max_depth, self.revisit = max_pages, max_depth, revisit
+        self._renewed = False
+        self._begun = self._look = 0.0  # this session; when to look next for pages that are due again
         self._remembered: dict[str, int] = {}  # address: depth
         self._hosts: dict[str, float] = {}  # those that may have work, and from when on; whose turn is next comes first
         with self.database.write() as connection:
             for index in url.indexes:  # a run of an earlier version has others
                 index.create(connection, checkfirst=True)
+            visit.create(connection, checkfirst=True)
             self._count(connection)
 
     def _count(self, connection: Connection) -> None:
@@ -91,7 +102,7 @@ class Frontier:
         self.left = self.max_pages - self.finished_before
 
     def seed(self, addresses: Iterable[str], domains: Collection[str] = ()) -> None:
-        """Take in the start addresses, and what a killed crawl was fetching.
+        """Begin a session: take in the start addresses, and what a killed crawl was fetching.
 
         What failed before is tried again if it is a start address, or if the reason may be gone by now.
 
@@ -109,8 +120,8 @@ class Frontier:
             self._readmit(connection, domains)
             self._count(connection)
             insert_new(connection, url, rows)
-            hosts = connection.execute(select(url.c.host).where(url.c.state == "new").distinct().order_by(url.c.host))
-            self._hosts = dict.fromkeys(hosts.scalars(), 0.0)
+            self._hosts = dict.fromkeys(connection.execute(_HOSTS).scalars(), 0.0)
+        self._renewed, self._begun, self._look = False, now(), 0.0
 
     def _readmit(self, connection: Connection, domains: Collection[str]) -> None:
         """Take redirects up again that lead to these domains."""
@@ -120,6 +131,27 @@ class Frontier:
             connection.execute(_READMIT, found)
             there = (rejection.c.address == bindparam("place")) & (rejection.c.reason == OFF_SITE)
             connection.execute(delete(rejection).where(there), found)
+
+    def renew(self, endless: bool) -> float | None:
+        """Take up what is due again, when nothing else is left: else what is found first would keep out the rest.
+
+        Args:
+            endless: whenever something is due; otherwise once a session, what was due as it began.
+
+        Returns:
+            seconds until there may be some (more) to fetch; None where there is none in this session.
+        """
+        if self.revisit is None or (self._renewed and not endless):
+            return None
+        moment = now()
+        if moment < self._look:
+            return self._look - moment
+        self._renewed, self._look = True, moment + self.revisit / LOOKS
+        with self.database.write() as connection:
+            found = visits.renew(connection, (moment if endless else self._begun) - self.revisit)
+            self._hosts.update(dict.fromkeys(connection.execute(_HOSTS).scalars(), 0.0))
+        self.left += found
+        return 0.0 if found else self._look - moment if endless else None
 
     def lease(self, n: int, avoid: Collection[str] = (), each: int | None = None) -> list[Leased]:
         """Up to n addresses, each of the lowest unfinished depth of its host.
@@ -198,6 +230,7 @@ class Frontier:
                     self.pool.reject(connection, outcome.page.address, outcome.reason, outcome.detail)
             if outcomes:
                 connection.execute(_FINISH, [_finish(outcome) for outcome in outcomes])
+                visits.note(connection, now(), [(o.page.id, o.version) for o in outcomes if o.retry_after is None])
             crashpoint("crawl.record")
         crashpoint("crawl.recorded")
         self.left += sum(outcome.retry_after is not None for outcome in outcomes)
@@ -248,6 +281,7 @@ class Frontier:
         self._hosts.update((host(page.address), 0.0) for page in pages)
 
 
+_HOSTS = select(url.c.host).where(url.c.state == "new").distinct().order_by(url.c.host)
 _FINISHED = (  # what the next session will try again does not count
     select(func.count())
     .select_from(url)
@@ -257,7 +291,11 @@ _OF_HOST = (url.c.host == bindparam("host")) & (url.c.state == bindparam("state"
 _LEVEL = select(func.min(url.c.depth)).where(_OF_HOST)  # by the index alone, as long as it asks for one state
 _ON_LEVEL = _OF_HOST & (url.c.depth == bindparam("level"))
 _DUE = (
-    select(url.c.id, url.c.address, url.c.depth, url.c.attempts)
+    select(
+        *(url.c.id, url.c.address, url.c.depth, url.c.attempts),
+        *(func.coalesce(column, "") for column in (visit.c.etag, visit.c.modified)),
+    )
+    .join(visit, visit.c.url_id == url.c.id, isouter=True)
     .where(_ON_LEVEL, url.c.lease_until <= bindparam("moment"))
     .order_by(url.c.id)
     .limit(bindparam("n"))

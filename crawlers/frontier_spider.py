@@ -22,6 +22,7 @@ from crawlers.frontier import Leased, Outcome
 from crawlers.hardening import NoRobots, Resting, retry_after
 from crawlers.outages import META, Outages
 from crawlers.task import Task
+from crawlers.visits import UNCHANGED, conditions, version_of
 from discover.pool.document import Document
 
 GROUP = 32  # pages of one transaction at most
@@ -111,6 +112,9 @@ class FrontierSpider(Spider, ABC):
                     yield probe
                 if not pages and not self._flying:
                     pause = frontier.waiting(self._outages.rests())
+                    if pause is None or pause > self._outages.patience:
+                        again = frontier.renew(self.task.is_endless)
+                        pause = min((one for one in (pause, again) if one is not None), default=None)
                     if pause is None:
                         return
                     idle = idle or time.monotonic()
@@ -149,6 +153,7 @@ class FrontierSpider(Spider, ABC):
     def _request(self, page: Leased) -> Request:
         return Request(
             page.address,
+            headers=conditions({"etag": page.etag, "modified": page.modified}),
             callback=self._fetched,
             errback=self._failed,
             cb_kwargs={"page": page},
@@ -174,6 +179,8 @@ class FrontierSpider(Spider, ABC):
         location = response.headers.get("Location")
         if 300 <= response.status < 400 and location:
             self._redirect(outcome, response, safe_url_string(location))  # of bytes: they may be raw UTF-8
+        elif response.status == UNCHANGED and (page.etag or page.modified):
+            pass  # its documents and links are known
         elif response.status != 200:
             outcome.reason = f"status {response.status}"
         elif not isinstance(response, TextResponse):
@@ -212,6 +219,8 @@ class FrontierSpider(Spider, ABC):
         if len(links) > LINKS:
             logger.warning("%s has more than %d links: only the first %d are followed", response.url, LINKS, LINKS)
         outcome.links = list(links)[:LINKS]
+        if not outcome.reason:
+            outcome.version = version_of(response.headers)
         return outcome
 
     def _failed(self, failure: Failure) -> None:
@@ -255,7 +264,10 @@ class FrontierSpider(Spider, ABC):
         task.rejected += found
         final = [outcome for outcome in finished if outcome.retry_after is None]
         task.counts["pages"] += sum(not outcome.reason for outcome in final)
-        task.rejected += Counter(o.reason for o in final if o.reason not in ("", "redirect"))
+        task.counts["unchanged"] += sum(outcome.status == UNCHANGED and not outcome.reason for outcome in final)
+        refused = [outcome for outcome in final if outcome.reason not in ("", "redirect")]
+        task.rejected += Counter(outcome.reason for outcome in refused)
+        task.details = {outcome.reason: outcome.detail for outcome in reversed(refused)} | task.details
         task.off_site += Counter(host(o.detail) for o in final if o.reason == OFF_SITE)
         task.report(task)
 

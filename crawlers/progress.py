@@ -45,6 +45,8 @@ def summary(task: Task) -> str:
     """The line a crawl ends with, and a second one where there is advice."""
     counts = task.counts
     line = f"crawl: {counts['pages']:,} pages, {counts['new']:,} new documents, {counts['seen']:,} seen before"
+    if counts["unchanged"]:
+        line += f"; {counts['unchanged']:,} pages unchanged"
     if task.rejected:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in task.rejected.most_common())
         line += f"; rejected: {reasons}"

@@ -91,6 +91,15 @@ url = Table(  # the crawl frontier
     Column("reason", Text, nullable=False, default=""),
     Index("url_level", "state", "host", "depth", "id"),  # the frontier makes it where an earlier version did not
 )
+visit = Table(  # the last one of an address, and what the page called the version that was read
+    "visit",
+    metadata,
+    Column("url_id", ForeignKey("url.id"), primary_key=True),
+    Column("fetched", Float, nullable=False),
+    Column("etag", Text, nullable=False, default=""),
+    Column("modified", Text, nullable=False, default=""),
+    sqlite_with_rowid=False,
+)
 query = Table(  # one acquisition decision: the candidates' arrays lie in decisions/<id>.safetensors
     "query",
     metadata,

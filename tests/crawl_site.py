@@ -47,6 +47,7 @@ class Site:
         self.delay = delay
         self.asked: list[str] = []
         self.agents: set[str] = set()
+        self.known: dict[str, str | None] = {}  # path: the version that the last request for it named
         self.times: list[float] = []
         self.robots = b""
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _pages(self))
@@ -142,6 +143,7 @@ def _pages(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
             site.asked.append(self.path)
             site.times.append(time.monotonic())
             site.agents.add(self.headers["User-Agent"])
+            site.known[self.path] = self.headers["If-None-Match"]
             time.sleep(site.delay)
             answer = site.answer(self.path)
             if answer is None:

@@ -131,6 +131,23 @@ def test_nothing_fetched_is_one_clear_line(tmp_path: Path):
     assert set(progress) <= {"crawl: 0 pages, 0 documents"}  # which a slow machine has time to tell
 
 
+@pytest.mark.parametrize(
+    ("crawl", "said"),
+    [
+        ({"allow_private": []}, "refused by the guard (port {port} is neither 80 nor 443: to allow it, name"),
+        ({"options": {"selector": "h5"}}, "the spider found none on the pages that it read: check crawl.spider"),
+    ],
+)
+def test_where_nothing_is_found_it_says_what_to_see_to(tmp_path: Path, crawl, said):
+    (tmp_path / "leaves.py").write_text(SPIDER)
+    with Site() as site:
+        settings = {"spider": f"{tmp_path / 'leaves.py'}:leaves", "allow_private": [site.pair], "max_pages": 2} | crawl
+        finished = run("crawl", str(run_folder(tmp_path, start=[f"{site.url}/tree/1"], **settings)))
+    assert finished.returncode == 1
+    line = finished.stderr.splitlines()[-1]
+    assert said.format(port=site.port) in line and "crawl.log" not in line, line
+
+
 def test_a_signal_ends_the_crawl_cleanly_and_it_goes_on(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
     from crawlers.__main__ import main
 

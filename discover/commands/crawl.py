@@ -1,6 +1,7 @@
 """The crawl as a child process: Twisted never meets the trainer."""
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -28,16 +29,21 @@ def check(config: Config) -> None:
 def crawl(campaign: Campaign) -> None:
     """Crawl to the end, or go on with a crawl that was stopped.
 
-    Of a finished one nothing is repeated but what failed for a reason that may be gone: a server's trouble, or a fault
-    of the spider that is mended.
+    Of a finished one nothing is repeated but what is due again (`crawl.revisit`), and what failed for a reason that may
+    be gone: a server's trouble, or a fault of the spider that is mended.
 
     Raises:
         DiscoverError: the config has no crawl, or the crawl failed.
         Unfinished: some servers could not be reached.
     """
     check(campaign.config)
+    assert campaign.config.crawl is not None
+    revisit = campaign.config.crawl.revisit
     if _finished(campaign):
-        print("crawl: finished before, with these settings: only what failed is tried again", flush=True)
+        due = "" if revisit is None else f", and what was fetched more than {revisit:g} days ago"
+        print(
+            f"crawl: finished before, with these settings: only what failed for a time is tried again{due}", flush=True
+        )
     with _child(campaign) as (child, said):
         child.wait()
         _conclude(campaign, child.returncode, said)
@@ -47,7 +53,8 @@ def crawl(campaign: Campaign) -> None:
 def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
     """Crawl while the body runs: before it, unless the config says `crawl.background`.
 
-    That some servers cannot be reached is told, and no reason not to learn from what the others have.
+    With `crawl.revisit` one in the background does not end by itself. That some servers cannot be reached is told, and
+    no reason not to learn from what the others have.
 
     Yields:
         A function that says whether the crawl still runs.
@@ -56,7 +63,7 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         DiscoverError: the crawl failed; in the background it is told at once, and raised after the body.
     """
     settings = campaign.config.crawl
-    if settings is None or _finished(campaign):
+    if settings is None or (_finished(campaign) and settings.revisit is None):
         yield lambda: False
         return
     if not settings.background:
@@ -65,7 +72,7 @@ def alongside(campaign: Campaign) -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     failures: list[DiscoverError] = []
-    with _child(campaign, WAIT) as (child, said):
+    with _child(campaign, WAIT if settings.revisit is None else math.inf) as (child, said):
 
         def failed(status: int) -> None:
             failures.append(_failure(status, said))
@@ -140,4 +147,4 @@ def _finished(campaign: Campaign) -> bool:
 def _digest(campaign: Campaign) -> str:
     """Of the crawl's settings: with other addresses or limits there is more to crawl."""
     settings = campaign.config.crawl
-    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest() if settings else ""
+    return hashlib.sha256(settings.model_dump_json(exclude_none=True).encode()).hexdigest() if settings else ""

@@ -45,6 +45,7 @@ crawl:
   delay: 1.0          # seconds between two requests to one host
   contact: ""         # your address, for the site's owner; sent with every request
   background: true    # the loop begins with the first pages, and the crawl goes on beside it
+  # revisit: 7        # days after which a page is fetched again, for what it says and links to by then
 """
 
 FILES = """\
