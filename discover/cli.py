@@ -119,6 +119,8 @@ def _serve(options: argparse.Namespace) -> None:
     config = load_config(options.config, options.set)
     root = options.run or Path("runs") / config.name
     begun = (root / "config.yaml").is_file() and not options.set  # then as `discover run` was last told
+    if not root.is_dir():
+        print(f"{root} is a new run: `discover run` fills its queue", file=sys.stderr)
     campaign = _open(root) if begun else _start(options)
     tell_kept(campaign.config, config, campaign.folder)
     serve(campaign, options.host, options.port)
@@ -153,7 +155,7 @@ def _report(options: argparse.Namespace) -> None:
     try:
         print(report.write(campaign.folder, campaign.database, campaign.config, shown, to))
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EROFS):
+        if error.errno not in (errno.EACCES, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
             raise
         why = error.strerror or error
         raise DiscoverError(f"no report can be written to {to.root} ({why}): name another folder with --to") from error

@@ -34,6 +34,7 @@ class CrawlConfig(Strict):
     max_pages: int = Field(1000, ge=1)
     max_depth: int = Field(5, ge=0)
     delay: float = Field(1.0, ge=0, description="seconds between two requests to one host")
+    revisit: float | None = Field(None, gt=0, description="days after which a page is fetched again; none: never")
     concurrency: int = Field(8, ge=1, description="requests at a time; one a host unless delay is 0")
     allow_private: list[str] = Field([], description="host:port pairs on private networks that the guard lets through")
     contact: str = Field("", description="an address for site owners, sent with every request")
@@ -134,7 +135,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> Config:
     content = read_settings(path, overrides)
     if not content.get("name"):
         content["name"] = path.resolve().parent.name if path.stem == "config" else path.stem
-    return validate(Config, content, str(path))
+    return validate(Config, content, " ".join([str(path), *(f"--set {override}" for override in overrides or [])]))
 
 
 def read_settings(path: Path, overrides: list[str] | None = None) -> dict[str, Any]:

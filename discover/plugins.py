@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from discover import values
 from discover.errors import DiscoverError
 
+OWN = "discover_user_"  # begins the names of modules in a user's own files
 Count = Annotated[int, "1 or more"]  # the type of an option of which there must be some
 PLAIN = {
     int: "a whole number",
@@ -94,7 +96,16 @@ def calling(what: str, ours: bool) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if ours:
             raise
-        raise DiscoverError(f"{what} failed: {type(error).__name__}: {error}") from error
+        raise DiscoverError(f"{what} failed: {type(error).__name__}: {error}{_where(error)}") from error
+
+
+def _where(error: BaseException) -> str:
+    """The last line of a user's own file that an error came through."""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").startswith(OWN):
+            found = f" (line {line} of {frame.f_code.co_filename})"
+    return found
 
 
 def check_options(plugin: Any, options: dict[str, Any], where: str) -> None:
@@ -133,14 +144,14 @@ def _from_file(word: str) -> Any:
     path = Path(file)
     if not path.is_file():
         raise DiscoverError(f"{word!r} names the file {path}, which does not exist: give path/file.py:name")
-    spec = importlib.util.spec_from_file_location(f"discover_user_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{OWN}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise DiscoverError(f"{word!r}: {path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise DiscoverError(f"{path} fails on import: {type(error).__name__}: {error}") from error
+        raise DiscoverError(f"{path} fails on import: {type(error).__name__}: {error}{_where(error)}") from error
     if not hasattr(module, name):
         raise DiscoverError(f"{path} defines no {name!r}")
     return getattr(module, name)

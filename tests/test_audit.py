@@ -12,6 +12,7 @@ from discover import loop
 from discover.campaign import Campaign, open_run
 from discover.commands import predict
 from discover.db import Database
+from discover.evaluate.verdict import single_line
 from discover.label.queue import Queue
 from discover.pool.labels import Labels, Multilabel, Spans
 from discover.tables import slot
@@ -57,6 +58,22 @@ def test_the_first_answer_measures_whatever_becomes_of_it(either_database: Datab
     assert said(queue.audited("margin")) == ["calm", "calm", "fog"]
     assert {(row.kind, row.part, row.round) for row in queue.audited("margin")} == {("audit", "report", 1)}
     assert queue.audited("random") == []
+
+
+def test_questions_that_nobody_would_answer_are_told(database: Database) -> None:
+    queue = audit_queue(database)
+    first, second, third = queue.claim("margin", "ada", 3)
+    queue.answer(first.slot, first.token, "ada", "calm")
+    queue.skip(second.slot, second.token, "ada")
+    queue.skip(third.slot, third.token, "ada")
+    assert queue.passed_over("margin", "report") == 2 and queue.passed_over("margin", "decide") == 0
+    queue.correct(third.slot, "ada", "calm")
+    assert queue.passed_over("margin", "report") == 1 and queue.passed_over("random", "report") == 0
+    audit = {"n": 2, "accuracy": 1.0, "low": 0.34, "high": 1.0, "skipped": 1}
+    row = {"strategy": "margin", "labels": 9, "source": "audit", "audit": audit}
+    assert single_line(row).endswith("1 more were skipped: of such documents it says nothing.")
+    audit["skipped"] = 0
+    assert "skipped" not in single_line(row)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,15 @@ def test_answers_that_are_all_the_same_train_the_head_alone(make_small, tmp_path
         np.testing.assert_array_equal(one.predict_proba(column(EVEN)), classifier.predict_proba(column(EVEN)))
 
 
+def test_a_correction_after_which_all_answers_are_the_same_is_learned(make_small):
+    some, slip = ODD[::3][:8], ODD[1]
+    classifier, never = make_small("full"), make_small("full")
+    classifier.fit(column(np.append(some, slip)), np.append(TRUTH[some], TRUTH[slip]))
+    for one in (classifier, never):
+        one.fit(column(np.append(some, slip)), np.repeat(TRUTH[some[0]], 9))
+    assert np.array_equal(classifier.predict_proba(column(EVEN)), never.predict_proba(column(EVEN)))
+
+
 def test_an_increment_learns_less_than_training_from_scratch_and_rehearses(make_small):
     classifier = make_small(epochs=10, steps=0, batch=4, replay=2.0)
     classifier.fit(column(ODD[:12]), TRUTH[ODD[:12]])

@@ -23,7 +23,7 @@ from tests.kills import write_inputs
     [
         (["run", "absent.yaml"], "cannot be read"),
         (["status", "--run", "absent"], "is no run folder"),
-        (["run", "{config}", "--set", "label.budget=0"], "label.budget"),
+        (["run", "{config}", "--set", "label.budget=0"], ".yaml --set label.budget=0: 'label.budget'"),
         (["run", "{config}", "--set", "query.strategy=margn"], "did you mean 'margin'?"),
         (["run", "{config}", "--set", "loop.arms=[margin, rndom]"], "did you mean 'random'?"),
         (["run", "{config}", "--set", "label.oracle=file_lables"], "did you mean 'file_labels'?"),

@@ -1,17 +1,22 @@
 """What picks were worth: each rule, what the log says of it, and that another policy can be judged by it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import yaml
+from sqlalchemy import select, update
 
 from discover import plugins
+from discover.campaign import open_run
 from discover.cli import main
 from discover.errors import DiscoverError
 from discover.policy.corpus import DIMENSION, Reduction
 from discover.policy.reward import PACKAGE, Answered, load_reward
 from discover.query.decisions import read_arrays
+from discover.steps.reward import reward
+from discover.tables import pick, query
 from tests.commands import attempt
 from tests.kills import decisions_of, write_inputs
 
@@ -143,6 +148,22 @@ def test_another_policy_is_judged_by_the_picks_of_a_live_run(finished, capsys):
     verdicts = {line.split()[0]: line for line in said.splitlines() if line.split()[1:2] == ["pick"]}
     assert " ok" in verdicts["snips"] or " warn" in verdicts["snips"]
     assert "refuse" not in verdicts["snips"]
+
+
+def test_once_another_policy_asks_the_picks_of_the_one_before_are_judged_no_more(finished, tmp_path):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    campaign = open_run(tmp_path / "run")
+    with campaign.database.write() as connection:
+        asked = select(query.c.id).where(query.c.model.is_not(None)).order_by(query.c.round)
+        *_, before, last = connection.execute(asked).scalars()
+        for name, policy in ((before, "bad"), (last, "new")):
+            connection.execute(update(query).where(query.c.id == name).values(policy=policy))
+            of_it = (pick.c.query_id == name, pick.c.kind == "policy")
+            connection.execute(update(pick).where(*of_it).values(chooser="policy", pick_reward=None))
+    found = reward(campaign, campaign.arms[0])
+    campaign.close()
+    assert {row["of"] for row in found.rows} == {before, last}, "the log says what both were worth"
+    assert found.by["policy"] == [row["reward"] for row in found.rows if row["of"] == last] != []
 
 
 @pytest.mark.slow

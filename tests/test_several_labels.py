@@ -184,6 +184,16 @@ def test_labels_are_learned_one_by_one(make, method: str) -> None:
     assert votes.shape[::2] == (len(EVEN), 3) and votes.min() >= 0 and votes.max() <= 1
 
 
+def test_how_wrong_it_expects_to_be_is_about_what_it_decides(make) -> None:
+    classifier = make("head")
+    classifier.unlabelled = EVEN
+    classifier.fit(column(ODD[:20]), TRUTH[ODD[:20]])
+    classifier.thresholds = np.full(3, 1e-3)
+    seen = classifier.predicted(column(EVEN))
+    assert not np.array_equal(seen.answers, seen.probabilities >= 0.5)
+    assert classifier.unsure == pytest.approx(1 - seen.chances.mean(), abs=1e-6)
+
+
 def test_thresholds_come_of_the_unanswered_whatever_is_propagated(make) -> None:
     one, other = make("head"), make("head", propagate=False)
     for classifier in (one, other):

@@ -3,6 +3,7 @@
 import pytest
 
 from discover.query.stopping.certain import certain
+from discover.query.stopping.plateau import plateau
 from discover.query.stopping.stabilising import stabilising
 from discover.query.view import PastRound, Progress
 
@@ -19,3 +20,15 @@ def test_a_round_that_learned_nothing_changes_nothing(rule, name):
         assert rule(progress(name, *values), **few), values
     for values in ((), (None, None, None), (0.04, None, 0.03), (0.04, 0.03, 0.4), (0.04, 0.03, 0.02, 0.4, None)):
         assert rule(progress(name, *values), **few) == "", values
+
+
+def test_a_plateau_is_one_of_rounds_that_asked():
+    def said(asked, scores):
+        pairs = enumerate(zip(asked, scores, strict=True))
+        rounds = (PastRound(n, score=one, low=one - 0.01, high=one + 0.01, asked=count) for n, (count, one) in pairs)
+        return plateau(Progress(rounds=tuple(rounds)), gain=0.02, rounds=3)
+
+    assert said([9] * 4, [0.8] * 4) and not said([9] * 4, [0.5, 0.8, 0.8, 0.9])
+    assert said([9] * 4 + [0] * 3, [0.8] * 4 + [0.9] * 3), "what it stopped for holds, though the window slid"
+    assert not said([9, 9, 0, 0], [0.8] * 4)
+    assert said([None] * 4, [0.8] * 4), "of an earlier version's rounds it is not known"

@@ -86,7 +86,8 @@ def _draw(arms: list[dict[str, Any]], path: Path, title: str, names: Mapping[str
             levels[name] = arm["final_accuracy"]
             continue
         pairs = [(mean, half or 0) for mean, half in zip(arm["accuracy"], arm["half_width"], strict=True)]
-        low, high = [mean - half for mean, half in pairs], [mean + half for mean, half in pairs]
+        low = [max(mean - half, 0.0) for mean, half in pairs]  # of two seeds an interval may be wider than all there is
+        high = [min(mean + half, 1.0) for mean, half in pairs]
         curves.append(Series(name, arm["labels"], arm["accuracy"], low, high))
     draw(curves, path, title, "mean test accuracy", levels)
 

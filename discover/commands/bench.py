@@ -65,6 +65,8 @@ def _datasets(config: BenchConfig) -> list[Dataset]:
                 f"--initial asks for {config.rules.initial} seed labels, {dataset.name} has {dataset.n} texts: "
                 "set it lower"
             )
+        if dataset.n < config.rules.budget:
+            print(f"{dataset.name}: campaigns end when all {dataset.n:,} documents are asked about", file=sys.stderr)
     names = [dataset.name for dataset in datasets]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

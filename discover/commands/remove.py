@@ -32,7 +32,7 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
         f"{len(gone)} documents removed, {withdrawn['open']} open questions withdrawn, {withdrawn['answered']} answers "
         "no longer learned"
     )
-    if campaign.begun():
+    if gone and campaign.begun():
         print(
             "the next round, or the next `discover run`, takes them out of the index, and learns the newest models "
             "anew where they knew them; exports, reports and models from before know them for as long as you keep these"

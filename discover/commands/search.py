@@ -97,7 +97,7 @@ def _told(finding: Finding, answers: int) -> list[str]:
     verdict = "better by more than chance" if finding.better else "no better than chance would have it: nothing changes"
     return [
         f"the best of {finding.trials} trials: {changed}",
-        f"on other folds of the {answers} answers: -log p {own:.4f} before, {best:.4f} now, less by {gain:.4f} "
-        f"(95% interval {gain - half:.4f} to {gain + half:.4f}); accuracy {right:.1%} before, {better:.1%} now",
+        f"on other folds of the {answers} answers: -log p {own:.4f} before, {best:.4f} now, {-gain:+.4f} "
+        f"(95% interval {-gain - half:+.4f} to {-gain + half:+.4f}); accuracy {right:.1%} before, {better:.1%} now",
         verdict,
     ]

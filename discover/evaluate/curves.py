@@ -14,6 +14,7 @@ from discover.run import publish
 # Blue, orange, green, purple, grey: told apart by the colour-blind, in the order of the report's arms.
 COLOURS = ("#2563c9", "#d1700f", "#15803d", "#7e3bb5", "#64748b")
 STROKES = ("-", "--", ":", "-.")  # when the colours are used up
+DASHES = ((6, 3), (1, 2), (6, 2, 1, 2), (2, 4))  # of horizontal lines
 FEW = 6  # arms whose legend leaves the curves to be seen
 
 
@@ -64,8 +65,9 @@ def draw(
             label=_plain(one.name),
             zorder=3,
         )
-    for name, level in (levels or {}).items():
-        axes.axhline(level, color="#334155", linewidth=1.2, linestyle=(0, (6, 3)), label=_plain(name))
+    for index, (name, level) in enumerate((levels or {}).items()):
+        dashes = DASHES[index % len(DASHES)]
+        axes.axhline(level, color="#334155", linewidth=1.2, linestyle=(0, dashes), label=_plain(name))
     axes.set_title(_plain(title), loc="left", fontsize=13, fontweight="bold")
     axes.set_xlabel(next((one.unit for one in series), "labels"), fontsize=12)
     axes.set_ylabel(f"{score} (shaded: 95% interval)", fontsize=12)

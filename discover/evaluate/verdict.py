@@ -64,12 +64,14 @@ def single_line(row: Mapping[str, Any] | None) -> str:
             f"(95% interval {row['low']:.1%} to {row['high']:.1%}){_f1(row)}."
         )
     audit = row.get("audit")
+    skipped = (audit or {}).get("skipped")  # an earlier version did not count them
     if not audit or not audit["n"]:
         return f"After {labels} there is no audit answer yet, so nothing can be said about accuracy."
     return (
         f"After {labels}, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
         f"asked about, judged by {audit['n']} audit answers that it was not trained on "
         f"(95% interval {audit['low']:.1%} to {audit['high']:.1%}){_f1(row)}."
+        + (f" {skipped} more were skipped: of such documents it says nothing." if skipped else "")
     )
 
 

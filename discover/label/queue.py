@@ -257,6 +257,14 @@ class Queue:
         with self.database.read() as connection:
             return [Labelled(*row) for row in connection.execute(wanted)]
 
+    def passed_over(self, arm: str, part: str) -> int:
+        """How many audit questions of a part were skipped, and never answered."""
+        slot, answer = tables.slot.c, tables.answer.c
+        said = exists().where(answer.slot_id == slot.id, answer.action == "answer")
+        mine = (slot.arm == arm, slot.kind == "audit", slot.part == part, slot.state == "skipped")
+        with self.database.read() as connection:
+            return connection.execute(select(func.count()).where(*mine, ~said)).scalar_one()
+
     def spent(self, arm: str) -> float:
         """What the arm's answers have cost, in labels or in words."""
         with self.database.read() as connection:

@@ -142,7 +142,7 @@ class TextClassifier:
         if self.taught:
             self._heads.compare(self._heads.each(self.represent(np.array(ids)[new])), y[new])
         alike = bool((y == y[0]).all())  # such answers would teach the layers to tell nothing apart
-        if anew:
+        if anew or alike:  # else a network goes on as if the answer stood that was corrected to be like the others
             self.representation.forget()
             self._whole = 0 if alike else len(ids)
             self._penalty = self._chosen_penalty(ids, y)
@@ -181,7 +181,7 @@ class TextClassifier:
         if not self._unanswered.size:
             return None
         likely = self._expected()
-        return float(1 - probability_of(self.likelihood.likeliest(likely), likely).mean())
+        return float(1 - probability_of(self.decide(likely), likely).mean())
 
     def predict_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """Probabilities, (n, c), of row ids X (n, 1); from the descriptions while nothing is taught."""

@@ -33,6 +33,7 @@ class PastRound:
         policy_rewards: of the picks by a trained policy whose rewards became known in it, in [0, 1].
         auto_rewards: of the picks that were left to `auto`, likewise.
         policy: which trained policy asked in it, by the digest of its weights.
+        asked: how many questions; None where that is not known.
     """
 
     round: int
@@ -45,6 +46,7 @@ class PastRound:
     policy_rewards: tuple[float, ...] = ()
     auto_rewards: tuple[float, ...] = ()
     policy: str | None = None
+    asked: int | None = None
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,8 @@ def affordable(campaign: Campaign, arm: str, round_: int) -> int:
 
 
 def _left(campaign: Campaign, arm: str) -> float:
-    return campaign.config.label.budget - campaign.queue.spent(arm) - campaign.queue.owed(arm)
+    owed = campaign.queue.owed(arm)  # first: an answer that comes in between counts twice then, for once, and not never
+    return campaign.config.label.budget - owed - campaign.queue.spent(arm)
 
 
 def _within(campaign: Campaign, arm: str, ids: NDArray[np.int64]) -> int:
@@ -210,7 +211,7 @@ def _age(campaign: Campaign, round_: int, ids: NDArray[np.int64]) -> NDArray[np.
 def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
     """Where an arm stands before a round."""
     taught = campaign.outputs(arm, "teach", *OF_TRAINING)
-    asked = campaign.outputs(arm, "query", "policy")
+    chosen = campaign.outputs(arm, "query", "policy", "asked")
     decided = campaign.outputs(arm, "evaluate", "decide", "rewards")
     rounds = tuple(
         PastRound(
@@ -220,9 +221,10 @@ def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
             policy_rewards=tuple(rewards["policy"]),
             auto_rewards=tuple(rewards["auto"]),
             policy=policy,
+            asked=asked,
         )
-        for number, ((found, rewards), learned, (policy,)) in enumerate(
-            zip(decided[:round_], taught[:round_], asked[:round_], strict=True)
+        for number, ((found, rewards), learned, (policy, asked)) in enumerate(
+            zip(decided[:round_], taught[:round_], chosen[:round_], strict=True)
         )
     )
     return Progress(campaign.queue.spent(arm), campaign.config.label.budget, rounds)

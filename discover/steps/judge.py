@@ -74,6 +74,7 @@ def _measured(
     audit_truth = campaign.labels.array([row.label for row in audited])
     audit_right = agree(seen.answers, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
+    estimate = _estimated(audit_right[reported]) | {"skipped": campaign.queue.passed_over(arm, audit.REPORT)}
     taken_in = campaign.output("", round_, "intake") or {}
     tested, held_out = _test_set(campaign, taken_in["lasts"][-1])
     row: dict[str, Any] = {
@@ -84,7 +85,7 @@ def _measured(
         **({"words": int(campaign.queue.spent(arm))} if campaign.queue.by_words else {}),
         "pool": taken_in["stored"] - held_out,
         "asked": (campaign.output(arm, round_, "query") or {})["asked"],
-        "audit": _estimated(audit_right[reported]) if reported.any() else None,
+        "audit": estimate if reported.any() else None,
         "note": (campaign.output(arm, round_, "query") or {}).get("note", ""),
     }
     output: dict[str, Any] = {}

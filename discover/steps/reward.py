@@ -59,7 +59,7 @@ def reward(campaign: Campaign, arm: str) -> Rewarded:
 
     None of spans: the log keeps how likely the two best answers were, not what was likely of any other.
     """
-    found = Rewarded()
+    found, newest = Rewarded(), _newest_policy(campaign, arm)
     rule = None if campaign.config.label.task == "spans" else rule_of(campaign.config.query)
     for rows in _queries(campaign, arm) if rule else ():
         answered = _answered(campaign, arm, rows)
@@ -68,15 +68,22 @@ def reward(campaign: Campaign, arm: str) -> Rewarded:
         for row, worth in zip(rows, rule(answered).tolist(), strict=True):
             if row.pick_reward is None:
                 found.rows.append({"of": row.query_id, "at": row.position, "reward": worth})
-                if row.chooser:
+                if row.chooser and row.policy == newest:  # one from before it is judged no more
                     found.by[row.chooser].append(worth)
     return found
+
+
+def _newest_policy(campaign: Campaign, arm: str) -> str | None:
+    """The trained policy that chose last."""
+    newest = select(query.c.policy).where(query.c.arm == arm).order_by(query.c.round.desc()).limit(1)
+    with campaign.database.read() as connection:
+        return connection.execute(newest).scalar()
 
 
 def _queries(campaign: Campaign, arm: str) -> Iterator[list[Row[Any]]]:
     """The answered picks of each query that a model chose, where one of them has no reward yet."""
     wanted = (
-        select(pick, query.c.round, slot.c.label)
+        select(pick, query.c.round, query.c.policy, slot.c.label)
         .join(query, query.c.id == pick.c.query_id)
         .join(slot, (slot.c.document_id == pick.c.document_id) & (slot.c.arm == query.c.arm))
         .where(query.c.arm == arm, query.c.model.is_not(None), pick.c.kind == "policy", slot.c.state == "answered")

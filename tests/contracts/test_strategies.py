@@ -52,6 +52,14 @@ def test_sound_on_degenerate_models(strategy, probabilities):
     assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)
 
 
+@pytest.mark.parametrize("m", [0, 3, 120])
+def test_when_a_document_was_found_does_not_matter(strategy, m):
+    changes = {"m": m, "temperature": 0.0, "make_labels": lambda: np.zeros(m, int) if m > 100 else np.arange(m) % 4}
+    views = (view_of(60, **changes, ids=np.random.default_rng(seed).permutation(1000)[:60]) for seed in range(2))
+    picks, others = (strategy(view, 12, np.random.default_rng(0)) for view in views)
+    assert np.array_equal(picks.indices, others.indices)
+
+
 def test_sound_with_no_label_yet(strategy):
     view = view_of(m=0)
     assert_sound(strategy(view, 5, np.random.default_rng(0)), view, 5)

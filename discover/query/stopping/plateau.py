@@ -21,9 +21,10 @@ def plateau(progress: Progress, *, gain: float = 0.02, rounds: Count = 5) -> str
     Returns:
         The reason; empty to go on.
     """
-    if len(progress.rounds) <= rounds:
+    asking = [one for one in progress.rounds if one.asked != 0]  # others are no steps of the curve
+    if len(asking) <= rounds:
         return ""
-    before, now = progress.rounds[-1 - rounds], progress.rounds[-1]
+    before, now = asking[-1 - rounds], asking[-1]
     if now.score is None or before.score is None:
         return ""
     rise = now.score - before.score

@@ -12,6 +12,8 @@ in an even spread over the pool. Candidates that lie near rare classes are the o
 2024, https://arxiv.org/abs/2404.05623): `candidates.draw`. O(n c + n k d).
 """
 
+import zlib
+
 import numpy as np
 
 from discover.plugins import Count
@@ -41,6 +43,7 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2
     if not view.counts.all():
         ranks = halved(ranks, clusters(view.vectors, count)[0])
     if np.count_nonzero(view.counts) < 2 and len(view.labels) >= ALONE:
-        spread = (view.ids + view.ids.sum()) * GOLDEN % 1  # among other candidates it begins elsewhere
+        begin = zlib.crc32(view.vectors.tobytes())  # among other candidates elsewhere; row ids tell when each was found
+        spread = (begin / 2**32 + np.arange(len(view)) * GOLDEN) % 1
         ranks = np.maximum(rank_scaled(ranks), spread)  # by turns
     return gumbel_top_k(per_cost(ranks, view.costs), n, rng, view.temperature, view.floor)

@@ -1,0 +1,7 @@
+"""``python -m discover``: the same as ``discover``."""
+
+import sys
+
+from discover.cli import main
+
+sys.exit(main())
