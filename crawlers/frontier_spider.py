@@ -21,6 +21,7 @@ from crawlers.failures import OFF_SITE, transient, trouble, why
 from crawlers.frontier import Leased, Outcome
 from crawlers.hardening import NoRobots, Resting, retry_after
 from crawlers.outages import META, Outages
+from crawlers.packed import NoText, text_of
 from crawlers.task import Task
 from crawlers.visits import UNCHANGED, conditions, version_of
 from discover.pool.document import Document
@@ -183,8 +184,6 @@ class FrontierSpider(Spider, ABC):
             pass  # its documents and links are known
         elif response.status != 200:
             outcome.reason = f"status {response.status}"
-        elif not isinstance(response, TextResponse):
-            outcome.reason = "not text"
         else:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._read, response, page)
@@ -202,17 +201,19 @@ class FrontierSpider(Spider, ABC):
         elif target:
             outcome.reason, outcome.detail = OFF_SITE, target
 
-    def _read(self, response: TextResponse, page: Leased) -> Outcome:
+    def _read(self, response: Response, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
         links: dict[str, None] = {}  # in the order of the page
         try:
-            for found in self.parse_page(response):
+            for found in self.parse_page(text_of(response)):
                 if isinstance(found, Document):
                     outcome.documents.append(_checked(found, response.url))
                 elif found is not None and len(links) <= LINKS and (link := self._link(response, found)):
                     links[link] = None
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
+        except NoText as error:
+            outcome.reason = str(error)
         except Exception as error:
             logger.exception("parse_page failed on %s", response.url)
             return Outcome(page, response.status, reason="spider error", detail=f"{type(error).__name__}: {error}")

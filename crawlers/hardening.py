@@ -20,6 +20,7 @@ from scrapy.settings import BaseSettings
 from scrapy.utils.httpobj import urlparse_cached
 
 from crawlers.guard import Guard, refused
+from crawlers.packed import is_packed
 from crawlers.settings import HARDENED
 
 GIVE_BACK = "give_back"  # in a request's meta: fail with `Resting` instead of waiting for a host that asked for a pause
@@ -121,8 +122,8 @@ class HardeningMiddleware:
         return None
 
     def check_head(self, headers: Headers, request: Request) -> None:
-        """Stop the download of what is not text; where a redirect leads is for its target to say."""
-        if "Location" in headers:
+        """Stop the download of what is no text and no packed sitemap; what a redirect leads to is for that to say."""
+        if "Location" in headers or is_packed(request.url):
             return
         kind = (headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip().lower()
         if kind and not _is_robots(request) and not kind.startswith(self.content_types):

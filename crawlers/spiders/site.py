@@ -1,7 +1,7 @@
 """Any site: follow links inside the allowed domains, keep the main text of each page.
 
-Sitemaps (https://www.sitemaps.org/protocol.html) and feeds, RSS and Atom, are pages of links. They are not looked for:
-name one in ``crawl.start``, or a page that links to it.
+Sitemaps (https://www.sitemaps.org/protocol.html), packed or not, and feeds, RSS and Atom, are pages of links. They are
+not looked for: name one in ``crawl.start``, or a page that links to it.
 """
 
 import re
