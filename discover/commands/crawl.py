@@ -41,9 +41,8 @@ def crawl(campaign: Campaign) -> None:
     revisit = campaign.config.crawl.revisit
     if _finished(campaign):
         due = "" if revisit is None else f", and what was fetched more than {revisit:g} days ago"
-        print(
-            f"crawl: finished before, with these settings: only what failed for a time is tried again{due}", flush=True
-        )
+        again = f"what failed for a passing reason is tried again{due}"
+        print(f"crawl: finished before, with these settings: only {again}", flush=True)
     with _child(campaign) as (child, said):
         child.wait()
         _conclude(campaign, child.returncode, said)
