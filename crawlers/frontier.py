@@ -151,7 +151,9 @@ class Frontier:
             found = visits.renew(connection, (moment if endless else self._begun) - self.revisit)
             self._hosts.update(dict.fromkeys(connection.execute(_HOSTS).scalars(), 0.0))
         self.left += found
-        return 0.0 if found else self._look - moment if endless else None
+        if found:
+            return 0.0
+        return self._look - moment if endless else None
 
     def lease(self, n: int, avoid: Collection[str] = (), each: int | None = None) -> list[Leased]:
         """Up to n addresses, each of the lowest unfinished depth of its host.
