@@ -233,6 +233,10 @@ class Frontier:
             if outcomes:
                 connection.execute(_FINISH, [_finish(outcome) for outcome in outcomes])
                 visits.note(connection, now(), [(o.page.id, o.version) for o in outcomes if o.retry_after is None])
+            if self.revisit is not None:  # a session that goes on for good sees what had failed come back
+                read = [outcome.page.address for outcome in outcomes if not outcome.reason]
+                passed = rejection.c.address.in_(read) & rejection.c.reason.in_(PASSING)
+                connection.execute(delete(rejection).where(passed))
             crashpoint("crawl.record")
         crashpoint("crawl.recorded")
         self.left += sum(outcome.retry_after is not None for outcome in outcomes)

@@ -110,7 +110,9 @@ def test_a_page_is_leased_again_when_it_is_due_and_not_before(either_database, m
     frontier.record([Outcome(again[0], 304)])
     (later,) = frontier.lease(3)
     assert (later.address, later.attempts, later.etag) == ("http://example.org/moved", 0, "")
+    assert frontier.pool.counts()["rejected"] == {"status 404": 1, "status 503": 1}
     frontier.record([Outcome(later, 200)])
+    assert frontier.pool.counts()["rejected"] == {"status 404": 1}
     assert 0 < frontier.renew(True) <= DAY / 100 and frontier.waiting() is None
 
 
