@@ -190,7 +190,7 @@ def _nothing(task: Task) -> str:
     if task.counts["pages"]:
         others = f"; others: {', '.join(reasons)}" if reasons else ""
         return f"the spider found none on the pages that it read: check crawl.spider and crawl.options{others}"
-    return f"{', '.join(reasons) or 'there was no page to read'}: check crawl.start and the network"
+    return f"{', '.join(reasons) or 'there was no page to read'}: see to that, or change crawl.start"
 
 
 def _logged(folder: RunFolder) -> str:

@@ -78,7 +78,7 @@ class Frontier:
 
     Args:
         pool: takes the documents, in the database of which the frontier lives.
-        max_pages: how many addresses are fetched, over all sessions of the crawl.
+        max_pages: how many addresses are fetched, over all sessions of the crawl; with `revisit`, each time around.
         max_depth: how many links away from the start.
         revisit: seconds after which a page is due again; None: never.
     """

@@ -154,7 +154,7 @@ class FrontierSpider(Spider, ABC):
     def _request(self, page: Leased) -> Request:
         return Request(
             page.address,
-            headers=conditions({"etag": page.etag, "modified": page.modified}),
+            headers=conditions(page.etag, page.modified),
             callback=self._fetched,
             errback=self._failed,
             cb_kwargs={"page": page},

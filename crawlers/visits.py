@@ -15,13 +15,13 @@ from discover.tables import url, visit
 
 UNCHANGED = 304
 LONGEST = 1000  # characters of a version's name; a longer one is not kept
-_ASKED = {"etag": "If-None-Match", "modified": "If-Modified-Since"}
 _TOLD = {"etag": "ETag", "modified": "Last-Modified"}
 
 
-def conditions(version: Mapping[str, str]) -> dict[str, bytes]:
-    """The headers of a request for a page that was read in this version; empty where it was not."""
-    return {_ASKED[name]: value.encode("latin-1") for name, value in version.items() if value}
+def conditions(etag: str, modified: str) -> dict[str, bytes]:
+    """The headers of a request for a page that was read in this version; empty where it has no name."""
+    named = {"If-None-Match": etag, "If-Modified-Since": modified}
+    return {header: value.encode("latin-1") for header, value in named.items() if value}
 
 
 def version_of(headers: Mapping[str, bytes | None]) -> dict[str, str]:

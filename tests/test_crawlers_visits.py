@@ -153,8 +153,8 @@ def test_a_run_of_an_earlier_version_is_fetched_again_at_once(database):
 
 def test_names_of_versions():
     told = version_of({"ETag": b' W/"a\xe4" ', "Last-Modified": b"Mon, 30 Nov 2026 00:00:00 GMT"})
-    assert conditions(told) == {
+    assert conditions(**told) == {
         "If-None-Match": b'W/"a\xe4"',
         "If-Modified-Since": b"Mon, 30 Nov 2026 00:00:00 GMT",
     }
-    assert conditions(version_of({"ETag": b"a" * 2000, "Last-Modified": b"a\tb"})) == {}
+    assert conditions(**version_of({"ETag": b"a" * 2000, "Last-Modified": b"a\tb"})) == {}

@@ -94,7 +94,9 @@ def affordable(campaign: Campaign, arm: str, round_: int) -> int:
 
 
 def _left(campaign: Campaign, arm: str) -> float:
-    owed = campaign.queue.owed(arm)  # first: an answer that comes in between counts twice then, for once, and not never
+    owed = campaign.queue.owed(
+        arm
+    )  # first: an answer that comes in between then counts twice, and not at all otherwise
     return campaign.config.label.budget - owed - campaign.queue.spent(arm)
 
 
