@@ -94,9 +94,8 @@ def affordable(campaign: Campaign, arm: str, round_: int) -> int:
 
 
 def _left(campaign: Campaign, arm: str) -> float:
-    owed = campaign.queue.owed(
-        arm
-    )  # first: an answer that comes in between then counts twice, and not at all otherwise
+    # What is owed first: an answer that comes in between then counts twice, and not at all otherwise.
+    owed = campaign.queue.owed(arm)
     return campaign.config.label.budget - owed - campaign.queue.spent(arm)
 
 
