@@ -219,7 +219,7 @@ class Frontier:
         """Write what became of several pages, all of it or nothing.
 
         Returns:
-            what the pool counted: "new", "seen", and reasons of refusal.
+            what the pool counted, as of `Pool.add`.
         """
         outcomes = list(outcomes)
         found = self.pool.prepare(document for outcome in outcomes for document in outcome.documents)

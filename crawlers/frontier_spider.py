@@ -24,6 +24,7 @@ from crawlers.outages import META, Outages
 from crawlers.packed import NoText, text_of
 from crawlers.task import Task
 from crawlers.visits import UNCHANGED, conditions, version_of
+from discover.pool.adding import LABELLED
 from discover.pool.document import Document
 
 GROUP = 32  # pages of one transaction at most
@@ -262,6 +263,7 @@ class FrontierSpider(Spider, ABC):
         found = task.frontier.record(finished)
         task.counts["new"] += found.pop("new", 0)
         task.counts["seen"] += found.pop("seen", 0)
+        found.pop(LABELLED, None)  # of those; the rest was refused
         task.rejected += found
         final = [outcome for outcome in finished if outcome.retry_after is None]
         task.counts["pages"] += sum(not outcome.reason for outcome in final)

@@ -74,6 +74,12 @@ def test_of_several_given_ids_at_one_address_the_first_stays(calls: int, pool: P
     assert [found.given_id for found in pool.documents()] == ["b"]
 
 
+def test_a_known_text_that_gets_a_label_is_counted(pool: Pool):
+    assert pool.add([Document(TEXT)]) == {"new": 1}
+    assert pool.add([Document(TEXT, label="yes"), Document(TEXT)]) == {"seen": 2, "labelled now": 1}
+    assert pool.add([Document(TEXT, label="yes")]) == {"seen": 1}
+
+
 def test_two_labels_for_one_text_leave_none(pool: Pool):
     assert pool.add([Document(TEXT, label="yes"), Document(TEXT, label="no")])["conflicting labels"] == 1
     assert pool.add([Document(TEXT, label="yes")]) == {"seen": 1}

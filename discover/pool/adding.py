@@ -15,7 +15,7 @@ from discover.tables import REMOVED, band, document, rejection, source
 
 PAGE = 500
 ADDRESS_BYTES = 2000  # PostgreSQL cannot index longer ones
-CONFLICT = "conflicting labels"
+CONFLICT, LABELLED = "conflicting labels", "labelled now"
 
 
 @dataclass
@@ -105,7 +105,8 @@ def write(connection: Connection, batch: Batch) -> Counter[str]:
     insert_new(connection, document, rows)
     counts["new"] = len(new)
     counts["seen"] -= len(new)
-    counts[CONFLICT] = sum(row["reason"] == CONFLICT for row in rows) + _merge(connection, known, copies)
+    counts[CONFLICT] = sum(row["reason"] == CONFLICT for row in rows)
+    counts += _merge(connection, known, copies)
     ids = {key: row.id for key, row in (known | _rows(connection, new)).items()}
     batch.sign(new)  # those that were not signed before
     write_bands(connection, {ids[key]: batch.bands[key] for key in new})
@@ -170,17 +171,18 @@ def _judge(config: PoolConfig, raw: Any) -> tuple[str, str, str]:
     return text, Document(text).public_id, ""
 
 
-def _merge(connection: Connection, known: dict[str, Any], copies: dict[str, Copies]) -> int:
-    """Bring the rows of known texts up to date; returns how many lost their label by it."""
-    changed, conflicts = [], 0
+def _merge(connection: Connection, known: dict[str, Any], copies: dict[str, Copies]) -> Counter[str]:
+    """Bring the rows of known texts up to date; how many lost their label by it, and how many got one."""
+    changed, counts = [], Counter[str]()
     for public_id, old in known.items():
         row = copies[public_id].row(old)
         if any(getattr(old, name) != value for name, value in row.items()):
             changed.append({"row_id": old.id, **row})
-            conflicts += row["reason"] != old.reason
+            counts[CONFLICT] += row["reason"] != old.reason
+            counts[LABELLED] += old.label is None and row["label"] is not None
     if changed:
         connection.execute(update(document).where(document.c.id == bindparam("row_id")), changed)
-    return conflicts
+    return counts
 
 
 def _rows(connection: Connection, public_ids: list[str]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Pool:
         Returns:
             "new", "seen" (a text known already; its address is kept) and the reasons of what was refused ("empty",
             "short", "long", "no text") add up to the documents given; "conflicting labels" counts, besides, texts
-            that came with two different labels and so keep none.
+            that came with two different labels and so keep none, and "labelled now" known ones that had none before.
         """
         counts: Counter[str] = Counter()
         for chunk in _chunks(documents):
