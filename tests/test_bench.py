@@ -16,7 +16,7 @@ from discover.bench.output import table
 from discover.cli import main
 from discover.evaluate.compare import aulc
 from discover.pool.document import Document
-from tests.kills import curves_of
+from tests.kills import CLASSES, curves_of
 from tests.labelled_files import LEARNER, rows, write, write_pair
 
 SMALL = ("--seeds", "2", "--initial", "10", "--batch", "10", "--budget", "30", "--candidates", "60", "--jobs", "1")
@@ -57,6 +57,7 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     assert main(command(files, output, *SMALL, *more, "--strategy", "margin", "entropy")) == 0
     shown = capsys.readouterr()
     assert "words: 150 documents to ask about, 60 to test on, 4 classes; left out: nothing" in shown.err
+    assert "not those of the pool" not in shown.err
     rows_ = results_of(output)
     arms = {(row["dataset"], row["learner"], row["strategy"], row["seed"]) for row in rows_}
     assert len(arms) == 2 * 2 * (3 * 2 + 1)  # full supervision once
@@ -77,7 +78,7 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     for cell in cells_of(output):
         assert len(cell["seed_documents"]) == (0 if cell["strategy"] == "full supervision" else 10)
     summary = json.loads((output / "summary.json").read_text())
-    assert summary["datasets"]["more"]["pool"] == 130
+    assert summary["datasets"]["more"]["pool"] == 130 and summary["datasets"]["more"]["class_shift"] < 0.2
     check_summary(summary, rows_)
     assert {path.name for path in (output / "curves").iterdir()} == {"words.png", "more.png"}
     arm = next(one for one in summary["arms"] if one["dataset"] == "more" and one["learner"].startswith("head"))
@@ -88,6 +89,16 @@ def test_what_a_bench_leaves(files, tmp_path, capsys):
     lines = shown.out.splitlines()
     assert sum(line.lstrip().startswith(("head", "mine.py:")) for line in lines) == 2 * 2 * 4 + 2 * 2
     assert any(line.startswith("all datasets") for line in lines)
+
+
+def test_test_documents_drawn_from_elsewhere_are_told(files, tmp_path, capsys):
+    common = max(CLASSES, key=[row["label"] for row in rows(150, 1)].count)
+    write(files[1], [row for row in rows(120, 2) if row["label"] != common])
+    more = ["--seeds", "1", "--budget", "10", "--no-full"]
+    assert main(command(files, tmp_path / "out", *SMALL, *more, "--strategy", "margin")) == 0
+    shown, told = capsys.readouterr().err, json.loads((tmp_path / "out" / "summary.json").read_text())
+    shift = told["datasets"]["words"]["class_shift"]
+    assert shift > 0.3 and f"are not those of the pool (total variation {shift:.2f}" in shown
 
 
 def test_arms_whose_files_have_one_name_are_told_apart(files, tmp_path, capsys):

@@ -23,7 +23,7 @@ from discover.policy.corpus import synthetic
 from discover.policy.features import NAMES, STATE
 from discover.policy.reinforcement import ScorerPolicy, StableBaselinesEnv, improve
 from discover.policy.scorer import Scorer
-from tests.labelled_files import write_pair
+from tests.labelled_files import rows, write, write_pair
 
 SMALL = EpisodeConfig(budget=60, candidates=16, pool=300, state=50, reward=200)
 
@@ -293,14 +293,17 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     assert main([*judge, "--output", str(tmp_path / "judged"), "--json"]) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out).keys() == {"margin", "gains", "savings"} and "was trained on" in printed.err
+    elsewhere = write(tmp_path / "test.jsonl", [row for row in rows(240, 2) if row["label"] != rows(1, 1)[0]["label"]])
+    files = ["--train", str(train), "--test", str(elsewhere)]
     imitated = [*judge[:2], str(tmp_path / "run" / "imitated"), *files, "--output", str(tmp_path / "other")]
     assert main([*imitated, "--seeds", "1"]) == 0
+    assert "words: the classes of the test documents are not those of the pool" in capsys.readouterr().err
     assert main([*imitated, "--seeds", "0"]) == 1
     assert "--seeds must be at least 1" in capsys.readouterr().err
     assert main([*imitated[:3], *files, *files, "--output", str(tmp_path / "other")]) == 1
     assert "names of their own, found words, words" in capsys.readouterr().err
-    rows = [json.loads(line) for line in (tmp_path / "judged" / "results.jsonl").read_text().splitlines()]
-    assert {row["policy"] for row in rows} == {*trials.FIXED, "learned"} and len(rows) == 2 * len(cells)
+    results = [json.loads(line) for line in (tmp_path / "judged" / "results.jsonl").read_text().splitlines()]
+    assert {row["policy"] for row in results} == {*trials.FIXED, "learned"} and len(results) == 2 * len(cells)
     assert main([*judge[:3], *files, "--test", str(test), "--output", str(tmp_path / "judged")]) == 1
     assert "--train names 1 files and --test 2" in capsys.readouterr().err
 

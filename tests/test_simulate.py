@@ -78,6 +78,29 @@ def test_a_dataset_by_hand(tmp_path):
     }
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        ((300, 100), (75, 25), None),
+        ((300, 100), (25, 75), "(total variation 0.50; 'b' 75% for 25%)"),
+        ((300, 100), (140, 60), None),  # 0.05, and by chance
+        ((3000, 1000), (1400, 600), "(total variation 0.05; 'b' 30% for 25%)"),
+        ((3000, 1000), (1440, 560), None),  # not by chance, but little
+        ((6, 2), (2, 6), None),
+        ((300, 100, 5), (300, 100, 0), None),
+    ],
+)
+def test_test_documents_of_other_classes_than_the_pool_are_told(tmp_path, train, test, told):
+    def file(kind, counts):
+        named = [(one, number) for one, count in zip("abc", counts, strict=False) for number in range(count)]
+        return write(tmp_path / f"x.{kind}.jsonl", [{"text": f"{kind} {a} {n}", "label": a} for a, n in named])
+
+    found = read_dataset(file("train", train), file("test", test))
+    expected = np.abs(np.array(train) / sum(train) - np.array(test) / sum(test)).sum() / 2
+    assert found.class_shift == pytest.approx(expected)
+    assert found.warning is None if told is None else told in found.warning
+
+
 def test_neither_order_nor_kind_of_file_matters(files, tmp_path):
     train = [json.loads(line) for line in files[0].read_text().splitlines()]
     random.Random(5).shuffle(train)

@@ -60,6 +60,8 @@ def _datasets(config: BenchConfig) -> list[Dataset]:
             f"{len(dataset.classes)} classes; left out: {left_out or 'nothing'}",
             file=sys.stderr,
         )
+        if dataset.warning:
+            print(dataset.warning, file=sys.stderr)
         if dataset.n < config.rules.initial:
             raise DiscoverError(
                 f"--initial asks for {config.rules.initial} seed labels, {dataset.name} has {dataset.n} texts: "
@@ -94,6 +96,12 @@ def _play(wanted: Sequence[Cell], stage: Stage, jobs: int | None) -> list[tuple[
 
 def _described(datasets: Sequence[Dataset]) -> dict[str, Any]:
     return {
-        one.name: {"pool": one.n, "test": len(one.test), "classes": len(one.classes), "left_out": dict(one.left_out)}
+        one.name: {
+            "pool": one.n,
+            "test": len(one.test),
+            "classes": len(one.classes),
+            "class_shift": one.class_shift,
+            "left_out": dict(one.left_out),
+        }
         for one in datasets
     }

@@ -148,6 +148,8 @@ def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder
     encoder, found = Encoder(EncoderConfig()), []
     for one in files:
         dataset = shortened(read_dataset(one.train, one.test), documents, TESTED)
+        if dataset.warning:
+            print(dataset.warning, file=sys.stderr)
         arena = Arena(dataset, folder.vectors, encoder.version, encoder.dimension)
         arena.embed(encoder)
         pool, test = dataset.pool, dataset.test

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2_contingency
 
 from discover.errors import DiscoverError
 from discover.pool.files import read_documents
 
 SHOWN_CLASSES = 8
+UNLIKE, BY_CHANCE = 0.05, 0.001  # total variation of the class shares from which it is told, and its p-value
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,34 @@ class Dataset:
     def test(self) -> NDArray[np.int64]:
         """(t,) row ids. A public id is a hash, so the first of them are a uniform sample."""
         return np.arange(self.n, len(self.texts))
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """(2, c) documents of each class, in the pool and among the test documents."""
+        return np.stack([np.bincount(self.y[rows], minlength=len(self.classes)) for rows in (self.pool, self.test)])
+
+    @property
+    def class_shift(self) -> float:
+        """Total variation between the class shares of the pool and of the test documents, from 0 to 1."""
+        pool, test = self.counts / self.counts.sum(axis=1, keepdims=True)
+        return float(np.abs(pool - test).sum() / 2)
+
+    @property
+    def warning(self) -> str | None:
+        """What it means that the test documents' classes are not those of the pool; None where they are.
+
+        Chance does not count: a chi-squared test of the counts (Pearson 1900).
+        """
+        if self.class_shift < UNLIKE or chi2_contingency(self.counts).pvalue > BY_CHANCE:
+            return None
+        pool, test = self.counts / self.counts.sum(axis=1, keepdims=True)
+        most = int((test - pool).argmax())
+        return (
+            f"{self.name}: the classes of the test documents are not those of the pool (total variation "
+            f"{self.class_shift:.2f}; {self.classes[most]!r:.40} {test[most]:.0%} for {pool[most]:.0%}): figures "
+            "hold for documents like the test file's, and what is gained on the pool can be lost there; to judge for "
+            "the pool, test on documents drawn from it"
+        )
 
     @cached_property
     def digest(self) -> str:
