@@ -14,7 +14,7 @@ from discover.errors import DiscoverError
 from discover.learn.classifier import TextClassifier
 from discover.learn.config import LearnConfig
 from discover.learn.learner import Learner
-from discover.pool.labelled import read_dataset
+from discover.pool.labelled import read_dataset, shortened
 from discover.query.candidates import draw
 from discover.query.config import CandidateConfig
 from discover.query.strategy import Strategy, load_strategy
@@ -99,6 +99,14 @@ def test_test_documents_of_other_classes_than_the_pool_are_told(tmp_path, train,
     expected = np.abs(np.array(train) / sum(train) - np.array(test) / sum(test)).sum() / 2
     assert found.class_shift == pytest.approx(expected)
     assert found.warning is None if told is None else told in found.warning
+
+
+def test_a_class_that_a_sample_has_nowhere_is_no_shift(tmp_path):
+    named = [(one, number) for one, count in zip("abc", (300, 100, 1), strict=True) for number in range(count)]
+    train = write(tmp_path / "x.train.jsonl", [{"text": f"{a} {n}", "label": a} for a, n in named])
+    test = write(tmp_path / "x.test.jsonl", [{"text": f"tested {n}", "label": "b"} for n in range(40)])
+    few = shortened(read_dataset(train, test), 40, 40)
+    assert not few.counts[:, 2].any() and few.class_shift == few.shares[0, 0] and "'b' 100%" in few.warning
 
 
 def test_neither_order_nor_kind_of_file_matters(files, tmp_path):

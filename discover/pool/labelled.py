@@ -57,10 +57,14 @@ class Dataset:
         return np.stack([np.bincount(self.y[rows], minlength=len(self.classes)) for rows in (self.pool, self.test)])
 
     @property
+    def shares(self) -> NDArray[np.float64]:
+        """(2, c) of the classes, in the pool and among the test documents."""
+        return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True))
+
+    @property
     def class_shift(self) -> float:
-        """Total variation between the class shares of the pool and of the test documents, from 0 to 1."""
-        pool, test = self.counts / self.counts.sum(axis=1, keepdims=True)
-        return float(np.abs(pool - test).sum() / 2)
+        """Total variation between the two, from 0 to 1."""
+        return float(np.abs(np.subtract(*self.shares)).sum() / 2)
 
     @property
     def warning(self) -> str | None:
@@ -68,9 +72,10 @@ class Dataset:
 
         Chance does not count: a chi-squared test of the counts (Pearson 1900).
         """
-        if self.class_shift < UNLIKE or chi2_contingency(self.counts).pvalue > BY_CHANCE:
+        occurring = self.counts[:, self.counts.any(axis=0)]
+        if self.class_shift < UNLIKE or chi2_contingency(occurring).pvalue > BY_CHANCE:
             return None
-        pool, test = self.counts / self.counts.sum(axis=1, keepdims=True)
+        pool, test = self.shares
         most = int((test - pool).argmax())
         return (
             f"{self.name}: the classes of the test documents are not those of the pool (total variation "
