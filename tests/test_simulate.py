@@ -82,9 +82,9 @@ def test_a_dataset_by_hand(tmp_path):
     ("train", "test", "told"),
     [
         ((300, 100), (75, 25), None),
-        ((300, 100), (25, 75), "(total variation 0.50; 'b' 75% for 25%)"),
+        ((300, 100), (25, 75), "(total variation 0.50; 'b' 75.0% for 25.0%)"),
         ((300, 100), (140, 60), None),  # 0.05, and by chance
-        ((3000, 1000), (1400, 600), "(total variation 0.05; 'b' 30% for 25%)"),
+        ((3000, 1000), (1400, 600), "(total variation 0.05; 'b' 30.0% for 25.0%)"),
         ((3000, 1000), (1440, 560), None),  # not by chance, but little
         ((6, 2), (2, 6), None),
         ((300, 100, 5), (300, 100, 0), None),
@@ -106,7 +106,7 @@ def test_a_class_that_a_sample_has_nowhere_is_no_shift(tmp_path):
     train = write(tmp_path / "x.train.jsonl", [{"text": f"{a} {n}", "label": a} for a, n in named])
     test = write(tmp_path / "x.test.jsonl", [{"text": f"tested {n}", "label": "b"} for n in range(40)])
     few = shortened(read_dataset(train, test), 40, 40)
-    assert not few.counts[:, 2].any() and few.class_shift == few.shares[0, 0] and "'b' 100%" in few.warning
+    assert not few.counts[:, 2].any() and few.class_shift == few.shares[0, 0] and "'b' 100.0%" in few.warning
 
 
 def test_neither_order_nor_kind_of_file_matters(files, tmp_path):

@@ -79,7 +79,7 @@ class Dataset:
         most = int((test - pool).argmax())
         return (
             f"{self.name}: the classes of the test documents are not those of the pool (total variation "
-            f"{self.class_shift:.2f}; {self.classes[most]!r:.40} {test[most]:.0%} for {pool[most]:.0%}): figures "
+            f"{self.class_shift:.2f}; {self.classes[most]!r:.40} {test[most]:.1%} for {pool[most]:.1%}): figures "
             "hold for documents like the test file's, and what is gained on the pool can be lost there; to judge for "
             "the pool, test on documents drawn from it"
         )
