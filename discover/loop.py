@@ -100,7 +100,12 @@ def check(config: Config) -> None:
     if config.loop.stop in ("certain", "stabilising") and not looks:
         raise DiscoverError(
             f"loop.stop {config.loop.stop} goes by predictions for unanswered documents, which are not made with "
-            "learn.propagate false or learn.unlabelled 0: change these, set it to plateau, or leave it empty"
+            "learn.propagate false or learn.unlabelled 0: change these, or leave it empty"
+        )
+    if config.loop.stop == "plateau" and not config.label.audit:
+        raise DiscoverError(
+            "loop.stop plateau goes by audit answers, and with label.audit 0 there are none: raise that, or leave "
+            "loop.stop empty"
         )
     stopping_rule(config.loop)
     rule_of(config.query)
@@ -114,7 +119,7 @@ def _check_spans(config: Config) -> None:
     if config.loop.stop in ("certain", "stabilising"):
         raise DiscoverError(
             f"loop.stop {config.loop.stop} goes by predictions for unanswered documents, which are not made with "
-            "label.task spans: set it to plateau, or leave it empty"
+            "label.task spans: leave it empty, or set it to plateau, which needs thousands of audit answers"
         )
 
 

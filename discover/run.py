@@ -105,7 +105,7 @@ class RunFolder:
             self.encoder,
             self.pretraining,
         )
-        files = {"probe", *(path.name for path in whole)}
+        files = {"probe", "imitated", "policy", *(path.name for path in whole)}
         ours = [path for path in self.root.glob(f"*{PARTIAL}") if (_original(path) or path).name in files]
         for folder in (self.decision_arrays, self.models, self.cells, self.curves, self.pretraining, self.search):
             ours += folder.glob(f"*{PARTIAL}")

@@ -145,6 +145,7 @@ def play(
     past: list[PastRound] = []
     rewards: dict[str, Any] = {}
     note = ""
+    shares = strategy.candidates_from(config.candidates)
     while True:
         learner.classifier.unlabelled = _unlabelled(arena, learner.classifier.looks_at, asked, seed)
         started = time.perf_counter()
@@ -159,13 +160,13 @@ def play(
         if spent >= budget:
             return
         started = time.perf_counter()
-        drawn = _candidates(arena, strategy.candidates_from(config.candidates), asked, answers, uncertain, seed)
+        drawn = _candidates(arena, shares, asked, answers, uncertain, seed)
         view = _view(arena, learner, config, drawn, asked, answers, past)
         rng = np.random.default_rng(candidates.seed_of(seed, len(asked), "strategy"))
         picks = learner.query(view.ids, strategy(view, min(config.batch, budget - spent), rng))
         asked.append(view.ids[picks.indices])
         rewards, note = _rewards(view, picks, answers[asked[-1]]), picks.note
-        uncertain = candidates.most_uncertain(view) if config.candidates.uncertain else uncertain
+        uncertain = candidates.most_uncertain(view) if shares.uncertain else uncertain
         selecting = time.perf_counter() - started
 
 

@@ -60,8 +60,8 @@ class Episodes:
     def __init__(self, corpora: Sequence[Corpus], count: int, rules: EpisodeConfig):
         if not corpora:
             raise DiscoverError("an environment needs at least one corpus, found none")
-        sizes = {one.name: one.vectors.shape[1] for one in corpora}
-        if len(set(sizes.values())) > 1:
+        sizes = [(one.name, one.vectors.shape[1]) for one in corpora]
+        if len({size for _, size in sizes}) > 1:
             raise DiscoverError(f"corpora of one environment must have vectors of one size, found {sizes}")
         self.corpora = list(corpora)
         smallest = min(corpora, key=len)
@@ -127,8 +127,10 @@ class Episodes:
         self.sample[row] = corpus.vectors[sample]
         rows = self.sample[row].astype(np.float64)
         self.moment[row] = rows.T @ rows / len(rows)
-        held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[: rules.report]])
-        self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[: rules.report]]))
+        # At even distances: the first ones of a file in the order of classes would be of one class.
+        tested = np.arange(rules.report) * len(corpus.test_labels) // max(1, rules.report)
+        held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[tested]])
+        self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[tested]]))
         self._ahead.forget(row)
         first = np.arange(rules.initial)
         self.head.reset(row, held_out, self.vectors[row, first], self.labels[row, first])

@@ -35,6 +35,9 @@ def impossible(view, n, rng):
 def shared(view, n, rng):
     return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), choosers=np.full(n, "me"))
 
+def listed(view, n, rng):
+    return Picks(list(range(n)), [0.0] * n, [0.0] * n, choosers=["auto"] * n)
+
 def broken(view, n, rng):
     return view.no_such_thing
 

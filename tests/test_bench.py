@@ -231,6 +231,10 @@ def test_arms_that_start_otherwise_are_refused(files, tmp_path, capsys):
         (["--learner", "{mine}:Broken"], "failed in fit: ValueError: no such luck"),
         (["--learner", "{mine}:Renamed"], "must keep the labels it is given"),
         (["--learner", "{mine}:Wide"], "must give finite probabilities of shape"),
+        (
+            ["--learner", "{mine}:Percent"],
+            "must give probabilities that sum to 1 for each text, found 100 for text 1 of",
+        ),
         (["--strategy", "margn"], "did you mean 'margin'?"),
         (["--strategy", "margin,power=2"], "has no option 'power'"),
         (["--train", "more.jsonl"], "--train names 2 files and --test 1"),

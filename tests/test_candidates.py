@@ -214,6 +214,25 @@ def test_the_draw_does_not_depend_on_the_order_of_finding(index, tmp_path):
     assert [row - 1 for row in audit_here.tolist()] == [int(numbers[row - 1]) for row in audit_there]
 
 
+@pytest.mark.parametrize("alike", [2, 10])
+def test_neighbours_that_are_equally_near_do_not_depend_on_the_order_of_finding(tmp_path, alike):
+    """Documents in groups of equal vectors, stored in two orders."""
+    found = []
+    for name, numbers in (("one", np.arange(600)), ("other", np.random.default_rng(1).permutation(600))):
+        store = VectorStore(tmp_path / name, "test", DIMENSION, dtype="float32")
+        vectors = np.array([np.random.default_rng(number // alike).normal(size=DIMENSION) for number in numbers])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        keys = np.array([key_of(public_id(number)) for number in numbers], np.uint64)
+        store.append(numbers + 1, keys, vectors)
+        asked = [4, 78, 151]
+        settings = config(newest=0.0, uncertain=0.0, neighbours=0.6)
+        drawn = draw(
+            Index(store, tmp_path / name), excluded=asked, labelled=asked, uncertain=(), config=settings, seed=4
+        )
+        found.append([drawn.ids.tolist(), drawn.generator.tolist()])
+    assert found[0] == found[1] and found[0][1].count("neighbours") == 36
+
+
 def test_the_seed_decides(index):
     def ids(seed):
         return draw(index, **NOTHING, config=config(), seed=seed).ids.tolist()

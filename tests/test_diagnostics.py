@@ -47,6 +47,15 @@ def test_an_effective_sample_of_two_is_refused():
     assert check("effective sample", found).verdict == check("largest ratio", found).verdict == "refuse"
     assert diagnostics.effective_sample(np.ones(40)) == pytest.approx(40)
     assert diagnostics.effective_sample(np.zeros(40)) == 0
+    assert diagnostics.effective_sample(np.full(40, 1e140)) == pytest.approx(40)
+
+
+def test_an_interval_of_rounding_alone_has_no_width():
+    for low, high in ((1 / 3, 1 / 3 + 1e-16), (0.0, 0.0), (-2.0, -2.0 - 1e-15)):
+        (found,) = diagnostics.of_interval(low, high)
+        assert found.verdict == "warn" and "no width" in found.reason
+    assert diagnostics.of_interval(-np.inf, np.inf)[0].reason.startswith("it has no end")
+    assert diagnostics.of_interval(0.4, 0.3)[0].verdict == "refuse" and diagnostics.of_interval(0.3, 0.4) == ()
 
 
 def test_ratios_whose_mean_is_not_one_are_refused():

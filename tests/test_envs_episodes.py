@@ -1,5 +1,7 @@
 """The environments as they are played: rewards, ends, splits, seeds, and one environment among others."""
 
+from dataclasses import replace
+
 import gymnasium
 import numpy as np
 import pytest
@@ -104,6 +106,16 @@ def test_no_two_splits_share_a_document():
     assert len(np.unique(rows, axis=0)) == len(rows) == 300 + 50 + 200 + 100
     known = {one.tobytes() for one in base.test_vectors}
     assert [one.tobytes() in known for one in episodes.head.held_out[0]] == [False] * 200 + [True] * 100
+
+
+def test_a_report_is_on_test_documents_from_all_over_the_file():
+    base = corpus()
+    order = np.argsort(base.test_labels, kind="stable")
+    base = replace(base, test_vectors=base.test_vectors[order], test_labels=base.test_labels[order])
+    episodes = played(Episodes([base], 1, episode(report=30)), 5)
+    expected = np.arange(30) * len(order) // 30
+    assert np.array_equal(episodes.head.held_out[0, -30:], base.test_vectors[expected])
+    assert len(np.unique(base.test_labels[expected])) == base.classes
 
 
 def test_one_seed_one_trajectory_alone_or_among_others():

@@ -66,6 +66,17 @@ def test_a_share_is_left_to_auto(policy):
     assert picks[0] == wanted(np.empty(0, np.int64)).argmax()
 
 
+@pytest.mark.parametrize(("batches", "share"), [((3, 2), 0.2), ((1, 0), 0.25), ((5,), 0.05)])
+def test_autos_share_holds_however_uneven_batches_are(policy, batches, share):
+    """Audit questions make them uneven: what is left of a batch in turn is so many."""
+    view, choosers = view_of(n=12, m=8), []
+    for round_ in range(400):
+        picks = learned(policy, auto_share=share)(view, batches[round_ % len(batches)], np.random.default_rng(round_))
+        choosers += [] if picks.choosers is None else picks.choosers.tolist()
+    spread = np.sqrt(share * (1 - share) / len(choosers))
+    assert abs(choosers.count("auto") / len(choosers) - share) < 4 * spread
+
+
 def test_a_pick_makes_its_neighbours_less_like_what_is_left(policy):
     view = view_of(n=30, m=8)
     units = features.unit(Reduction(view.vectors, 64)(view.vectors))

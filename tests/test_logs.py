@@ -4,11 +4,13 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from discover.commands.ope import table
 from discover.errors import DiscoverError
 from discover.ope import plot
 from discover.ope.offline import ope, read
+from discover.ope.ratios import by_batch
 from discover.query.acquire import log_probabilities
 from discover.query.decisions import read_arrays
 from discover.query.propensity import ordered_log_propensities, set_log_propensity
@@ -153,6 +155,66 @@ def test_a_pick_that_was_skipped_leaves_the_others_of_its_batch(run):
     assert np.array_equal(feedback.actions, whole.actions[rows])
     assert feedback.set_log_targets == pytest.approx(whole.set_log_targets[rows])
     assert np.isfinite(ope(run.root, "entropy", estimators=["set_ips"]).estimates[0].value)
+
+
+def test_a_query_of_audits_alone_is_no_decision(run):
+    rewrite(run, lambda line: None if line.get("kind") == "policy" and line["query"] == "margin-0002" else line)
+    path = run.decision_arrays / "margin-0002.safetensors"
+    arrays, metadata = read_arrays(path)
+    kept = {name: array for name, array in arrays.items() if name != "logits"}
+    empty = {name: kept[name][:0] for name in ("picked", "log_propensities")}
+    save_file(kept | empty, path, metadata | {"temperature": "0.0"})
+    for target in ("uniform", "margin", "logged"):
+        assert 2 not in feedback_of(run, target)[0].step
+    assert "taken as independent: 3 queries" in feedback_of(run, "uniform")[1]
+
+
+@pytest.mark.parametrize("sets", [True, False])
+def test_what_has_no_reward_still_leads_to_what_came_after_it(run, sets):
+    """Round 2 has no reward, and in round 3 the first pick has none: their ratios are in that of round 3."""
+    whole, _ = feedback_of(run, "entropy,temperature=0.3,floor=0.3")
+    skipped = _picks(run, 3)[0]["document"]
+
+    def change(line):
+        if "document" not in line:
+            return line | ({} if sets else {"set_log_propensity": None})
+        lost = line["query"] == "margin-0002" or (line["query"], line["document"]) == ("margin-0003", skipped)
+        return line | ({"pick_reward": None} if lost else {})
+
+    rewrite(run, change)
+    feedback, _ = feedback_of(run, "entropy,temperature=0.3,floor=0.3")
+    ratio = np.log(whole.targets / whole.propensities)
+    by_set = whole.set_log_targets - whole.set_log_propensities
+    expected = by_set[3] if sets else ratio[3:6].sum() + ratio[6]  # rows 3 to 5 are of round 2, row 6 was skipped
+    assert feedback.step.tolist() == [1, 1, 1, 3, 3]
+    assert feedback.carried == pytest.approx([0, 0, 0, expected, expected])
+    again = by_batch(feedback)
+    assert again.before * again.ratio == pytest.approx(
+        np.exp([by_set[0], by_set[3] + by_set[6]]) if sets else np.exp([ratio[:3].sum(), ratio[3:].sum()])
+    )
+
+
+def test_what_was_drawn_at_temperature_0_is_not_certain(run):
+    """`auto` may hand over to `random`, which draws whatever the temperature is."""
+    path = run.decision_arrays / "margin-0001.safetensors"
+    arrays, metadata = read_arrays(path)
+    arrays = {name: np.array(array) for name, array in arrays.items() if name != "logits"}
+    save_file(arrays, path, metadata | {"temperature": "0.0"})
+    feedback, _ = feedback_of(run, "uniform")
+    assert feedback.behaviour is None and len(feedback) == 12
+
+
+def test_a_target_of_too_few_candidates_draws_the_rest_evenly(run, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "import numpy as np\n\ndef two(candidates):\n"
+        "    return np.where(np.arange(len(candidates)) < 2, np.log(0.5), -np.inf)\n"
+    )
+    feedback, _ = feedback_of(run, f"{path}:two")
+    for number in range(4):
+        mine = feedback.batch == number
+        both = {0, 1} <= set(feedback.actions[mine].tolist())
+        assert feedback.set_log_targets[mine] == pytest.approx(np.log(1 / (N - 2)) if both else -np.inf)
 
 
 def _picks(run, first):

@@ -275,6 +275,10 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     assert "was begun with another seed" in capsys.readouterr().err
     assert main([*command[:3], "--run", str(tmp_path / "other"), "--set", "sed=1"]) == 1
     assert "unknown key 'sed': did you mean 'seed'?" in capsys.readouterr().err
+    (tmp_path / "run" / "policy" / "card.json").rename(tmp_path / "card.json")
+    assert main(command) == 1
+    assert f"remove {tmp_path / 'run' / 'policy'}, and this command makes it anew" in capsys.readouterr().err
+    (tmp_path / "card.json").rename(tmp_path / "run" / "policy" / "card.json")
     files = ["--train", str(train), "--test", str(test)]
     judge = ["policy", "evaluate", str(tmp_path / "run" / "policy"), *files, "--seeds", "2"]
     assert main([*judge, "--output", str(tmp_path / "judged")]) == 0

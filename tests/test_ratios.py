@@ -132,3 +132,21 @@ def test_batches_without_set_propensities_are_refused_by_set_ips_alone():
     )
     with pytest.raises(DiscoverError, match=r"set_log_propensities is needed .*Gumbel top-k"):
         load_estimator("set_ips")(bare, np.ones((1, len(bare))))
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_ratio_that_numbers_cannot_hold_is_refused(size):
+    """Four rounds, or two of two picks, each of which the log took for all but impossible."""
+    feedback = Feedback(
+        actions=np.zeros(4),
+        rewards=np.ones(4),
+        propensities=np.full(4, 1e-90),
+        target_propensities=np.full(4, 0.5),
+        batch=np.arange(4) // size,
+        unit=np.zeros(4),
+        step=np.arange(4) // size,
+    )
+    with pytest.raises(
+        DiscoverError, match=r"must be at most 1e\+150, that of the batch or campaign at row \d is larger"
+    ):
+        load_estimator("pdis")(feedback, np.ones((1, 4)))

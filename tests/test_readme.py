@@ -22,6 +22,7 @@ from discover.cli import main
 from discover.query import strategies
 from discover.query.strategy import load_strategy
 from discover.query.view import View
+from tests.contracts import test_strategies as contract
 from tests.labelled_files import write_pair
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +57,7 @@ def test_add_a_strategy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: 
     )
     picks = strategy(view, 3, rng)
     assert set(picks.indices) == set(np.argsort(-probabilities.max(1))[:3])
+    contract.test_what_costs_less_is_likelier_where_all_else_is_alike(word)
 
 
 def test_a_learner_of_ones_own_in_a_bench(tmp_path: Path) -> None:

@@ -39,7 +39,14 @@ with publish(Path({str(target)!r})) as scratch:
 
 
 def test_a_sweep_takes_what_was_half_written_and_nothing_of_the_user(tmp_path: Path) -> None:
-    names = ("metrics.jsonl", "models/margin-0001", "vectors/v/manifest.json", "vectors/v/index/files")
+    names = (
+        "metrics.jsonl",
+        "policy",
+        "imitated",
+        "models/margin-0001",
+        "vectors/v/manifest.json",
+        "vectors/v/index/files",
+    )
     halves = [tmp_path / f"{name}.4194304.partial" for name in names]
     kept = [
         tmp_path / name for name in ("film.partial", "film.7.partial", "downloads/film.7.partial", "models/a.partial")

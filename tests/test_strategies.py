@@ -36,7 +36,8 @@ def test_clusters_are_found_and_counted():
     shuffle = RNG(1).permutation(60)
     again, _ = clusters(vectors[shuffle], 3)
     assert np.array_equal(again, found[shuffle])
-    assert places(np.array([0, 1, 0, 0, 1]), np.array([5.0, 1, 7, 5, 2])).tolist() == [1, 1, 0, 1, 0]
+    values, cluster = np.array([5.0, 1, 7, 5, 2]), np.array([0, 1, 0, 0, 1])
+    assert places(values, cluster, RNG(0), 0.0).tolist() == [1, 1, 0, 2, 0]
 
 
 def test_density_is_the_mean_cosine_to_the_nearest_others():
@@ -62,8 +63,52 @@ def test_density_among_a_crowd_leaves_out_nothing_but_the_document_itself():
 def test_a_place_counts_the_larger_values_of_the_same_cluster():
     cluster, values = RNG(0).integers(0, 5, 200), RNG(1).integers(0, 9, 200) / 7.0
     larger = (cluster[:, None] == cluster) & (values > values[:, None])
-    assert places(cluster, values).tolist() == larger.sum(axis=1).tolist()
-    assert places(cluster[:0], values[:0]).tolist() == []
+    before = (cluster[:, None] == cluster) & (values == values[:, None]) & (np.arange(200) < np.arange(200)[:, None])
+    assert places(values, cluster, RNG(0), 0.0).tolist() == (larger | before).sum(axis=1).tolist()
+    assert places(values[:0], cluster[:0], RNG(0), 0.1).tolist() == []
+
+
+def test_equals_of_a_cluster_come_in_a_drawn_order():
+    values, cluster, rng = np.array([1.0, 3, 3, 3]), np.zeros(4, np.int64), RNG(0)
+    found = np.array([places(values, cluster, rng, 0.1) for _ in range(600)])
+    assert (found[:, 0] == 3).all() and (np.sort(found[:, 1:], axis=1) == [0, 1, 2]).all()
+    assert np.abs(found[:, 1:].mean(axis=0) - 1).max() < 0.15
+    assert rng.random() == RNG(0).random()  # the draw that follows is what it was
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.05])
+@pytest.mark.parametrize("word", ["spread_margin", "clustered_density_margin", "typiclust", "auto"])
+def test_one_document_many_times_does_not_fill_a_batch(word, temperature):
+    vectors, probabilities = RNG(0).normal(size=(300, 32)), RNG(1).dirichlet(np.full(4, 3.0), size=300)
+    vectors[:60], probabilities[:60] = vectors[0], [0.26, 0.26, 0.24, 0.24]
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    view = view_of(
+        300,
+        m=20,
+        temperature=temperature,
+        floor=0.0,
+        make_vectors=lambda: vectors,
+        make_probabilities=lambda: probabilities,
+        make_labelled_vectors=lambda: vectors[100:120],
+    )
+    assert (load_strategy(word)(view, 25, RNG(2)).indices < 60).sum() <= 3
+
+
+@pytest.mark.parametrize("word", ["spread_margin", "clustered_density_margin"])
+def test_a_cheap_document_is_not_put_behind_dear_ones_of_its_cluster(word):
+    """Two places: in one 20 dear and 20 cheap doubtful texts, in the other 40 cheap ones that the model is sure of."""
+    vectors = np.repeat(np.eye(2, 6), 40, axis=0).astype(np.float32)
+    view = view_of(
+        80,
+        2,
+        temperature=0.0,
+        floor=0.0,
+        costs=np.r_[np.full(20, 60.0), np.full(60, 4.0)],
+        make_vectors=lambda: vectors,
+        make_probabilities=lambda: np.repeat([[0.5, 0.5], [0.9, 0.1]], 40, axis=0),
+    )
+    picks = load_strategy(word, {"count": 2})(view, 4, RNG(0)).indices
+    assert picks[0] == 20 and (picks >= 20).all() and (picks >= 40).any()
 
 
 def test_typiclust_takes_the_most_typical_of_each_cluster_without_a_label():

@@ -60,6 +60,18 @@ def test_a_target_in_several_columns(tmp_path):
     assert feedback.target.tolist() == [[0.3, 0.7]]
 
 
+def test_numbered_columns_stand_in_their_order_or_are_named_in_it(tmp_path):
+    names = [f"pi_{number}" for number in (0, 1, 10, 11, *range(2, 10))]
+    rows = [{"action": 1, "reward": 2.0, "propensity": 0.5, **dict.fromkeys(names, 1 / 12)}]
+    rows[0] |= {"pi_1": 1 / 24, "pi_2": 1 / 8}
+    path = write(tmp_path / "log.jsonl", rows)
+    with pytest.raises(
+        DiscoverError, match=r"'pi_\*' must stand in the order of their numbers, found pi_0, pi_1, pi_10"
+    ):
+        read_table(path, "pi_*")
+    assert read_table(path, "+".join(f"pi_{j}" for j in range(12)))[0].target[0, 1:3].tolist() == [1 / 24, 1 / 8]
+
+
 def test_a_target_in_a_file_by_position(table, tmp_path):
     policy = tmp_path / "policy.csv"
     policy.write_text("action,position,probability\na,1,0.1\nb,1,0.9\na,2,1\n")
@@ -279,6 +291,12 @@ def test_a_row_lost_in_the_middle_and_other_ruined_files(tmp_path):
         "oops.jsonl": ('{"action": 1}\n{oops\n', "row 2: JSON is expected"),
         "list.jsonl": ("[1]\n", "row 1: an object is expected, found"),
         "twice.csv": ("action,reward,reward,propensity\na,1,2,0.5\n", "the header has the column 'reward' twice"),
+        "quote.csv": ('action,reward,propensity,title\na,1,0.5,"Foo\nb,0,0.5,Bar\n', "row 1: CSV is expected"),
+        "key.jsonl": (
+            '{"action": 1, "reward": 1, "reward": 0}\n',
+            "row 1: JSON is expected, the key 'reward' is there twice",
+        ),
+        "deep.jsonl": ("[" * 100_000 + "\n", "row 1: JSON is expected"),
         "long.jsonl": (f'{{"action": 1, "reward": 1{"0" * 400}, "propensity": 1}}\n', "row 1: reward must be a number"),
         "log.parquet": ("not parquet", "cannot be read"),
         "log.txt": ("", "must end in .jsonl, .csv"),
@@ -298,3 +316,35 @@ def test_a_column_or_role_that_is_not_there(table):
         read_table(table, "wnted", COLUMNS)
     with pytest.raises(DiscoverError, match="found 'propensty', did you mean 'propensity'"):
         read_table(table, "uniform", {"propensty": "p"})
+
+
+def test_blank_lines_before_the_header_and_long_numbers_are_read(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text(
+        "\naction,reward,propensity,unit,step\n" + "".join(f"a,1,0.5,{'9' * n},{n}\n" for n in (5000, 5001))
+    )
+    assert len(read_table(path, "uniform")[0]) == 2
+
+
+def test_a_time_that_python_cannot_hold_is_an_error_that_names_the_file(tmp_path):
+    times = pyarrow.array([2**62], pyarrow.timestamp("us"))
+    columns = {"action": ["a"], "reward": [1.0], "propensity": [0.5], "when": times}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "log.parquet")
+    with pytest.raises(DiscoverError, match=r"log\.parquet cannot be read"):
+        read_table(tmp_path / "log.parquet", "uniform")
+
+
+def test_a_context_that_is_missing_in_the_first_row_stays_what_it_is(tmp_path):
+    rows = [{"action": "a", "reward": 1.0, "propensity": 0.5, "x": x} for x in (None, [1.0, 2.0], [None, 4.0], [5, 6])]
+    feedback, _ = read_table(write(tmp_path / "log.jsonl", rows), "uniform", {"context": "x"})
+    assert np.array_equal(feedback.contexts, [[np.nan] * 2, [1, 2], [np.nan, 4], [5, 6]], equal_nan=True)
+
+
+def test_words_among_the_numbers_of_a_context_are_told(tmp_path):
+    cells = ["1", "2", "0,5", "3", "4"]
+    rows = [
+        {"action": "a", "reward": 1.0, "propensity": 0.5, "x": x, "w": w} for x, w in zip(cells, "abc1d", strict=True)
+    ]
+    feedback, notes = read_table(write(tmp_path / "log.jsonl", rows), "uniform", {"context": "x+w"})
+    assert notes[0] == "context: x is taken for words, as row 3 has '0,5', among numbers (1 such rows)"
+    assert len(notes) == 2 and feedback.contexts.shape == (5, 8)

@@ -71,6 +71,8 @@ def test_a_run_spends_words_and_learns_entities(finished: Path) -> None:
     picks = [line for line in lines(finished / "run" / "decisions.jsonl") if "document" in line]
     queries = [line for line in lines(finished / "run" / "decisions.jsonl") if "candidates" in line]
     assert all(isinstance(pick["label"], list) and pick["log_propensity"] <= 0 for pick in picks)
+    kinds = [one["set_log_propensity"] is None for one in queries if one["arm"] == "auto"]
+    assert kinds[-1] and not kinds[1], "where the budget cut a draw by its prices, the chance of the set is not known"
     assert {pick["query"] for pick in picks} == {one["query"] for one in queries}, "nothing is asked beyond the budget"
 
 
@@ -175,7 +177,7 @@ def test_what_a_run_has_spent_stays_in_its_unit(finished: Path, capsys: pytest.C
         ("loop.arms=[random, committee]", "goes by the probability of each class"),
         ("learn.method=head", "asks about words: set it to full, top or lora"),
         ("learn.balance=sampling", "any number of spans: set it to loss"),
-        ("loop.stop=stabilising", "set it to plateau"),
+        ("loop.stop=stabilising", "leave it empty, or set it to plateau"),
         ("label.options={noise: 0.1, classes: [a, b]}", "noise"),
         ("label.classes=[B-person, I-person, O]", "found the tag 'B-person'"),
     ],

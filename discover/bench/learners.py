@@ -14,6 +14,8 @@ from discover.learn.config import LearnConfig
 from discover.learn.learner import Learner
 from discover.pool.labelled import Dataset
 
+SUM_TOLERANCE = 1e-3  # of a row's probabilities to 1; float32 is well within it
+
 
 def settings_of(word: str) -> LearnConfig | None:
     """The learner's settings; None where the word names the user's own file.
@@ -99,6 +101,13 @@ class TextEstimator:
             raise DiscoverError(
                 f"the learner {self.word!r} must give finite probabilities of shape {(len(X), len(names))}, "
                 f"a column each for {', '.join(names)}; got {given.shape}"
+            )
+        off = np.abs(given.sum(axis=1) - 1)
+        if off.max() > SUM_TOLERANCE:
+            row = int(off.argmax())
+            raise DiscoverError(
+                f"the learner {self.word!r} must give probabilities that sum to 1 for each text, found "
+                f"{given[row].sum():.6g} for text {row + 1} of {len(X)}: divide each row by its sum"
             )
         found[:, [self.dataset.classes.index(name) for name in names]] = given
         return found

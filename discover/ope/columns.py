@@ -22,8 +22,11 @@ from discover.pool import formats
 
 ROLES = ("action", "reward", "propensity", "position", "context", "target", "unit", "step", "batch", "time")
 NEEDED = ("action", "reward", "propensity")
-INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)  # as it is written; 007 is a name
+MISSING = ("", "na", "n/a", "nan", "null", "none")  # among numbers, as R, pandas and others write it
+INTEGER = re.compile(r"0|-?[1-9]\d{0,999}", re.ASCII)  # as it is written; 007 is a name
+DIGITS = 1000  # of a whole number: Python refuses those of several thousand
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+ENDING = re.compile(r"(\d{1,9})$", re.ASCII)  # of a numbered column's name
 WHOLE = re.compile(r"-?\d+\.0+")  # as pandas writes whole numbers into CSV where one of them is missing
 
 
@@ -82,11 +85,17 @@ class Columns:
         """The columns of ``a+b`` or ``a_*``, those of a pattern in the table's order.
 
         Raises:
-            DiscoverError: one matches no column.
+            DiscoverError: one matches no column, or numbered ones that match a pattern are in another order.
         """
         found: list[str] = []
         for word in words.split("+"):
             matching = [name for name in self.values if fnmatch.fnmatchcase(name, word)]
+            numbers = [int(number[1]) for name in matching if (number := ENDING.search(name))]
+            if len(numbers) == len(matching) and numbers != sorted(numbers):
+                raise DiscoverError(
+                    f"{self.path}: the columns of {word!r} must stand in the order of their numbers, found "
+                    f"{', '.join(matching)}: name them in their order, a_0+a_1+…, or write the table so"
+                )
             found += matching or [word]
             self.column(found[-1])
         return found
@@ -136,18 +145,26 @@ class Columns:
         return _ranked(found)
 
     def lists_of(self, name: str) -> Floats | None:
-        """(n, k) numbers of a column of lists; None where its first value is no list.
+        """(n, k) numbers of a column of lists, NaN where a list or a number is missing; None of any other column.
 
         Raises:
             DiscoverError: one is no list, of another length, or holds what is no number.
         """
         values = [_unpacked(value) for value in self.column(name)]
-        if not isinstance(values[0], list):
+        first = next((row for row, value in enumerate(values) if not missing(value)), 0)
+        if not isinstance(values[first], list):
             return None
+        k = len(values[first])
         for row, value in enumerate(values, start=1):
-            if not isinstance(value, list) or len(value) != len(values[0]):
-                raise self._wrong(name, row, value, f"a list of {len(values[0])} numbers, as in row 1")
-        return np.array([[self._number(name, row, x) for x in value] for row, value in enumerate(values, start=1)])
+            if not missing(value) and (not isinstance(value, list) or len(value) != k):
+                raise self._wrong(name, row, value, f"a list of {k} numbers, as in row {first + 1}")
+        lists = ([None] * k if missing(value) else value for value in values)
+        return np.array(
+            [
+                [np.nan if missing(x) else self._number(name, row, x) for x in one]
+                for row, one in enumerate(lists, start=1)
+            ]
+        )
 
     def _label(self, name: str, row: int, value: Any) -> str:
         if value is None or value == "" or value != value:
@@ -178,7 +195,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
 
             try:
                 values = {name: list(column) for name, column in parquet.read_table(path).to_pydict().items()}
-            except ArrowException as error:
+            except (ArrowException, OverflowError, KeyError) as error:  # a date out of range; an unknown time zone
                 raise OSError(" ".join(str(error).split())) from error
         else:
             with formats.opened(path, "rb", path.suffix.lower() == ".gz") as handle:
@@ -196,8 +213,8 @@ def _jsonl(path: Path, lines: list[str]) -> list[dict[str, Any]]:
     for line in lines:
         if line.strip():
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                row = json.loads(line, object_pairs_hook=_once)
+            except (ValueError, RecursionError) as error:
                 raise DiscoverError(f"{path}, row {len(rows) + 1}: JSON is expected, {error}: mend the row") from error
             if not isinstance(row, dict):
                 raise DiscoverError(f"{path}, row {len(rows) + 1}: an object is expected, found {row!r}: mend the row")
@@ -207,10 +224,10 @@ def _jsonl(path: Path, lines: list[str]) -> list[dict[str, Any]]:
 
 def _csv(path: Path, lines: list[str]) -> list[dict[str, Any]]:
     csv.field_size_limit(max(csv.field_size_limit(), formats.LINE_BYTES))
-    reader = csv.reader(lines)
+    reader = csv.reader(lines, strict=True)  # or an open quote would swallow the rows that follow
     rows: list[dict[str, Any]] = []
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = [name.strip() for name in next(filter(None, reader), [])]
         twice = next((name for at, name in enumerate(header) if name in header[:at]), None)
         if twice is not None:
             raise DiscoverError(f"{path}: the header has the column {twice!r} twice: rename one of them")
@@ -224,6 +241,15 @@ def _csv(path: Path, lines: list[str]) -> list[dict[str, Any]]:
     except csv.Error as error:
         raise DiscoverError(f"{path}, row {len(rows) + 1}: CSV is expected, {error}: mend the row") from error
     return rows
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, each key of which is there once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
 
 
 def _by_column(path: Path, rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -242,7 +268,7 @@ def _number(label: str) -> int | float | None:
     """What a word says; None where it is no number. Python itself would read 1_11 as one."""
     if not NUMBER.fullmatch(label):
         return None
-    return int(label) if label.lstrip("+-").isdigit() else float(label)
+    return int(label) if label.lstrip("+-").isdigit() and len(label) < DIGITS else float(label)
 
 
 def _instant(label: str) -> float | None:
@@ -266,9 +292,14 @@ def _unpacked(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("["):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value
+
+
+def missing(value: Any) -> bool:
+    """Whether a cell says that it has no value."""
+    return value is None or value != value or (isinstance(value, str) and value.strip().lower() in MISSING)
 
 
 def _meant(close: list[str]) -> str:

@@ -28,6 +28,7 @@ LEAST_COUNT = 10  # expected picks of a group, for its frequency to be near norm
 TOLERATED = 0.1  # relative error of a propensity: a large log proves smaller ones, which matter little
 STEADY = 4.0  # between an action's propensities: where they vary more, what carries the sum may not have been drawn
 BINS = 10
+ROUNDING = 1e-12  # relative: differences below are those of the last digits
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,23 @@ def of_ratios(ratio: Floats) -> tuple[Check, ...]:
 def of_interval(low: float, high: float) -> tuple[Check, ...]:
     """A check of an interval that is empty, or without width or end; none of any other."""
     width = high - low
-    if 0 < width < np.inf:
+    alike = bool(np.isfinite(width)) and abs(width) <= ROUNDING * max(abs(low), abs(high))
+    if 0 < width < np.inf and not alike:
         return ()
-    if width < 0:
+    if width < 0 and not alike:
         drift = "it is empty: rewards changed while they were logged, so no one mean fits all: judge a part of them"
         return (Check("interval", None, "refuse", drift),)
-    alike = "it has no width: all units are alike, and do not tell how others would be"
-    return (Check("interval", None, "warn", alike if width == 0 else "it has no end: too few units differ"),)
+    said = "it has no width: all units are alike, and do not tell how others would be"
+    return (Check("interval", None, "warn", said if alike else "it has no end: too few units differ"),)
 
 
 def effective_sample(ratio: Floats) -> float:
     """Kish's effective sample size, (sum w)^2 / sum w^2: so many evenly weighed rows would be as good."""
-    squares = float(ratio @ ratio)
-    return float(ratio.sum()) ** 2 / squares if squares > 0 else 0.0
+    largest = float(ratio.max())
+    if not largest > 0:
+        return 0.0
+    shares = ratio / largest  # whose squares are finite
+    return float(shares.sum()) ** 2 / float(shares @ shares)
 
 
 def _effective(ratio: Floats) -> Check:
@@ -102,7 +107,7 @@ def _mean(ratio: Floats) -> Check:
     """
     mean, n = float(ratio.mean()), len(ratio)
     error = float(ratio.std(ddof=1)) / np.sqrt(n) if n > 1 else np.inf
-    lacks, alike = abs(mean - 1), error <= 1e-12 * mean  # what is left of their differences is rounding
+    lacks, alike = abs(mean - 1), error <= ROUNDING * mean  # what is left of their differences is rounding
     off = np.inf if alike else lacks / error
     verdict: Verdict = "ok"
     if off > OFF and lacks > LITTLE:

@@ -17,6 +17,7 @@ Ints = NDArray[np.int64]
 
 SUM_TOLERANCE = 1e-6  # of a row's probabilities to 1, and of a propensity to its row of the behaviour
 LEAST = 1e-100  # of a propensity: squares of importance ratios are finite
+MOST = 1e100  # of a reward's size, likewise
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,8 @@ class Feedback:
         time: (n,) order in which rows were logged; only estimators for adaptive logs look at it.
         set_log_propensities: (n,) log-probability of the row's whole batch, in any order, when it was logged.
         set_log_targets: (n,) the same under the target.
+        carried: (n,) log ratio, target over logged, of what the row's campaign drew since its batch before, or with it,
+            and is not in the log for want of a reward; by default nothing is missing, 0.
         replayed: (n, n), row t column s: the probability that the policy at row t gives the action of row s; `cadr`
             weighs rows better where it knows them.
         predictions: (n, k) of the reward; by default estimators that need them fit them, cross-fitted by unit.
@@ -65,6 +68,7 @@ class Feedback:
     time: Ints | None = None
     set_log_propensities: Floats | None = None
     set_log_targets: Floats | None = None
+    carried: Floats | None = None
     replayed: Floats | None = None
     predictions: Floats | None = None
     shared: bool = False
@@ -139,6 +143,8 @@ class Feedback:
         if k is not None:
             _refuse(self.actions >= k, "actions", self.actions, f"be under {k}, the number of actions", "check them")
         _refuse(~np.isfinite(self.rewards), "rewards", self.rewards, "be a number", "leave such rows out")
+        most = f"be at most {MOST:g} in size"
+        _refuse(np.abs(self.rewards) > MOST, "rewards", self.rewards, most, "give them in a larger unit")
 
     def _check_probabilities(self, n: int) -> None:
         advice = "log picks with the probability that they had, or leave such rows out"
@@ -158,7 +164,8 @@ class Feedback:
             said = "be the behaviour's probability of the logged action"
             _refuse(differs, "propensities", self.propensities, said, "take both from the same policy")
         if self.target is not None:
-            object.__setattr__(self, "target_propensities", _frozen(self.target[rows, self.actions]))
+            logged = np.minimum(self.target[rows, self.actions], 1)  # rounding can leave a sum of one a little above
+            object.__setattr__(self, "target_propensities", _frozen(logged))
         elif self.target_propensities is None:
             raise DiscoverError("a target policy is needed: give target (n, k), or target_propensities (n,)")
         _refuse(
@@ -172,8 +179,19 @@ class Feedback:
     def _check_groups(self) -> None:
         assert self.step is not None and self.position is not None and self.batch is not None
         _refuse(self.step < 0, "step", self.step, "be 0 or more", "count rounds of a campaign from 0")
+        for name in ("set_log_propensities", "set_log_targets"):
+            values = getattr(self, name)
+            if values is not None:
+                _refuse(values > SUM_TOLERANCE, name, values, "be at most 0", "give logarithms of probabilities")
         first = first_of(self.batch)
-        equal = ("unit", "step", "set_log_propensities", "set_log_targets", *(["rewards"] if self.shared else []))
+        equal = (
+            "unit",
+            "step",
+            "set_log_propensities",
+            "set_log_targets",
+            "carried",
+            *(["rewards"] if self.shared else []),
+        )
         for name in equal:
             values = getattr(self, name)
             if values is not None:
@@ -222,6 +240,7 @@ _ROWS: tuple[tuple[str, Any, Any], ...] = (  # in this order: a default may look
     ("time", np.int64, lambda _, n: np.arange(n)),
     ("set_log_propensities", np.float64, None),
     ("set_log_targets", np.float64, None),
+    ("carried", np.float64, lambda _, n: np.zeros(n)),
 )
 _TABLES = ("target", "behaviour", "mask", "features", "predictions")
 _MEANINGS = {

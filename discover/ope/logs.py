@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import comb, log_softmax
 
 from discover.errors import DiscoverError
 from discover.ope.candidates import Candidates, Target, Unknown, load_target
@@ -83,24 +83,25 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
     kind = reward or ("pick" if any(r is not None for query in queries for r in query.rewards("pick")) else "query")
     parts, left_out = [], Counter[str]()
     for number, query in enumerate(queries):
-        known = np.array([one is not None for one in query.rewards(kind)], bool)
-        if len(known) and not known.any():
-            left_out["queries without a reward yet"] += 1
+        arrays, metadata = _arrays(query)
+        if not query.picks:  # audits alone
             continue
+        known = np.array([one is not None for one in query.rewards(kind)], bool)
         try:
-            # Each draw has the probability that it had given all before it, those without a reward included.
-            parts.append({name: _of(known, found) for name, found in _part(query, number, policy, kind).items()})
+            parts.append(_part(query, number, policy, kind, arrays, metadata) | {"known": known})
         except Unknown:
-            left_out["queries before a first model"] += 1
+            left_out["queries before a first model" if known.any() else "queries without a reward yet"] += 1
         else:
-            left_out["picks without a reward yet"] += int((~known).sum())
-    if not any(len(part["actions"]) for part in parts):
+            left_out["picks without a reward yet"] += int((~known).sum()) if known.any() else 0
+            left_out["queries without a reward yet"] += not known.any()
+    if not any(part["known"].any() for part in parts):
         raise DiscoverError(
             f"{files[0]} must hold picks with a reward, found {len(queries)} queries"
             f"{''.join(f', {count} {what}' for what, count in left_out.items() if count)}: let the run go on, or name "
             "a rule for the picks' rewards (query.reward)"
         )
-    feedback, independent = _together(parts, kind == "query" and any(len(part["actions"]) > 1 for part in parts))
+    shared = kind == "query" and any(part["known"].sum() > 1 for part in parts)
+    feedback, independent = _together(parts, shared)
     notes = [f"left out: {count} {what}" for what, count in left_out.items() if count]
     return feedback, [*notes, f"reward: that of each {kind}", f"taken as independent: {independent}"]
 
@@ -138,8 +139,8 @@ def _queries(path: Path) -> Iterator[Query]:
     yield from found.values()
 
 
-def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any]:
-    """One query's rows (j picks, n candidates): fields of the feedback, still of the query's own number of slots."""
+def _arrays(query: Query) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """What was kept of a query beside its lines, which it must fit."""
     try:
         arrays, metadata = read_arrays(query.path.parent / "decisions" / f"{query.line['query']}.safetensors")
     except DiscoverError as error:
@@ -152,6 +153,13 @@ def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any
             f"{query.path}, line {query.number}: query {query.line['query']!r} has {len(query.picks)} picks there, "
             f"its arrays {len(arrays['picked'])}: export the log of the same run again"
         )
+    return arrays, metadata
+
+
+def _part(
+    query: Query, number: int, policy: Target, kind: str, arrays: dict[str, NDArray[Any]], metadata: dict[str, str]
+) -> dict[str, Any]:
+    """One query's rows (j picks, n candidates): fields of the feedback, still of the query's own number of slots."""
     allowed = np.flatnonzero(arrays["mask"])
     picked = np.searchsorted(allowed, arrays["picked"])
     candidates = _candidates(query, arrays, metadata, allowed)
@@ -162,7 +170,7 @@ def _part(query: Query, number: int, policy: Target, kind: str) -> dict[str, Any
         "rewards": np.array(query.rewards(kind), np.float64),  # None becomes NaN
         "propensities": np.exp(arrays["log_propensities"]),
         "target": _draw_by_draw(wanted, picked),
-        "behaviour": _behaviour(candidates, picked),
+        "behaviour": _behaviour(candidates, picked, certain=not arrays["log_propensities"].any()),
         "features": np.broadcast_to(candidates.features, (j, *candidates.features.shape)),
         "batch": np.full(j, number),
         "step": np.full(j, query.line["round"]),
@@ -199,15 +207,21 @@ def _draw_by_draw(log_probabilities: Floats, picked: NDArray[np.int64]) -> Float
     return np.asarray(np.exp(log_softmax(left, axis=1)), np.float64)
 
 
-def _behaviour(candidates: Candidates, picked: NDArray[np.int64]) -> Floats | None:
+def _behaviour(candidates: Candidates, picked: NDArray[np.int64], certain: bool) -> Floats | None:
     """(j, n) of the logged draw; certain where nothing was drawn, None where only the picks' own are known."""
     if candidates.logits is not None:
         return _draw_by_draw(candidates.logits, picked)
-    return np.eye(len(candidates))[picked] if candidates.temperature == 0 else None
+    return np.eye(len(candidates))[picked] if certain else None
 
 
 def _set_log_target(log_probabilities: Floats, picked: NDArray[np.int64]) -> float:
+    """Of the picks in any order; what a target that has too few for a batch lacks is drawn evenly from the rest."""
     possible = np.isfinite(log_probabilities)
+    lacking = len(picked) - int(possible.sum())
+    if lacking > 0:
+        if possible[picked].sum() < possible.sum():
+            return -np.inf
+        return -float(np.log(comb(int((~possible).sum()), lacking)))
     if not possible[picked].all():
         return -np.inf
     return set_log_propensity(log_probabilities[possible], (np.cumsum(possible) - 1)[picked])
@@ -223,7 +237,12 @@ def _or_nan(value: float | None) -> float:
 
 
 def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]:
-    """All queries as one feedback, their slots filled up to the longest; and what its units are."""
+    """What has a reward as one feedback, its slots filled up to the longest; and what its units are."""
+    kept = [part for part in parts if part["known"].any()]
+    in_sets = all(np.isfinite(part["set_log_propensities"]).all() for part in kept)
+    carried = _carried(parts, in_sets)
+    # Each draw has the probability that it had given all before it, those without a reward included.
+    parts = [{name: _of(part["known"], found) for name, found in part.items()} for part in kept]
     rows, k = sum(len(part["actions"]) for part in parts), max(part["target"].shape[1] for part in parts)
     if rows * k > CELLS:
         raise DiscoverError(
@@ -234,20 +253,38 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
         name: np.concatenate([part[name] for part in parts])
         for name in ("actions", "rewards", "propensities", "batch", "step")
     }
+    fields["carried"] = np.repeat(carried, [len(part["actions"]) for part in parts])
     for name in ("target", "features"):
         fields[name] = np.concatenate([_filled(part[name], k) for part in parts])
     fields["mask"] = np.concatenate([_filled(np.ones(part["target"].shape, bool), k) for part in parts])
     if all(part["behaviour"] is not None for part in parts):
         fields["behaviour"] = np.concatenate([_filled(part["behaviour"], k) for part in parts])
-    sets = np.concatenate([part["set_log_propensities"] for part in parts])
-    if np.isfinite(sets).all():
-        fields["set_log_propensities"] = sets
-        fields["set_log_targets"] = np.concatenate([part["set_log_targets"] for part in parts])
+    if in_sets:
+        for name in ("set_log_propensities", "set_log_targets"):
+            fields[name] = np.concatenate([part[name] for part in parts])
     campaigns = {name: code for code, name in enumerate(dict.fromkeys(part["campaign"] for part in parts))}
     if len(campaigns) >= CAMPAIGNS:
         codes = [np.full(len(part["actions"]), campaigns[part["campaign"]]) for part in parts]
         return Feedback(**fields, unit=np.concatenate(codes)), f"{len(campaigns)} campaigns"
     return Feedback(**fields), f"{len(parts)} queries"
+
+
+def _carried(parts: list[dict[str, Any]], in_sets: bool) -> list[float]:
+    """Of each query with a reward, the log ratio of what its campaign drew since the last such one and has none."""
+    found: list[float] = []
+    pending: dict[tuple[str, str, str], float] = {}
+    for part in parts:
+        rows, known = np.arange(len(part["actions"])), part["known"]
+        with np.errstate(divide="ignore"):  # what the target never draws
+            logs = np.log(part["target"][rows, part["actions"]]) - np.log(part["propensities"])
+        sets = part["set_log_targets"] - part["set_log_propensities"]
+        before = pending.pop(part["campaign"], 0.0)
+        if known.any():
+            # The ratio of a set is that of all its picks.
+            found.append(before + (0.0 if in_sets else float(logs[~known].sum())))
+        else:
+            pending[part["campaign"]] = before + float(logs.sum() if np.isnan(sets[0]) else sets[0])
+    return found
 
 
 def _filled(table: NDArray[Any], k: int) -> NDArray[Any]:

@@ -11,6 +11,8 @@ import numpy as np
 from discover.errors import DiscoverError
 from discover.ope.feedback import Feedback, Floats, Ints
 
+MOST = 1e150  # of a ratio
+
 
 @dataclass(frozen=True, eq=False)
 class Batches:
@@ -22,6 +24,8 @@ class Batches:
         unit: (m,) of each.
         step: (m,) round within the campaign.
         rows: (m,) the first row of each.
+        before: (m,) the ratio of what the campaign drew between the batch before and this one, or with it, and has no
+            reward; 1 where there is nothing.
     """
 
     ratio: Floats
@@ -29,6 +33,7 @@ class Batches:
     unit: Ints
     step: Ints
     rows: Ints
+    before: Floats
 
 
 def of_picks(feedback: Feedback) -> Floats:
@@ -48,7 +53,7 @@ def of_sets(feedback: Feedback) -> Floats:
     bad = np.flatnonzero(~np.isfinite(logged))
     if len(bad):
         raise DiscoverError(f"set_log_propensities must be finite; row {bad[0] + 1} has {logged[bad[0]]}: log them")
-    return np.asarray(np.exp(wanted - logged), np.float64)
+    return _bounded(np.exp(np.minimum(wanted - logged, 709)), np.arange(len(feedback)))
 
 
 def by_batch(feedback: Feedback) -> Batches:
@@ -59,11 +64,14 @@ def by_batch(feedback: Feedback) -> Batches:
         ratio = of_sets(feedback)[first]
     else:
         ratio = np.ones(len(first))
-        np.multiply.at(ratio, codes, of_picks(feedback))
+        with np.errstate(over="ignore"):  # refused below
+            np.multiply.at(ratio, codes, of_picks(feedback))
+        _bounded(ratio, first)
     reward = np.bincount(codes, feedback.rewards) / counts
     order = np.lexsort([step[first], feedback.units[first]])
     rows = first[order]
-    return Batches(ratio[order], reward[order], feedback.units[rows], step[rows], rows)
+    before = np.exp(np.minimum(feedback.of("carried")[rows], 709))
+    return Batches(ratio[order], reward[order], feedback.units[rows], step[rows], rows, before)
 
 
 def along_campaigns(batches: Batches) -> Floats:
@@ -81,9 +89,25 @@ def along_campaigns(batches: Batches) -> Floats:
             f"{batches.step[int(np.argmax(tied))]} twice in unit {batches.unit[int(np.argmax(tied))]}: give `step`"
         )
     product = np.empty(len(batches.ratio))
-    for index, ratio in enumerate(batches.ratio):
-        product[index] = ratio if starts[index] else product[index - 1] * ratio
-    return product
+    with np.errstate(over="ignore", invalid="ignore"):  # refused below
+        for index, ratio in enumerate(batches.before * batches.ratio):
+            product[index] = ratio if starts[index] else product[index - 1] * ratio
+    return _bounded(product, batches.rows)
+
+
+def _bounded(ratio: Floats, rows: Ints) -> Floats:
+    """The ratios (m,), whose squares numbers can hold.
+
+    Raises:
+        DiscoverError: one is larger.
+    """
+    bad = np.flatnonzero(~(ratio <= MOST))
+    if len(bad):
+        raise DiscoverError(
+            f"importance ratios must be at most {MOST:g}, that of the batch or campaign at row {rows[bad[0]] + 1} is "
+            "larger: its propensities are too small to judge it by; leave it out, or judge single picks by snips or dr"
+        )
+    return ratio
 
 
 def lasts(batches: Batches) -> Ints:

@@ -18,11 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discover.errors import DiscoverError
-from discover.ope.columns import Columns
+from discover.ope.columns import Columns, missing
 from discover.ope.feedback import SUM_TOLERANCE, Feedback, Floats
 from discover.pool.files import export_rows
 
-MISSING = ("", "na", "n/a", "nan", "null", "none")  # among numbers, as R, pandas and others write it
 LEVELS = 50  # of a word-valued context: the rest is one more
 CELLS = 200_000_000  # rows times actions: 1.6 GB, several times over
 
@@ -47,12 +46,13 @@ def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None
     fields |= {name: table.order(name) for name in ("step", "position", "time") if name in table}
     if "position" in table and "batch" not in table:
         fields["batch"] = np.arange(len(table))
+    notes: list[str] = []
     if "context" in table:
-        fields["contexts"] = _contexts(table)
+        fields["contexts"] = _contexts(table, notes)
     actions, more, k = _target(table, labels, target)
     fields |= {"actions": actions, **more}
     feedback = Feedback(rewards=table.numbers("reward"), propensities=table.numbers("propensity"), **fields)
-    return feedback, [f"actions: {k}"] if k else []
+    return feedback, [*notes, *([f"actions: {k}"] if k else [])]
 
 
 def write_table(feedback: Feedback, path: Path) -> None:
@@ -179,10 +179,10 @@ def _draw_by_draw(table: Columns, actions: NDArray[np.int64], target: Floats) ->
     return given
 
 
-def _contexts(table: Columns) -> Floats:
+def _contexts(table: Columns, notes: list[str]) -> Floats:
     """(n, p) numbers and lists of them as they are, words as one column a word.
 
-    What is missing among numbers is nan, and a level of its own among words.
+    What is missing among numbers is nan, and a level of its own among words. Of words among numbers a note is made.
     """
     parts = []
     for name in table.expand(table.names["context"]):
@@ -190,11 +190,24 @@ def _contexts(table: Columns) -> Floats:
         if lists is not None:
             parts.append(lists)
             continue
-        try:
-            parts.append(np.array([[np.nan if str(value).lower() in MISSING else float(value)] for value in values]))
-        except (TypeError, ValueError):
+        numbers = [np.nan if missing(value) else _float(value) for value in values]
+        strange = [row for row, number in enumerate(numbers, start=1) if number is None]
+        if not strange:
+            parts.append(np.array(numbers, np.float64)[:, None])
+        else:
+            if len(strange) < len(values) / 2:
+                told = f"{name} is taken for words, as row {strange[0]} has {values[strange[0] - 1]!r:.40}"
+                notes.append(f"context: {told}, among numbers ({len(strange)} such rows)")
             words = np.array([str(value) for value in values])
             levels, counts = np.unique(words, return_counts=True)
             common = levels[np.argsort(-counts, kind="stable")[: min(LEVELS, len(levels) - 1)]]  # the last is the rest
             parts.append((words[:, None] == common).astype(np.float64))
     return np.hstack(parts)
+
+
+def _float(value: Any) -> float | None:
+    """A cell's number; None where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -77,7 +77,8 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
     if reason := safety.harm(one for one in view.progress.rounds if one.policy in (None, card["sha256"])):
         alone = strategy.load_strategy("auto")(view, n, rng)
         return replace(alone, choosers=np.full(n, "auto"), note=f"auto asks alone: {reason}")
-    theirs = _due(auto_share, len(view.progress.rounds), n)
+    # The nearest whole numbers, by chance, so that the share holds however small or uneven batches are.
+    theirs = int(auto_share * n + rng.spawn(1)[0].random())
     wanted = preferences(view, scorer)
     ours = draw_sequentially(wanted, n - theirs, rng, view.temperature, view.floor)
     left, places = rest(view, ours.indices)
@@ -86,19 +87,10 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
         np.concatenate([ours.indices, places[others.indices]]),
         np.concatenate([ours.utilities, others.utilities]),
         np.concatenate([ours.log_propensities, others.log_propensities]),
-        temperature=ours.temperature,
-        floor=ours.floor,
+        temperature=ours.temperature or others.temperature,
+        floor=ours.floor or others.floor,
         choosers=np.repeat(["policy", "auto"], [n - theirs, theirs]),
     )
-
-
-def _due(share: float, round_: int, n: int) -> int:
-    """How many of n picks are `auto`'s, so that its share holds over all rounds of n, however small a batch is.
-
-    Labels spent would not tell: audit ones are among them, and where tokens are the cost they are words.
-    """
-    before, after = (np.floor(share * n * rounds + 1e-9) for rounds in (round_, round_ + 1))
-    return int(after - before)
 
 
 def preferences(view: View, scorer: Scorer) -> Callable[[NDArray[np.int64]], Floats]:

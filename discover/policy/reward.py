@@ -2,7 +2,7 @@
 
 A rule is a function ``(answered, *, options) -> (k,) rewards`` in [0, 1], a file in `rewards`. It sees arrays: what the
 decision log keeps of the model that chose, and the vectors of what was answered. Nothing comes from a later model, so a
-killed run that goes on gives the same rewards.
+killed run that goes on gives the same rewards, by the same answers.
 """
 
 import functools

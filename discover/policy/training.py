@@ -47,7 +47,7 @@ def train(corpora: Sequence[Corpus], config: PolicyConfig, folder: Path) -> Scor
         DiscoverError: a corpus is too small for the rules.
     """
     if (folder / "policy").is_dir():
-        return load_policy(folder / "policy")[0]
+        return _kept(folder / "policy")
     made_up = [
         synthetic(np.random.default_rng([config.seed, one]), n=3500, classes=2 + one % 7, dimension=DIMENSION)
         for one in range(config.synthetic)
@@ -98,7 +98,7 @@ def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path
     """The scorer as imitation leaves it; learned once, and a policy of its own."""
     done = folder / "imitated"
     if done.is_dir():
-        return load_policy(done)[0]
+        return _kept(done)
     torch.manual_seed(config.seed)  # of the first weights, whatever ran in this process before
     scorer = Scorer(config.hidden)
     curve: list[tracking.Point] = []
@@ -107,6 +107,13 @@ def _imitated(decisions: Sequence[Decisions], config: PolicyConfig, folder: Path
         tracking.write(folder / "tensorboard" / "imitation", curve)
     save_policy(done, scorer, trained)
     return scorer
+
+
+def _kept(policy: Path) -> Scorer:
+    try:
+        return load_policy(policy)[0]
+    except DiscoverError as error:
+        raise DiscoverError(f"{error}; remove {policy}, and this command makes it anew") from error
 
 
 def _decisions_of(corpus: Corpus, number: int, config: PolicyConfig, path: Path) -> list[Decisions]:

@@ -37,7 +37,8 @@ class Picks:
         logits: (n,) float64, log-probabilities of the first draw; None where one vector does not say it all (step by
             step) or nothing was drawn (temperature 0, stock modAL).
         set_log_propensity: log-probability of the picks in any order; None where `logits` is None.
-        temperature: that it was drawn with, whatever the config says; 0 where nothing was drawn.
+        temperature: of the softmax over ranks that it was drawn with, whatever the config says; 0 where nothing was
+            drawn, or not by ranks.
         floor: likewise; 1 is a uniform draw, whatever the temperature, and 0 where nothing was drawn.
         choosers: (k,) str, who chose each, ``policy`` or ``auto``, where a strategy shares its batch; else None.
         note: what people should know about this choice; mostly nothing.
@@ -131,7 +132,7 @@ def draw_by_weight(
 ) -> Picks:
     """Draw a batch step by step, each pick in proportion to a weight that is asked for anew after each pick.
 
-    Where all weights are 0 the draw is uniform. Logged with temperature 1.
+    Where all weights are 0 the draw is uniform. Logged with temperature 0, since ranks had no part in it.
 
     Args:
         weights_given: from the (j,) positions picked so far to (n candidates,) weights, finite and at least 0.
@@ -142,13 +143,16 @@ def draw_by_weight(
     Raises:
         DiscoverError: the weight of a candidate not yet picked is not finite.
     """
-    return _step_by_step(weights_given, functools.partial(_log_shares, floor=floor), n, rng, 1.0, floor)
+    return _step_by_step(weights_given, functools.partial(_log_shares, floor=floor), n, rng, 0.0, floor)
 
 
 def per_cost(utilities: ArrayLike, costs: Floats) -> Floats:
-    """(n,) utilities by what an answer costs, on ranks from 0 to 1; as they are where all cost the same."""
+    """(n,) utilities by what an answer costs, in ranks from 0 to 1, by how many times what the cheapest one costs.
+
+    As they are where all cost the same.
+    """
     values = np.asarray(utilities, dtype=np.float64)
-    return values if not len(values) or np.ptp(costs) == 0 else rank_scaled(values) / costs
+    return values if not len(values) or np.ptp(costs) == 0 else rank_scaled(values) * (costs.min() / costs)
 
 
 def rank_scaled(utilities: Floats) -> Floats:

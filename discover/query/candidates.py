@@ -22,6 +22,7 @@ from discover.query.view import View
 
 CROWD = 5000  # documents drawn uniformly, by which strategies tell how crowded it is somewhere (runs/LOG.md)
 ANCHORS = 16  # labelled documents whose neighbours are looked up; an exact search costs the same for each
+ALIKE = 16  # neighbours that are looked up beyond those wanted: some may be as near as the last of these
 SLACK = 6  # standard deviations
 DIGITS = 5  # of similarity: beyond them lies rounding noise, which must not order anything
 BLOCK = 65_536  # keys hashed at a time: what comes between stays in the cache, which halves the time
@@ -149,19 +150,27 @@ def _uniform_order(store: VectorStore, barred: NDArray[np.int64], n: int, seed: 
 def _neighbours(
     index: Index, labelled: NDArray[np.int64], classes: NDArray[np.int64], config: CandidateConfig, seed: int
 ) -> Positions:
-    """Rows near labelled ones: the nearest of every anchor, then the second nearest of every anchor, and so on."""
+    """Rows near labelled ones: the nearest of every anchor, then the second nearest of every anchor, and so on.
+
+    The index gives what is equally near in the order in which it was stored. Here those of the smaller key come first,
+    and some more are asked for, so that the cut is not made in that order either.
+    """
     wanted = int(config.neighbours * config.count)
     anchors = _anchors(index.store, labelled, classes, seed)
     if not wanted or not len(anchors):
         return np.empty(0, np.int64)
     # Twice the share, since anchors' neighbourhoods overlap and hold what is labelled already.
     k = min(len(index.store), 2 * -(-wanted // len(anchors)) + len(anchors))
-    scores, ids = index.search(index.store.vectors(np.asarray(index.store.ids)[anchors]), k)
-    rank = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)[ids >= 0]
+    scores, ids = index.search(index.store.vectors(np.asarray(index.store.ids)[anchors]), k + ALIKE)
+    anchor = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)[ids >= 0]
     scores, ids = np.round(scores[ids >= 0], DIGITS), ids[ids >= 0]
     positions = _positions(index.store, ids)
     keys = np.asarray(index.store.keys)[positions]
-    return positions[np.lexsort((keys, -scores, rank))]
+    by_anchor = np.lexsort((keys, -scores, anchor))
+    rank = np.empty(len(anchor), np.int64)
+    rank[by_anchor] = turns(anchor[by_anchor])
+    near = np.flatnonzero(rank < k)
+    return positions[near[np.lexsort((keys[near], -scores[near], rank[near]))]]
 
 
 def _anchors(store: VectorStore, labelled: NDArray[np.int64], classes: NDArray[np.int64], seed: int) -> Positions:

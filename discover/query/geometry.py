@@ -56,20 +56,35 @@ def occupied(labelled: Vectors, centres: Vectors) -> NDArray[np.int64]:
     return np.bincount((labelled @ centres.T).argmax(axis=1), minlength=len(centres))
 
 
-def halved(values: NDArray[np.float64], cluster: NDArray[np.int64]) -> NDArray[np.float64]:
+def halved(
+    values: NDArray[np.float64], cluster: NDArray[np.int64], rng: np.random.Generator, temperature: float
+) -> NDArray[np.float64]:
     """(n,) values, the best of a cluster's as they are, each further one's halved once more.
 
-    Within a cluster the best is picked first, so what is to be halved is known before the draw.
+    Within a cluster the best is picked first, so what is to be halved is known before the draw. Costs must be in the
+    values already: halved for a dearer one, a cheap one would never be asked about.
     """
-    return values * 0.5 ** places(cluster, values)
+    return values * 0.5 ** places(values, cluster, rng, temperature)
 
 
-def places(cluster: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """(n,) how many of the same cluster have a larger value than each; equals share a place."""
-    order = np.lexsort((-values, cluster))
-    cluster, values = cluster[order], values[order]
-    first = np.append(True, cluster[1:] != cluster[:-1])  # of its cluster
-    other = first | np.append(True, values[1:] != values[:-1])  # than the one before
-    at, found = np.arange(len(order)), np.empty(len(order), np.int64)
-    found[order] = np.maximum.accumulate(at * other) - np.maximum.accumulate(at * first)
+def places(
+    values: NDArray[np.float64], cluster: NDArray[np.int64], rng: np.random.Generator, temperature: float
+) -> NDArray[np.int64]:
+    """(n,) how many of the same cluster come before each: the larger values, and of equals some.
+
+    Those come in a drawn order, as no place in the view is better than another, or where nothing is drawn
+    (temperature 0) in that of the view; to stand side by side would let one document, there many times, fill a batch.
+
+    Args:
+        values: (n,) the larger the sooner.
+        cluster: (n,) of each.
+        rng: its stream is left as it is.
+        temperature: of the draw that follows.
+    """
+    tie = rng.spawn(1)[0].permutation(len(values)) if temperature else np.arange(len(values))
+    order = np.lexsort((tie, -values, cluster))
+    ordered, at = cluster[order], np.arange(len(order))
+    first = np.append(True, ordered[1:] != ordered[:-1])[: len(order)]  # of its cluster
+    found = np.empty(len(order), np.int64)
+    found[order] = at - np.maximum.accumulate(at * first)
     return found

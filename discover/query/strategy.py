@@ -7,7 +7,7 @@ the view in the place of its classifier.
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,14 @@ class Strategy:
         with plugins.calling(f"the strategy {self.word!r}", ours=":" not in self.word):
             picks = self.function(view, count, rng, **self.options)
         _check(picks, view, count, self.word)
-        return picks
+        return replace(
+            picks,
+            indices=np.asarray(picks.indices, np.int64),  # a user's may be lists
+            utilities=np.asarray(picks.utilities, np.float64),
+            log_propensities=np.asarray(picks.log_propensities, np.float64),
+            logits=None if picks.logits is None else np.asarray(picks.logits, np.float64),
+            choosers=None if picks.choosers is None else np.asarray(picks.choosers, np.str_),
+        )
 
 
 def names() -> list[str]:

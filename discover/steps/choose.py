@@ -1,6 +1,7 @@
 """Step 2: which documents to ask about. The picks are logged, each with the probability that it had, and queued."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,9 @@ def choose(campaign: Campaign, arm: str, round_: int, learner: Learner[OwnEstima
     seed = _seed(campaign, round_, arm if round_ else "")
     picks = strategy(view, n - len(audited.ids), np.random.default_rng(seed))
     within = _within(campaign, arm, np.concatenate([view.ids[picks.indices], audited.ids]))
-    audited, picks = audited.first(max(0, within - len(picks.indices))), picks.first(within)
+    audited, chosen = audited.first(max(0, within - len(picks.indices))), picks.first(within)
+    # Where the prices of what was drawn say how much is asked, not every order of the set could have been.
+    picks = chosen if chosen is picks else replace(chosen, set_log_propensity=None)
     picks = learner.query(view.ids, picks)
     row = {
         "id": query_id(arm, round_),

@@ -45,6 +45,16 @@ def test_rules_that_need_predictions_are_refused_where_none_are_made(word, off):
         check(Config.model_validate(settings | {"learn": off}))
 
 
+def test_plateau_is_refused_where_nothing_is_audited():
+    settings = {"name": "a", "label": {"classes": ["yes", "no"], "oracle": "people"}, "loop": {"stop": "plateau"}}
+    check(Config.model_validate(settings))
+    settings["label"]["audit"] = 0
+    with pytest.raises(
+        DiscoverError, match=r"loop.stop plateau goes by audit answers, and with label.audit 0 there are"
+    ):
+        check(Config.model_validate(settings))
+
+
 def test_plateau_waits_for_an_interval_that_can_tell():
     plateau = plugins.load(PACKAGE, "plateau")
     wide = PastRound(0, score=0.9, low=0.8, high=0.95)

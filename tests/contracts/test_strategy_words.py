@@ -84,6 +84,12 @@ def test_picks_that_break_the_contract_are_refused(user_file, name, message):
         load_strategy(f"{user_file}:{name}")(view_of(), 3, np.random.default_rng(0))
 
 
+def test_picks_in_lists_become_arrays(user_file):
+    picks = load_strategy(f"{user_file}:listed")(view_of(), 3, np.random.default_rng(0))
+    assert [picks.indices.tolist(), picks.choosers.tolist()] == [[0, 1, 2], ["auto"] * 3]
+    assert picks.indices.dtype == np.int64 and picks.utilities.dtype == picks.log_propensities.dtype == np.float64
+
+
 def test_options_reach_the_strategy(user_file):
     view = view_of(temperature=0.0)
     plain = load_strategy(f"{user_file}:rarest")(view, 3, np.random.default_rng(0))

@@ -8,7 +8,8 @@ its scores of another pick v by ``v'g (e_y - f(x))``, in closed form (`discover.
 
 so 1/2 is an answer that changes nothing, 1 one that is worth at least as much as an average answer so far, and 0 one
 that does so much harm. Cutting off there keeps a few early answers, whose gains are tens of times as large, from
-outweighing all others. 1/2 where nothing else was answered or nothing is left to be gained. O(d^3 + k^2 (d + c)).
+outweighing all others. 1/2 where nothing else was answered or nothing is left to be gained. A reward is given once: of
+people who answer at their own pace, the other picks are those answered by then. O(d^3 + k^2 (d + c)).
 """
 
 import numpy as np

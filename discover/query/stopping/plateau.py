@@ -1,7 +1,8 @@
 """Plateau: on the audit answers that are kept for decisions, accuracy has stopped rising.
 
 It stops when the upper end of the gain's 95 % interval lies under what is worth the questions. The scores are taken as
-independent, which errs on the side of going on, and small audit samples leave wide intervals: then it goes on.
+independent, which errs on the side of going on, and small audit samples leave wide intervals: then it goes on. Where
+one document in five is wrong, 0.02 takes some 3,000 audit answers; ask for a larger gain where there are fewer.
 """
 
 from math import hypot

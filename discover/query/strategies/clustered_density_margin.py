@@ -28,4 +28,5 @@ def clustered_density_margin(
     """
     cluster, centres = clusters(view.vectors, count)
     utilities = crowded_margin(view, weight) / np.sqrt(1 + occupied(view.labelled_vectors, centres))[cluster]
-    return gumbel_top_k(per_cost(halved(utilities, cluster), view.costs), n, rng, view.temperature, view.floor)
+    spread = halved(per_cost(utilities, view.costs), cluster, rng, view.temperature)
+    return gumbel_top_k(spread, n, rng, view.temperature, view.floor)

@@ -39,11 +39,11 @@ def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2
     """
     likely = view.probabilities
     errors = (likely * (1 - likely)) @ (1.0 + view.counts) ** -power
-    ranks = rank_scaled(errors.round(DIGITS))
+    ranks = per_cost(rank_scaled(errors.round(DIGITS)), view.costs)
     if not view.counts.all():
-        ranks = halved(ranks, clusters(view.vectors, count)[0])
+        ranks = halved(ranks, clusters(view.vectors, count)[0], rng, view.temperature)
     if np.count_nonzero(view.counts) < 2 and len(view.labels) >= ALONE:
         begin = zlib.crc32(view.vectors.tobytes())  # among other candidates elsewhere; row ids tell when each was found
         spread = (begin / 2**32 + np.arange(len(view)) * GOLDEN) % 1
-        ranks = np.maximum(rank_scaled(ranks), spread)  # by turns
-    return gumbel_top_k(per_cost(ranks, view.costs), n, rng, view.temperature, view.floor)
+        ranks = np.maximum(rank_scaled(ranks), per_cost(spread, view.costs))  # by turns
+    return gumbel_top_k(ranks, n, rng, view.temperature, view.floor)

@@ -23,6 +23,6 @@ def spread_margin(view: View, n: int, rng: np.random.Generator, *, count: Count 
         rng: of the draw.
         count: clusters.
     """
-    ranks = rank_scaled(1 - uncertainty.margin(view))
-    spread = halved(ranks, clusters(view.vectors, count)[0])
-    return gumbel_top_k(per_cost(spread, view.costs), n, rng, view.temperature, view.floor)
+    ranks = per_cost(rank_scaled(1 - uncertainty.margin(view)), view.costs)
+    spread = halved(ranks, clusters(view.vectors, count)[0], rng, view.temperature)
+    return gumbel_top_k(spread, n, rng, view.temperature, view.floor)

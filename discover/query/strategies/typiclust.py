@@ -26,5 +26,6 @@ def typiclust(view: View, n: int, rng: np.random.Generator, *, most: Count = 500
     labelled, vectors = view.labelled_vectors, view.vectors
     cluster, centres = clusters(vectors, min(len(labelled) + n, most))
     large = np.bincount(cluster, minlength=len(centres)) / (1 + len(view))
-    utilities = (large - occupied(labelled, centres))[cluster] - places(cluster, density(vectors))
+    typical = places(per_cost(density(vectors), view.costs), cluster, rng, view.temperature)
+    utilities = (large - occupied(labelled, centres))[cluster] - typical
     return gumbel_top_k(per_cost(utilities, view.costs), n, rng, view.temperature, view.floor)
