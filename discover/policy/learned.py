@@ -23,7 +23,7 @@ from discover.policy.saved import load_policy
 from discover.policy.scorer import Scorer
 from discover.pool.labels import Task
 from discover.query import strategy
-from discover.query.acquire import Picks, draw_sequentially, per_cost
+from discover.query.acquire import GOLDEN, Picks, draw_sequentially, per_cost
 from discover.query.geometry import clusters, density, occupied
 from discover.query.strategy import Strategy
 from discover.query.view import View, rest
@@ -77,8 +77,8 @@ def learned(view: View, n: int, rng: np.random.Generator, *, policy: str, auto_s
     if reason := safety.harm(one for one in view.progress.rounds if one.policy in (None, card["sha256"])):
         alone = strategy.load_strategy("auto")(view, n, rng)
         return replace(alone, choosers=np.full(n, "auto"), note=f"auto asks alone: {reason}")
-    # The nearest whole numbers, by chance, so that the share holds however small or uneven batches are.
-    theirs = int(auto_share * n + rng.spawn(1)[0].random())
+    # The whole number below or above, by turns, so that the share holds however small or uneven batches are.
+    theirs = int(auto_share * n + len(view.progress.rounds) * GOLDEN % 1)
     wanted = preferences(view, scorer)
     ours = draw_sequentially(wanted, n - theirs, rng, view.temperature, view.floor)
     left, places = rest(view, ours.indices)

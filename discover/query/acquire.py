@@ -21,6 +21,8 @@ from scipy.stats import rankdata
 from discover.errors import DiscoverError
 from discover.query.propensity import ordered_log_propensities, set_log_propensity
 
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it, modulo 1, are as evenly spread as can be, wherever one stops (Knuth 6.4)
+
 Floats = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
