@@ -240,7 +240,8 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
     """What has a reward as one feedback, its slots filled up to the longest; and what its units are."""
     kept = [part for part in parts if part["known"].any()]
     in_sets = all(np.isfinite(part["set_log_propensities"]).all() for part in kept)
-    carried = _carried(parts, in_sets)
+    names = dict.fromkeys(part["campaign"] for part in kept)
+    carried = _carried(parts, in_sets, through=len(names) >= CAMPAIGNS)
     # Each draw has the probability that it had given all before it, those without a reward included.
     parts = [{name: _of(part["known"], found) for name, found in part.items()} for part in kept]
     rows, k = sum(len(part["actions"]) for part in parts), max(part["target"].shape[1] for part in parts)
@@ -262,15 +263,21 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
     if in_sets:
         for name in ("set_log_propensities", "set_log_targets"):
             fields[name] = np.concatenate([part[name] for part in parts])
-    campaigns = {name: code for code, name in enumerate(dict.fromkeys(part["campaign"] for part in parts))}
-    if len(campaigns) >= CAMPAIGNS:
+    if len(names) >= CAMPAIGNS:
+        campaigns = {name: code for code, name in enumerate(names)}
         codes = [np.full(len(part["actions"]), campaigns[part["campaign"]]) for part in parts]
         return Feedback(**fields, unit=np.concatenate(codes)), f"{len(campaigns)} campaigns"
     return Feedback(**fields), f"{len(parts)} queries"
 
 
-def _carried(parts: list[dict[str, Any]], in_sets: bool) -> list[float]:
-    """Of each query with a reward, the log ratio of what its campaign drew since the last such one and has none."""
+def _carried(parts: list[dict[str, Any]], in_sets: bool, through: bool) -> list[float]:
+    """Of each query with a reward, the log ratio of its picks without one, and of those since the last such query.
+
+    Args:
+        parts: all queries, in order.
+        in_sets: whether the ratio of a set is known, which is that of all its picks.
+        through: whether campaigns are judged as wholes; else a query answers for itself alone.
+    """
     found: list[float] = []
     pending: dict[tuple[str, str, str], float] = {}
     for part in parts:
@@ -278,9 +285,8 @@ def _carried(parts: list[dict[str, Any]], in_sets: bool) -> list[float]:
         with np.errstate(divide="ignore"):  # what the target never draws
             logs = np.log(part["target"][rows, part["actions"]]) - np.log(part["propensities"])
         sets = part["set_log_targets"] - part["set_log_propensities"]
-        before = pending.pop(part["campaign"], 0.0)
+        before = pending.pop(part["campaign"], 0.0) if through else 0.0
         if known.any():
-            # The ratio of a set is that of all its picks.
             found.append(before + (0.0 if in_sets else float(logs[~known].sum())))
         else:
             pending[part["campaign"]] = before + float(logs.sum() if np.isnan(sets[0]) else sets[0])
