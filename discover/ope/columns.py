@@ -81,17 +81,21 @@ class Columns:
             )
         return self.values[name]
 
-    def expand(self, words: str) -> list[str]:
+    def expand(self, words: str, *, ordered: bool) -> list[str]:
         """The columns of ``a+b`` or ``a_*``, those of a pattern in the table's order.
 
+        Args:
+            words: names and patterns.
+            ordered: whether a column's place means something: then numbered ones must stand in their order.
+
         Raises:
-            DiscoverError: one matches no column, or numbered ones that match a pattern are in another order.
+            DiscoverError: one matches no column, or they are in another order.
         """
         found: list[str] = []
         for word in words.split("+"):
             matching = [name for name in self.values if fnmatch.fnmatchcase(name, word)]
             numbers = [int(number[1]) for name in matching if (number := ENDING.search(name))]
-            if len(numbers) == len(matching) and numbers != sorted(numbers):
+            if ordered and len(numbers) == len(matching) and numbers != sorted(numbers):
                 raise DiscoverError(
                     f"{self.path}: the columns of {word!r} must stand in the order of their numbers, found "
                     f"{', '.join(matching)}: name them in their order, a_0+a_1+…, or write the table so"

@@ -87,7 +87,7 @@ def _target(table: Columns, labels: NDArray[np.str_], word: str) -> tuple[NDArra
         return codes, {"target": _draw_by_draw(table, codes, target)}, len(actions)
     if word.lower().removesuffix(".gz").endswith((".csv", ".jsonl", ".parquet")):
         return _from_file(table, labels, Path(word))
-    names = table.expand(table.names.get("target", word) if word == "target" else word)
+    names = table.expand(table.names.get("target", word) if word == "target" else word, ordered=True)
     if len(names) > 1:
         probabilities = np.column_stack([table.numbers_of(name) for name in names])
     else:
@@ -185,7 +185,7 @@ def _contexts(table: Columns, notes: list[str]) -> Floats:
     What is missing among numbers is nan, and a level of its own among words. Of words among numbers a note is made.
     """
     parts = []
-    for name in table.expand(table.names["context"]):
+    for name in table.expand(table.names["context"], ordered=False):
         values, lists = table.column(name), table.lists_of(name)
         if lists is not None:
             parts.append(lists)
