@@ -87,13 +87,14 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
         if not query.picks:  # audits alone
             continue
         known = np.array([one is not None for one in query.rewards(kind)], bool)
+        if not known.any():
+            left_out["queries without a reward yet"] += 1
         try:
             parts.append(_part(query, number, policy, kind, arrays, metadata) | {"known": known})
         except Unknown:
-            left_out["queries before a first model" if known.any() else "queries without a reward yet"] += 1
+            left_out["queries before a first model"] += int(known.any())
         else:
             left_out["picks without a reward yet"] += int((~known).sum()) if known.any() else 0
-            left_out["queries without a reward yet"] += not known.any()
     if not any(part["known"].any() for part in parts):
         raise DiscoverError(
             f"{files[0]} must hold picks with a reward, found {len(queries)} queries"
