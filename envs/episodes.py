@@ -23,7 +23,7 @@ from discover.policy.config import SCAN, EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.query.config import CandidateConfig
 from discover.query.view import PastRound, Progress, View
-from envs.head import RidgeHeads, Rows
+from envs.head import RidgeHeads, Rows, of
 from envs.lookahead import LookAhead
 from envs.scores import Scorer
 
@@ -75,9 +75,8 @@ class Episodes:
         self.time, self.quality = np.zeros(e, np.int64), np.zeros(e)
         self.pool = np.zeros((e, n), np.int64)
         self.vectors = np.zeros((e, n, dimension), np.float32)
-        # Cosines are taken of these many times over, so they are brought to length one beforehand.
-        self._units = [features.unit(one.vectors) for one in corpora]
-        self.units = np.zeros((e, n, dimension - 1), np.float32)
+        self._lengths = [features.lengths(one.vectors) for one in corpora]
+        self.lengths = np.zeros((e, n), np.float32)
         self.labels, self.cluster = np.zeros((e, n), np.int64), np.zeros((e, n), np.int64)
         self.density, self.cost = np.zeros((e, n)), np.zeros((e, n))
         self.labelled = np.zeros((e, n), bool)
@@ -87,6 +86,9 @@ class Episodes:
         self.sample = np.zeros((e, rules.state, dimension), np.float32)
         self.pointer, self.calibrated = np.zeros(e, np.int64), np.zeros(e, np.int64)
         self.slots, self.valid = np.zeros((e, k), np.int64), np.zeros((e, k), bool)
+        # Copies that lie side by side: unit vectors of what is in `order`, and vectors of this round's candidates.
+        self._learned = np.zeros((e, rules.budget, dimension - 1), np.float32)
+        self._shown = np.zeros((e, k, dimension), np.float32)
         self.near_batch = np.zeros((e, k))
         self.observed = np.zeros((e, k, len(features.NAMES)), np.float32)
         self.state = np.zeros((e, len(features.STATE)), np.float32)
@@ -95,7 +97,7 @@ class Episodes:
         self.generator[: sum(self._shares)] = np.repeat(list(SHARES), self._shares)
         self.returned = np.zeros(e)
         self._ahead = LookAhead(self.head, self.scorer, rules.reward)
-        self._twin = Episodes(corpora, count, rules.model_copy(update={"twin": False})) if rules.twin else None
+        self._twin = Twin(corpora, count, rules.model_copy(update={"twin": False})) if rules.twin else None
 
     @property
     def spent(self) -> Rows:
@@ -108,7 +110,8 @@ class Episodes:
             self._twin.reset(copy.deepcopy(rngs))
         for row, rng in rngs.items():
             self._deal(row, rng)
-        rows = np.array(list(rngs))
+        rows, first = np.array(sorted(rngs)), slice(self.rules.initial)
+        self.head.reset(rows, self.vectors[rows, first], self.labels[rows, first])
         self._begin_round(rows)
         self.quality[rows] = self.scorer.quality(self.head.scores[rows], self.rules.metric, rows=rows)
 
@@ -121,7 +124,7 @@ class Episodes:
         ends = np.cumsum([rules.pool, rules.state, rules.reward])
         pool, sample, reward = np.split(draw[: ends[-1]], ends[:-1])
         self.pool[row], self.vectors[row] = pool, corpus.vectors[pool]
-        self.units[row] = self._units[which][pool]
+        self.lengths[row] = self._lengths[which][pool]
         self.labels[row], self.cluster[row] = corpus.labels[pool], corpus.cluster[pool]
         self.density[row], self.cost[row] = corpus.density[pool], rng.lognormal(size=len(pool))
         self.sample[row] = corpus.vectors[sample]
@@ -129,13 +132,14 @@ class Episodes:
         self.moment[row] = rows.T @ rows / len(rows)
         # At even distances: the first ones of a file in the order of classes would be of one class.
         tested = np.arange(rules.report) * len(corpus.test_labels) // max(1, rules.report)
-        held_out = np.concatenate([corpus.vectors[reward], corpus.test_vectors[tested]])
+        self.head.held_out[row] = np.concatenate([corpus.vectors[reward], corpus.test_vectors[tested]]).T
         self.scorer.reset(row, np.concatenate([corpus.labels[reward], corpus.test_labels[tested]]))
         self._ahead.forget(row)
         first = np.arange(rules.initial)
-        self.head.reset(row, held_out, self.vectors[row, first], self.labels[row, first])
         self.labelled[row] = np.arange(rules.pool) < rules.initial
         self.order[row, : rules.initial] = first
+        self._learned[row] = 0
+        self._learned[row, : rules.initial] = features.unit(self.vectors[row, first])
         self.crowded[row] = np.bincount(self.cluster[row, first], minlength=self.crowded.shape[1])
         self.time[row], self.pointer[row], self.calibrated[row] = 0, rules.initial, rules.initial
         self.returned[row] = 0
@@ -163,9 +167,11 @@ class Episodes:
         taken = self.valid[every, actions]
         places = self.slots[every, actions]
         self.time += 1
-        self.head.teach(self.vectors[every, places], self.labels[every, places], taken)
+        self.head.teach(self._shown[every, actions], self.labels[every, places], taken)
         rows = every[taken]
-        self.order[rows, self.spent[rows] - 1] = places[rows]
+        last = self.spent[rows] - 1
+        self.order[rows, last] = places[rows]
+        self._learned[rows, last] = self._shown[rows, actions[rows], :-1] / self.lengths[rows, places[rows], None]
         self.labelled[rows, places[rows]] = True
         self.crowded[rows, self.cluster[rows, places[rows]]] += 1
         self.valid[rows, actions[rows]] = False
@@ -173,12 +179,12 @@ class Episodes:
         rewards = (self.quality - before) * (steps - self.time + 1) / steps
         self.returned += rewards
         if self._twin:
-            rewards = rewards - self._twin.step(self._twin.greedy("margin"))[0]
+            rewards = rewards - self._twin.step(self._twin.smallest_margin())[0]
         over = self.time >= steps
         full = taken & ((self.spent - self.rules.initial) % self.rules.batch == 0) & ~over
         self._begin_round(np.flatnonzero(full))
         going = np.flatnonzero(taken & ~full & ~over)
-        self._renew_batch(going, actions[going])
+        self._renew_batch(going)
         self.state[:, LEFT] = 1 - self.spent / self.rules.budget
         return rewards, ~taken, over | ~self.valid.any(axis=1)
 
@@ -216,9 +222,9 @@ class Episodes:
             temperature=0,
             floor=0,
             progress=Progress(float(self.spent[row]), self.rules.budget, (known,)),
-            make_vectors=lambda: self.units[row, places],
+            make_vectors=lambda: features.unit(self.vectors[row, places]),
             make_probabilities=likely,
-            make_labelled_vectors=lambda: self.units[row, learned],
+            make_labelled_vectors=lambda: features.unit(self.vectors[row, learned]),
             make_labels=lambda: self.labels[row, learned],
         )
 
@@ -233,6 +239,10 @@ class Episodes:
             self.head.refresh(at, self.vectors[at[:, None], places], self.labels[at[:, None], places])
             self.calibrated[at] = spent
         self._draw(rows)
+        self._look(rows)
+
+    def _look(self, rows: Rows) -> None:
+        """What the policy sees of some episodes at the start of a round."""
         self.near_batch[rows] = 0
         likely, sample = self.beliefs(rows)
         self.observed[rows] = features.columns(self.raw(rows, sample), self.generator, self.valid[rows])
@@ -246,8 +256,9 @@ class Episodes:
         stretch = (self.pointer[rows, None] + np.arange(min(SCAN * k, n - newest))) % n
         self.pointer[rows] = (self.pointer[rows] + stretch.shape[1]) % n
         last = n - 1 - (self.time[rows, None] // self.rules.batch * newest + np.arange(newest)) % n
-        free = ~self.labelled[rows[:, None], stretch]
-        free &= ~(stretch[:, :, None] == last[:, None, :]).any(axis=-1)
+        taken = self.labelled[rows]
+        np.put_along_axis(taken, last, True, axis=1)
+        free = ~np.take_along_axis(taken, stretch, axis=1)
         slots = np.full((r, k), -1)
         start = uniform + near + unsure
         slots[:, start : start + newest] = last
@@ -256,14 +267,14 @@ class Episodes:
         free = np.sort(free, axis=1)[:, ::-1]
         slots[:, :uniform] = np.where(free[:, :uniform], stretch[:, :uniform], -1)
         rest, free = stretch[:, uniform:], free[:, uniform:].copy()
-        vectors = self.vectors[rows[:, None], rest]
-        scores = np.matmul(vectors, self.head.weights[rows].astype(np.float32))
-        likely = ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
+        at = rows[:, None]
+        vectors = self.vectors[at, rest]
+        newest_labels = self._learned[at, np.maximum(self.spent[at] - 1 - np.arange(ANCHORS), 0)]
         for start, count, wanted in (
-            (uniform, near, self._nearness(rows, self.units[rows[:, None], rest])),
-            (uniform + near, unsure, features.uncertainty(likely)["margin"]),
+            (uniform, near, features.similarity(vectors[..., :-1], newest_labels) / self.lengths[at, rest]),
+            (uniform + near, unsure, features.margin(self._likely(rows, vectors)[1])),
         ):
-            best = np.argsort(np.where(free, -wanted, np.inf), axis=1, kind="stable")[:, :count]
+            best = np.argsort(np.where(free, -wanted, np.inf), axis=1)[:, :count]
             found = np.take_along_axis(np.where(free, rest, -1), best, axis=1)
             slots[:, start : start + found.shape[1]] = found
             np.put_along_axis(free, best, False, axis=1)
@@ -271,6 +282,7 @@ class Episodes:
         self.slots[rows] = np.maximum(slots, 0)
         for row in rows[self.valid[rows].sum(axis=1) < self.rules.batch]:
             self._fill(row)
+        self._shown[rows] = self.vectors[at, self.slots[rows]]
 
     def _fill(self, row: int) -> None:
         """Where a stretch held fewer free documents than a batch: the first free ones of the pool into empty slots.
@@ -284,33 +296,30 @@ class Episodes:
         self.slots[row, empty[:count]] = places[:count]
         self.valid[row, empty[:count]] = True
 
-    def _nearness(self, rows: Rows, units: NDArray[np.float32]) -> Floats:
-        """(r, s) similarity of some unit vectors (r, s, d - 1) to what was labelled last."""
-        spent = self.spent[rows]
-        newest = np.maximum(spent[:, None] - 1 - np.arange(ANCHORS), 0)
-        return features.similarity(units, self.units[rows[:, None], self.order[rows[:, None], newest]])
+    def _likely(self, rows: Rows, vectors: NDArray) -> tuple[NDArray, NDArray]:
+        """Scores and class probabilities, (r, s, c) each, of (r, s, d) vectors of some episodes, in their precision."""
+        scores = np.matmul(vectors, of(self.head.weights, rows).astype(vectors.dtype, copy=False))
+        return scores, ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
 
     def beliefs(self, rows: Rows) -> tuple[Floats, ridge.Sample]:
         """Class probabilities of some episodes' state documents, (r, s, c), and what `raw` needs of those."""
-        sample = self.sample[rows]
-        scores = np.matmul(sample, self.head.weights[rows].astype(np.float32))
-        likely = ridge.probabilities(scores, self.head.seen[rows], self.head.sharpness[rows])
-        return likely, ridge.sampled(sample, self.moment[rows], scores, likely)
+        sample = of(self.sample, rows)
+        scores, likely = self._likely(rows, sample)
+        return likely, ridge.sampled(sample, of(self.moment, rows), scores, likely)
 
     def raw(self, rows: Rows, sample: ridge.Sample) -> dict[str, Floats]:
         """Raw columns of some episodes' candidates, (r, k) each, at the start of a round."""
         head, places = self.head, self.slots[rows]
         at = rows[:, None]
-        vectors, cluster = self.vectors[at, places], self.cluster[at, places]
-        scores = np.matmul(vectors, head.weights[rows])
-        likely = ridge.probabilities(scores, head.seen[rows], head.sharpness[rows])
-        means = head.sums[rows] / np.maximum(head.counts[rows], 1)[..., None]
+        vectors, cluster = of(self._shown, rows).astype(np.float64), self.cluster[at, places]
+        scores, likely = self._likely(rows, vectors)
+        means = of(head.sums, rows) / np.maximum(head.counts[rows], 1)[..., None]
         return {
             **features.uncertainty(likely),
             "disagreement": features.disagreement(likely, vectors, means, head.seen[rows]),
-            **ridge.prospects(vectors, head.inverse[rows], scores, likely, sample),
+            **ridge.prospects(vectors, of(head.inverse, rows), scores, likely, sample),
             "density": self.density[at, places],
-            "labelled": self._nearest_labelled(rows),
+            "labelled": self._nearness(rows, of(self._learned, rows)[:, : self.spent[rows].max()]),
             "crowd": features.crowd(self.crowded[at, cluster]),
             "rarity": features.rarity(likely, head.counts[rows]),
             "age": self.rules.pool - places.astype(np.float64),
@@ -318,25 +327,39 @@ class Episodes:
             "batch": np.zeros(places.shape),
         }
 
-    def _nearest_labelled(self, rows: Rows) -> Floats:
-        spent = self.spent[rows]
-        most = int(spent.max())
-        # Shorter lists are filled up with their first document, which changes no maximum.
-        places = np.where(np.arange(most) < spent[:, None], self.order[rows, :most], self.order[rows, :1])
-        at = rows[:, None]
-        return features.similarity(self.units[at, self.slots[rows]], self.units[at, places])
+    def _nearness(self, rows: Rows, units: NDArray[np.float32]) -> Floats:
+        """(r, k) cosines of some episodes' candidates to the nearest of (r, m, d - 1) unit vectors."""
+        near = features.similarity(of(self._shown, rows)[..., :-1], units)
+        return near / self.lengths[rows[:, None], self.slots[rows]]
 
-    def _renew_batch(self, rows: Rows, chosen: Rows) -> None:
+    def _renew_batch(self, rows: Rows) -> None:
         """Within a round: how near each candidate is to what was picked."""
         if not len(rows):
             return
-        units = self.units[rows[:, None], self.slots[rows]]
-        picked = self.units[rows, self.slots[rows, chosen]][:, None]
-        self.near_batch[rows] = np.maximum(self.near_batch[rows], features.similarity(units, picked))
-        whole = len(rows) == len(self.observed)  # as nearly always; a copy costs as much as the ranks
-        found = self.observed if whole else self.observed[rows]
+        near = self._nearness(rows, self._learned[rows, self.spent[rows] - 1][:, None])
+        self.near_batch[rows] = np.maximum(self.near_batch[rows], near)
+        found = of(self.observed, rows)
         features.renew_batch(found, self.near_batch[rows], self.valid[rows])
-        self.observed[rows] = found
+        if found is not self.observed:
+            self.observed[rows] = found
+
+
+class Twin(Episodes):
+    """What margin does with the same chance: of its candidates it looks at nothing else."""
+
+    def __init__(self, corpora: Sequence[Corpus], count: int, rules: EpisodeConfig):
+        super().__init__(corpora, count, rules)
+        self._margins = np.zeros(self.valid.shape)
+
+    def smallest_margin(self) -> Rows:
+        """(e,) slot of the candidate with the smallest margin."""
+        return np.where(self.valid, self._margins, -1).argmax(axis=1)
+
+    def _look(self, rows: Rows) -> None:
+        self._margins[rows] = features.margin(self._likely(rows, of(self._shown, rows).astype(np.float64))[1])
+
+    def _renew_batch(self, rows: Rows) -> None:
+        """The margin does not change with what else is picked."""
 
 
 def _counts(k: int) -> list[int]:

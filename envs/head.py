@@ -5,6 +5,7 @@ documents by ``(H g)(e_y - f)'``: O(d^2 + d c + h (d + c)) a label instead of a 
 """
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from discover.policy.ridge import PENALTY, SHARPNESS, calibrate
@@ -26,6 +27,7 @@ class RidgeHeads:
     Attributes:
         inverse: (e, d, d) of X'X + penalty I.
         weights: (e, d, c).
+        held_out: (e, d, h) float32; each label goes through all of it, and so it is read along its rows.
         counts: (e, c) labels learned.
         sums: (e, c, d) of the vectors learned, by class.
         sharpness, validated: (e,), as `calibrate` last found them.
@@ -35,13 +37,12 @@ class RidgeHeads:
     def __init__(self, episodes: int, dimension: int, classes: int, held_out: int, penalty: float = PENALTY):
         self.penalty = penalty
         self.inverse = np.zeros((episodes, dimension, dimension))
-        self._outer = np.zeros_like(self.inverse)
         self.weights = np.zeros((episodes, dimension, classes))
         self.counts = np.zeros((episodes, classes), np.int64)
         self.sums = np.zeros((episodes, classes, dimension))
         self.sharpness = np.full(episodes, SHARPNESS[0])
         self.validated = np.zeros(episodes)
-        self.held_out = np.zeros((episodes, held_out, dimension), np.float32)
+        self.held_out = np.zeros((episodes, dimension, held_out), np.float32)
         self.scores = np.full((episodes, classes, held_out), UNSEEN, np.float32)
 
     @property
@@ -49,16 +50,16 @@ class RidgeHeads:
         """(e, c), the classes with a label."""
         return self.counts > 0
 
-    def reset(self, row: int, held_out: NDArray[np.float32], vectors: NDArray[np.float32], labels: Rows) -> None:
-        """Begin one head anew, fitted to (m, d) vectors and (m,) classes; its held-out documents are (h, d)."""
-        x, classes = vectors.astype(np.float64), self.counts.shape[1]
-        indicator = np.eye(classes)[labels]
-        self.inverse[row] = np.linalg.inv(x.T @ x + self.penalty * np.eye(x.shape[1]))
-        self.weights[row] = self.inverse[row] @ (x.T @ indicator)
-        self.counts[row] = np.bincount(labels, minlength=classes)
-        self.sums[row] = indicator.T @ x
-        self.held_out[row] = held_out
-        self.refresh(np.array([row]), vectors[None], labels[None])
+    def reset(self, rows: Rows, vectors: NDArray[np.float32], labels: Rows) -> None:
+        """Begin (r,) heads anew, fitted to (r, m, d) vectors and (r, m) classes; `held_out` holds their documents."""
+        x = vectors.astype(np.float64)
+        turned, indicator = np.swapaxes(x, 1, 2), np.eye(self.counts.shape[1])[labels]
+        self.inverse[rows] = np.linalg.inv(np.matmul(turned, x) + self.penalty * np.eye(x.shape[2]))
+        totals = np.matmul(turned, indicator)
+        self.weights[rows] = np.matmul(of(self.inverse, rows), totals)
+        self.counts[rows] = indicator.sum(axis=1)
+        self.sums[rows] = np.swapaxes(totals, 1, 2)
+        self.refresh(rows, vectors, labels)
 
     def teach(self, vectors: NDArray[np.float32], labels: Rows, active: NDArray[np.bool_]) -> None:
         """Teach each head the label, (e,), of one vector, (e, d), but for those that are not active, (e,)."""
@@ -70,18 +71,29 @@ class RidgeHeads:
         step = lever / (1 + (x * lever).sum(axis=1))[:, None]
         error = -np.matmul(x[:, None, :], self.weights)[:, 0]
         error[rows, labels[rows]] += 1
-        self.inverse -= np.multiply(step[:, :, None], lever[:, None, :], out=self._outer)
-        self.weights += step[:, :, None] * error[:, None, :]
+        _add(self.inverse, -step, lever)
+        _add(self.weights, step, error)
         self.counts[rows, labels[rows]] += 1
         self.sums[rows, labels[rows]] += x[rows]
         # A class without a label has no error, as its weights are zero, so `UNSEEN` stays what it is.
-        moved = np.matmul(self.held_out, step.astype(np.float32)[:, :, None])[:, None, :, 0]
-        self.scores += error.astype(np.float32)[:, :, None] * moved
+        moved = np.matmul(step.astype(np.float32)[:, None, :], self.held_out)[:, 0]
+        _add(self.scores, error.astype(np.float32), moved)
 
     def refresh(self, rows: Rows, vectors: NDArray[np.float32], labels: Rows) -> None:
         """Calibrate (r,) heads on what each learned, (r, m, d) and (r, m); compute their scores afresh."""
-        weights = self.weights[rows]
-        found = calibrate(vectors.astype(np.float64), labels, self.inverse[rows], weights)
+        weights = of(self.weights, rows)
+        found = calibrate(vectors.astype(np.float64), labels, of(self.inverse, rows), weights)
         self.sharpness[rows], self.validated[rows] = found
-        fresh = np.matmul(np.swapaxes(weights, 1, 2).astype(np.float32), np.swapaxes(self.held_out[rows], 1, 2))
+        fresh = np.matmul(np.swapaxes(weights, 1, 2).astype(np.float32), of(self.held_out, rows))
         self.scores[rows] = np.where(self.seen[rows, :, None], fresh, np.float32(UNSEEN))
+
+
+def of(array: NDArray, rows: Rows) -> NDArray:
+    """The rows of an array, in their order; when they are all of it, as nearly always, itself: copies cost a lot."""
+    return array if len(rows) == len(array) else array[rows]
+
+
+def _add(arrays: NDArray, left: NDArray, right: NDArray) -> None:
+    """Add the outer products of (e, m) and (e, n) to (e, m, n) in place: in one pass, which NumPy takes three for."""
+    columns, rows = torch.from_numpy(left)[:, :, None], torch.from_numpy(right)[:, None, :]
+    torch.from_numpy(arrays).addcmul_(columns, rows)

@@ -57,7 +57,7 @@ class LookAhead:
         return np.where(valid, _standard(total, valid), -np.inf)
 
     def _learn(self, row: int) -> None:
-        held_out = self._head.held_out[row, : self._reward].astype(np.float64)
+        held_out = self._head.held_out[row, :, : self._reward].T.astype(np.float64)
         for part, weight in enumerate((np.ones(len(held_out)), self._scorer.balance(row))):
             weighed = (held_out * weight[:, None]).T
             self._spread[part, row] = weighed @ held_out

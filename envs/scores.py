@@ -23,7 +23,7 @@ class Scorer:
 
     def __init__(self, episodes: int, reward: int, report: int, classes: int):
         self._reward, self._classes = reward, classes
-        self._truth = np.zeros((episodes, reward + report), np.int64)
+        self._truth = np.zeros((episodes, reward + report), _code(classes))
         self._occur = np.zeros((2, episodes, classes), np.int64)  # of each class, for rewards and for the report
 
     def reset(self, row: int, truth: Rows) -> None:
@@ -53,10 +53,10 @@ class Scorer:
         if metric == "accuracy":
             return right.mean(axis=1)
         e, c = len(truth), self._classes
-        predicted += np.arange(e)[:, None] * c
-        named = np.bincount(predicted.ravel(), minlength=e * c).reshape(e, c)
-        both = np.bincount(predicted[right], minlength=e * c).reshape(e, c)
-        occurs = named + self._occur[int(reported), rows]
+        # Each episode counts apart, and there the wrong and the right ones.
+        place = predicted + (2 * np.arange(e)[:, None] + right) * c
+        wrong, both = np.bincount(place.ravel(), minlength=2 * e * c).reshape(e, 2, c).swapaxes(0, 1)
+        occurs = wrong + both + self._occur[int(reported), rows]
         return (2 * both / np.maximum(occurs, 1)).sum(axis=1) / (occurs > 0).sum(axis=1)
 
     def indicator(self, row: int) -> Floats:
@@ -69,12 +69,17 @@ class Scorer:
         return len(truth) / (occur[truth] * np.count_nonzero(occur))
 
 
-def _largest(scores: NDArray[np.float32]) -> Rows:
+def _code(classes: int) -> type[np.unsignedinteger]:
+    """The smallest type that holds a class: arrays of it are compared several times as fast."""
+    return np.uint8 if classes <= 256 else np.uint16
+
+
+def _largest(scores: NDArray[np.float32]) -> NDArray[np.unsignedinteger]:
     """(e, h) the first class with the largest of (e, c, h) scores; several times as fast as `argmax`."""
     best = scores[:, 0].copy()
-    found = np.zeros(best.shape, np.uint8 if scores.shape[1] <= 256 else np.uint16)
+    found = np.zeros(best.shape, _code(scores.shape[1]))
     for one in range(1, scores.shape[1]):
         larger = scores[:, one] > best
         np.maximum(best, scores[:, one], out=best)
         np.maximum(found, larger * found.dtype.type(one), out=found)  # classes come in rising order
-    return found.astype(np.int64)
+    return found

@@ -101,11 +101,11 @@ def test_a_pool_can_be_asked_to_its_last_document(settings):
 def test_no_two_splits_share_a_document():
     base = corpus()
     episodes = played(Episodes([base], 1, episode(report=100)), 5)
-    parts = [episodes.vectors[0], episodes.sample[0], episodes.head.held_out[0]]
+    parts = [episodes.vectors[0], episodes.sample[0], episodes.head.held_out[0].T]
     rows = np.concatenate(parts)
     assert len(np.unique(rows, axis=0)) == len(rows) == 300 + 50 + 200 + 100
     known = {one.tobytes() for one in base.test_vectors}
-    assert [one.tobytes() in known for one in episodes.head.held_out[0]] == [False] * 200 + [True] * 100
+    assert [one.tobytes() in known for one in episodes.head.held_out[0].T] == [False] * 200 + [True] * 100
 
 
 def test_a_report_is_on_test_documents_from_all_over_the_file():
@@ -114,7 +114,7 @@ def test_a_report_is_on_test_documents_from_all_over_the_file():
     base = replace(base, test_vectors=base.test_vectors[order], test_labels=base.test_labels[order])
     episodes = played(Episodes([base], 1, episode(report=30)), 5)
     expected = np.arange(30) * len(order) // 30
-    assert np.array_equal(episodes.head.held_out[0, -30:], base.test_vectors[expected])
+    assert np.array_equal(episodes.head.held_out[0, :, -30:].T, base.test_vectors[expected])
     assert len(np.unique(base.test_labels[expected])) == base.classes
 
 

@@ -16,8 +16,8 @@ def test_the_head_is_a_batch_fit_after_a_thousand_updates():
     rows, labels = rng.normal(size=(1000, 33)).astype(np.float32), rng.integers(5, size=1000)
     held_out = rng.normal(size=(200, 33)).astype(np.float32)
     heads = RidgeHeads(2, 33, 5, 200)
-    for head in range(2):
-        heads.reset(head, held_out, rows[:0], labels[:0])
+    heads.held_out[:] = held_out.T
+    heads.reset(np.arange(2), np.zeros((2, 0, 33), np.float32), np.zeros((2, 0), np.int64))
     for row, label in zip(rows, labels, strict=True):
         heads.teach(np.stack([row, row]), np.array([label, label]), np.array([True, False]))
     fitted = ridge.fit(rows, labels, 5)
@@ -99,7 +99,7 @@ def test_the_look_ahead_is_what_a_refit_gains():
     episodes = played(Episodes([corpus()], 1, episode()), 10)
     gains = episodes.lookahead()[0]
     places = episodes.order[0, : episodes.spent[0]]
-    held_out, truth = episodes.head.held_out[0], np.eye(4)[episodes.scorer._truth[0]]
+    held_out, truth = episodes.head.held_out[0].T, np.eye(4)[episodes.scorer._truth[0]]
     weights = [np.ones(200), episodes.scorer.balance(0)]
 
     def errors(more):

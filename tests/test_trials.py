@@ -3,11 +3,10 @@ import functools
 import numpy as np
 import pytest
 
-from discover.policy import trials
+from discover.policy import features, trials
 from discover.policy.baselines import Exp3, by_strategy
 from discover.policy.config import SCAN, EpisodeConfig
 from discover.policy.corpus import synthetic
-from discover.policy.features import NAMES
 from tests.views import view_of
 
 SMALL = EpisodeConfig(budget=60, candidates=16, pool=300, state=50, reward=200)
@@ -59,14 +58,16 @@ def test_a_view_of_the_environment_has_its_free_candidates_and_labels():
     env.reset(seed=1)
     episodes = env.unwrapped.episodes
     for row, view in enumerate(env.unwrapped.views()):
-        seen = episodes.observed[row, view.ids, NAMES.index("doubt")]
+        seen = episodes.observed[row, view.ids, features.NAMES.index("doubt")]
         assert 1 - view.probabilities.max(axis=1) == pytest.approx(seen, abs=1e-5)
     env.step(np.array([4, 5, 6]))
     for row, view in enumerate(env.unwrapped.views()):
         places, asked = episodes.slots[row, view.ids], episodes.order[row, : episodes.spent[row]]
         assert 4 + row not in view.ids and len(view) == episodes.valid[row].sum() and view.progress.spent == 21
         assert np.linalg.norm(view.vectors, axis=1) == pytest.approx(1, abs=1e-5)
-        assert view.vectors == pytest.approx(episodes.units[row, places]) and view.probabilities.shape == (len(view), 4)
+        assert view.vectors == pytest.approx(
+            features.unit(episodes.vectors[row, places])
+        ) and view.probabilities.shape == (len(view), 4)
         assert view.probabilities.sum(axis=1) == pytest.approx(1)
         assert view.labels.tolist() == episodes.labels[row, asked].tolist()
 

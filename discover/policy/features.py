@@ -82,28 +82,37 @@ def ranks(values: Floats, valid: NDArray[np.bool_]) -> Floats:
     """Ranks from 0 to 1 along the candidates, of (…, k, r); ties share the mean, a lone one has 1/2."""
     # The infinite ones come last, so they do not move the ranks of the others.
     rows = np.ascontiguousarray(np.swapaxes(np.where(valid[..., None], values, np.inf), -1, -2))
-    order = np.argsort(rows, axis=-1)
-    ordered = np.take_along_axis(rows, order, axis=-1)
     k = rows.shape[-1]
-    step = ordered[..., 1:] != ordered[..., :-1]
-    ends = np.ones((*step.shape[:-1], 1), bool)
-    first = np.maximum.accumulate(np.where(np.concatenate([ends, step], -1), np.arange(k), 0), axis=-1)
-    last = np.where(np.concatenate([step, ends], -1), np.arange(k), k)[..., ::-1]
-    mean = (first + np.minimum.accumulate(last, axis=-1)[..., ::-1]) / 2
-    found = np.empty(rows.shape)
-    np.put_along_axis(found, order, mean, axis=-1)
+    lists = rows.reshape(-1, k)
+    order = (np.argsort(lists, axis=-1) + k * np.arange(len(lists))[:, None]).ravel()
+    ordered = lists.ravel()[order].reshape(lists.shape)
+    begins = np.ones(lists.shape, bool)  # of each list, and there of each run of ties
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=begins[:, 1:])
+    starts = np.flatnonzero(begins)
+    ties = np.diff(starts, append=len(order))
+    found = np.empty(len(order))
+    found[order] = np.repeat(starts % k + (ties - 1) / 2, ties)
+    found = np.swapaxes(found.reshape(rows.shape), -1, -2)
     count = valid.sum(axis=-1)[..., None, None]
-    return np.where(count > 1, np.swapaxes(found, -1, -2) / np.maximum(count - 1, 1), 0.5)
+    return np.where(count > 1, found / np.maximum(count - 1, 1), 0.5)
 
 
 def uncertainty(likely: Floats) -> dict[str, Floats]:
     """Margin, entropy and doubt, (…, k) each, of class probabilities (…, k, c); with one class alone all are 1."""
     if likely.shape[-1] < 2:
         return {name: np.ones(likely.shape[:-1]) for name in ("margin", "entropy", "doubt")}
-    top = np.partition(likely, -2, axis=-1)
     count = np.maximum((likely > 0).sum(axis=-1), 2)
     entropy = -(likely * np.log(np.maximum(likely, 1e-300))).sum(axis=-1) / np.log(count)
-    return {"margin": 1 - (top[..., -1] - top[..., -2]), "entropy": entropy, "doubt": 1 - top[..., -1]}
+    return {"margin": margin(likely), "entropy": entropy, "doubt": 1 - likely.max(axis=-1)}
+
+
+def margin(likely: Floats) -> Floats:
+    """(…, k) one less what the likeliest class is ahead of the next, of two or more (…, k, c); loops over classes."""
+    first, second = likely[..., 0], np.zeros(likely.shape[:-1], likely.dtype)
+    for one in np.moveaxis(likely[..., 1:], -1, 0):
+        second = np.maximum(second, np.minimum(first, one))
+        first = np.maximum(first, one)
+    return 1 - (first - second)
 
 
 def disagreement(likely: Floats, vectors: NDArray, means: Floats, seen: NDArray[np.bool_]) -> Floats:
@@ -136,13 +145,17 @@ def similarity(vectors: NDArray, others: NDArray) -> Floats:
     """(…, k) cosine of (…, k, d) unit vectors to the nearest of (…, m, d) others; 0 without others or below 0."""
     if others.shape[-2] == 0:
         return np.zeros(vectors.shape[:-1])
-    return np.maximum(np.matmul(vectors, np.swapaxes(others, -1, -2)).max(axis=-1), 0)
+    return np.maximum(np.matmul(others, np.swapaxes(vectors, -1, -2)).max(axis=-2), 0)
 
 
 def unit(vectors: NDArray) -> NDArray:
     """(…, d) vectors of length one, without the constant last component; what is zero stays zero."""
-    bare = vectors[..., :-1]
-    return bare / np.maximum(np.linalg.norm(bare, axis=-1, keepdims=True), 1e-12)
+    return vectors[..., :-1] / lengths(vectors)[..., None]
+
+
+def lengths(vectors: NDArray) -> NDArray:
+    """(…) of (…, d) vectors without their constant last component; none is zero."""
+    return np.maximum(np.linalg.norm(vectors[..., :-1], axis=-1), 1e-12)
 
 
 def state(left: Floats, counts: NDArray[np.int64], sure: Floats, validated: Floats) -> NDArray[np.float32]:

@@ -32,6 +32,7 @@ from discover.policy.scorer import Scorer
 from discover.progress import progress
 
 CHECKPOINT = "ppo"
+CACHED = 8192  # candidates that are scored at a time: what the layers keep of more leaves the processor's cache
 
 
 class StableBaselinesEnv(VecEnv):
@@ -122,12 +123,13 @@ class _ActorCritic(nn.Module):
 
     def forward_actor(self, row: Tensor) -> Tensor:
         candidates, state, _ = self._parts(row)
-        return self.scorer(candidates, state)
+        few = max(1, CACHED // self.k)
+        return torch.cat([self.scorer(*part) for part in zip(candidates.split(few), state.split(few), strict=True)])
 
     def forward_critic(self, row: Tensor) -> Tensor:
         candidates, state, mask = self._parts(row)
         count = mask.sum(dim=-1, keepdim=True).clamp(min=1)
-        mean = (candidates * mask[..., None]).sum(dim=-2) / count
+        mean = torch.matmul(mask[..., None, :], candidates)[..., 0, :] / count
         return self.critic(torch.cat([state, mean, candidates.amax(dim=-2)], dim=-1))
 
     def _parts(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:

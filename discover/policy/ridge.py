@@ -80,9 +80,10 @@ def calibrate(rows: Floats, labels: NDArray[np.int64], inverse: Floats, weights:
 
 def probabilities(scores: Floats, seen: NDArray[np.bool_], sharpness: Floats) -> Floats:
     """Softmax over the classes seen: (…, k, c) scores, (…, c) flags and (…) factors to (…, k, c); 0 for the others."""
-    found = np.where(seen[..., None, :], scores * np.asarray(sharpness)[..., None, None], -np.inf)
-    found = np.exp(found - found.max(axis=-1, keepdims=True))
-    found /= found.sum(axis=-1, keepdims=True)
+    found = np.where(seen[..., None, :], scores * np.asarray(sharpness, scores.dtype)[..., None, None], -np.inf)
+    found -= np.moveaxis(found, -1, 0).copy().max(axis=0)[..., None]  # along a short last axis NumPy is slow
+    np.exp(found, out=found)
+    found /= np.matmul(found, np.ones(found.shape[-1], found.dtype))[..., None]
     return found
 
 
