@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
 
-from w3lib.url import canonicalize_url
+from w3lib.url import canonicalize_url, safe_url_string
 
 LONGEST = 2083  # what browsers and servers agree to carry
 _TRACKING = {"fbclid", "gclid", "dclid", "msclkid", "mc_cid", "mc_eid", "igshid", "yclid"}
@@ -25,13 +25,14 @@ def canonical(address: str, *, session: bool = False) -> str | None:
     """
     try:
         parts = urlsplit(canonicalize_url(address.strip()))
+        written = urlsplit(safe_url_string(address.strip())).query
         port = parts.port
     except ValueError:
         return None
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         return None
-    # Piece by piece as it stands: a query need not be UTF-8, and to decode it would lose what is not.
-    pieces = ((piece, piece.partition("=")[0].lower()) for piece in parts.query.split("&"))
+    # Piece by piece as it stands: a query need not be UTF-8, nor made of pairs, and some servers mind a "=" more.
+    pieces = ((piece, piece.partition("=")[0].lower()) for piece in sorted(filter(None, written.split("&"))))
     query = "&".join(piece for piece, key in pieces if not (_is_tracking(key) or (_is_session(key) and not session)))
     usual = port == {"http": 80, "https": 443}[parts.scheme]
     netloc = parts.netloc.rpartition(":")[0] if usual else parts.netloc

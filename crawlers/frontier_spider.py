@@ -24,7 +24,7 @@ from crawlers.outages import META, Outages
 from crawlers.packed import NoText, text_of
 from crawlers.task import Task
 from crawlers.visits import UNCHANGED, conditions, version_of
-from discover.pool.adding import LABELLED
+from discover.pool.adding import CONFLICT, LABELLED, TRAINS
 from discover.pool.document import Document
 
 GROUP = 32  # pages of one transaction at most
@@ -179,10 +179,10 @@ class FrontierSpider(Spider, ABC):
             return self._outages.try_again(outcome, retry_after(response.headers))
         self._breaker.answered(server_of(page.address), page.address if response.status == 200 else "")
         location = response.headers.get("Location")
-        if 300 <= response.status < 400 and location:
-            self._redirect(outcome, response, safe_url_string(location))  # of bytes: they may be raw UTF-8
-        elif response.status == UNCHANGED and (page.etag or page.modified):
+        if response.status == UNCHANGED and (page.etag or page.modified):
             pass  # its documents and links are known
+        elif 300 <= response.status < 400 and location:
+            self._redirect(outcome, response, safe_url_string(location))  # of bytes: they may be raw UTF-8
         elif response.status != 200:
             outcome.reason = f"status {response.status}"
         else:
@@ -263,7 +263,8 @@ class FrontierSpider(Spider, ABC):
         found = task.frontier.record(finished)
         task.counts["new"] += found.pop("new", 0)
         task.counts["seen"] += found.pop("seen", 0)
-        found.pop(LABELLED, None)  # of those; the rest was refused
+        for kind in (LABELLED, CONFLICT, TRAINS):  # of those; the rest was refused
+            found.pop(kind, None)
         task.rejected += found
         final = [outcome for outcome in finished if outcome.retry_after is None]
         task.counts["pages"] += sum(not outcome.reason for outcome in final)

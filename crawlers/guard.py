@@ -72,7 +72,7 @@ class Guard:
         return not self.knows(host, port) and (port not in PORTS or not is_public(ip))
 
 
-# Name resolution belongs to the process's one reactor, so what it refused is known to the process.
+# Hosts all of whose addresses were refused. Name resolution belongs to the process's one reactor, and so does this.
 refused: dict[tuple[str, int], str] = {}
 
 
@@ -123,6 +123,7 @@ class _Answered:
 class _Checked:
     def __init__(self, receiver: Any, guard: Guard, host: str, port: int):
         self.receiver, self.guard, self.host, self.port = receiver, guard, host, port
+        self.denied, self.passed = "", False
 
     def resolutionBegan(self, resolution: Any) -> None:
         self.receiver.resolutionBegan(resolution)
@@ -130,9 +131,13 @@ class _Checked:
     def addressResolved(self, address: Any) -> None:
         ip = getattr(address, "host", "")
         if self.guard.refuses(self.host, self.port, ip):
-            refused[self.host, self.port] = ip
+            self.denied = ip
         else:
+            self.passed = True
             self.receiver.addressResolved(address)
 
     def resolutionComplete(self) -> None:
+        refused.pop((self.host, self.port), None)
+        if self.denied and not self.passed:
+            refused[self.host, self.port] = self.denied
         self.receiver.resolutionComplete()

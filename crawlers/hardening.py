@@ -23,6 +23,7 @@ from crawlers.guard import Guard, refused
 from crawlers.packed import is_packed
 from crawlers.settings import HARDENED
 
+ROBOTS = "robots"  # in a request's meta: it is for robots.txt, of whatever kind, wherever it has moved to
 GIVE_BACK = "give_back"  # in a request's meta: fail with `Resting` instead of waiting for a host that asked for a pause
 
 
@@ -126,7 +127,7 @@ class HardeningMiddleware:
         if "Location" in headers or is_packed(request.url):
             return
         kind = (headers.get("Content-Type") or b"").decode("latin-1").partition(";")[0].strip().lower()
-        if kind and not _is_robots(request) and not kind.startswith(self.content_types):
+        if kind and ROBOTS not in request.meta and not kind.startswith(self.content_types):
             raise StopDownload(fail=True)
 
     def note_crawl_delay(self, robotparser: Any, request: Request) -> None:
@@ -171,7 +172,3 @@ def _error_page(response: Response | None) -> Response | None:
 def _endpoint(address: str) -> tuple[str, int]:
     parts = urlsplit(address)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _is_robots(request: Request) -> bool:
-    return bool(request.meta.get("dont_obey_robotstxt")) and urlsplit(request.url).path == "/robots.txt"

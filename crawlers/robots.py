@@ -18,7 +18,7 @@ from scrapy.utils.log import logger
 from scrapy.utils.misc import build_from_crawler
 
 from crawlers.failures import transient, why
-from crawlers.hardening import GIVE_BACK, NoRobots, Refusal, Resting, retry_after
+from crawlers.hardening import GIVE_BACK, ROBOTS, NoRobots, Refusal, Resting, retry_after
 
 DAY = 24 * 3600.0
 
@@ -49,7 +49,7 @@ class RobotsTxt(RobotsTxtMiddleware):
         return time.monotonic() - self._since[site] > DAY
 
     async def _ask(self, site: str, request: Request) -> RobotParser:
-        meta = {"dont_obey_robotstxt": True, GIVE_BACK: request.meta.get(GIVE_BACK, False)}
+        meta = {"dont_obey_robotstxt": True, ROBOTS: True, GIVE_BACK: request.meta.get(GIVE_BACK, False)}
         robots = Request(f"{site}/robots.txt", priority=self.DOWNLOAD_PRIORITY, meta=meta, callback=NO_CALLBACK)
         try:
             body = _body(await self.crawler.engine.download_async(robots))
@@ -59,6 +59,8 @@ class RobotsTxt(RobotsTxtMiddleware):
             reason, detail = why(error)
             if transient(error):
                 raise NoRobots(reason, detail) from error
+            if reason == "too large":  # it is there, and nobody knows what it forbids
+                raise NoRobots(reason, detail, answered=True) from error
             if not isinstance(error, Refusal):  # which meets the page too
                 logger.warning("%s is taken for an empty file: %s (%s)", robots.url, reason, detail)
             body = b""

@@ -13,7 +13,7 @@ from crawlers.failures import PASSING
 from discover.db import insert_into
 from discover.tables import url, visit
 
-UNCHANGED = 304
+READ, UNCHANGED = 200, 304
 LONGEST = 1000  # characters of a version's name; a longer one is not kept
 _TOLD = {"etag": "ETag", "modified": "Last-Modified"}
 
@@ -50,11 +50,13 @@ def note(connection: Connection, moment: float, fetched: Sequence[tuple[int, dic
 def renew(connection: Connection, before: float) -> int:
     """Make addresses that were last fetched before a moment, or none knows when, new again; returns how many.
 
-    What failed for good stays so.
+    What could not be had for good stays so. A page that was read and not kept, for its language, say, links to others.
     """
     return connection.execute(_RENEW, {"before": before}).rowcount
 
 
 _LATER = exists().where(visit.c.url_id == url.c.id, visit.c.fetched > bindparam("before"))
-_FETCHED = or_(url.c.state == "done", and_(url.c.state == "failed", url.c.reason.in_(PASSING)))
+_FETCHED = or_(
+    url.c.state == "done", and_(url.c.state == "failed", or_(url.c.reason.in_(PASSING), url.c.status == READ))
+)
 _RENEW: Any = update(url).where(_FETCHED, ~_LATER).values(state="new", lease_until=0.0, attempts=0, reason="")

@@ -271,10 +271,10 @@ class Episodes:
         vectors = self.vectors[at, rest]
         newest_labels = self._learned[at, np.maximum(self.spent[at] - 1 - np.arange(ANCHORS), 0)]
         for start, count, wanted in (
-            (uniform, near, features.similarity(vectors[..., :-1], newest_labels) / self.lengths[at, rest]),
+            (uniform, near, self._nearness(rows, rest, vectors, newest_labels)),
             (uniform + near, unsure, features.margin(self._likely(rows, vectors)[1])),
         ):
-            best = np.argsort(np.where(free, -wanted, np.inf), axis=1)[:, :count]
+            best = np.argsort(np.where(free, -wanted, np.inf), axis=1, kind="stable")[:, :count]
             found = np.take_along_axis(np.where(free, rest, -1), best, axis=1)
             slots[:, start : start + found.shape[1]] = found
             np.put_along_axis(free, best, False, axis=1)
@@ -310,8 +310,8 @@ class Episodes:
     def raw(self, rows: Rows, sample: ridge.Sample) -> dict[str, Floats]:
         """Raw columns of some episodes' candidates, (r, k) each, at the start of a round."""
         head, places = self.head, self.slots[rows]
-        at = rows[:, None]
-        vectors, cluster = of(self._shown, rows).astype(np.float64), self.cluster[at, places]
+        at, shown = rows[:, None], of(self._shown, rows)
+        vectors, cluster = shown.astype(np.float64), self.cluster[at, places]
         scores, likely = self._likely(rows, vectors)
         means = of(head.sums, rows) / np.maximum(head.counts[rows], 1)[..., None]
         return {
@@ -319,7 +319,7 @@ class Episodes:
             "disagreement": features.disagreement(likely, vectors, means, head.seen[rows]),
             **ridge.prospects(vectors, of(head.inverse, rows), scores, likely, sample),
             "density": self.density[at, places],
-            "labelled": self._nearness(rows, of(self._learned, rows)[:, : self.spent[rows].max()]),
+            "labelled": self._nearness(rows, places, shown, of(self._learned, rows)[:, : self.spent[rows].max()]),
             "crowd": features.crowd(self.crowded[at, cluster]),
             "rarity": features.rarity(likely, head.counts[rows]),
             "age": self.rules.pool - places.astype(np.float64),
@@ -327,16 +327,16 @@ class Episodes:
             "batch": np.zeros(places.shape),
         }
 
-    def _nearness(self, rows: Rows, units: NDArray[np.float32]) -> Floats:
-        """(r, k) cosines of some episodes' candidates to the nearest of (r, m, d - 1) unit vectors."""
-        near = features.similarity(of(self._shown, rows)[..., :-1], units)
-        return near / self.lengths[rows[:, None], self.slots[rows]]
+    def _nearness(self, rows: Rows, places: Rows, vectors: NDArray, units: NDArray[np.float32]) -> Floats:
+        """(r, s) cosines of documents at some places, with these vectors, to the nearest of (r, m, d - 1) unit ones."""
+        return features.similarity(vectors[..., :-1], units) / self.lengths[rows[:, None], places]
 
     def _renew_batch(self, rows: Rows) -> None:
         """Within a round: how near each candidate is to what was picked."""
         if not len(rows):
             return
-        near = self._nearness(rows, self._learned[rows, self.spent[rows] - 1][:, None])
+        picked = self._learned[rows, self.spent[rows] - 1][:, None]
+        near = self._nearness(rows, self.slots[rows], of(self._shown, rows), picked)
         self.near_batch[rows] = np.maximum(self.near_batch[rows], near)
         found = of(self.observed, rows)
         features.renew_batch(found, self.near_batch[rows], self.valid[rows])

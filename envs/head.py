@@ -4,11 +4,17 @@ A label moves the inverse and the weights by a rank-one step (Sherman & Morrison
 documents by ``(H g)(e_y - f)'``: O(d^2 + d c + h (d + c)) a label instead of a fit.
 """
 
+import functools
+import os
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from discover.policy.ridge import PENALTY, SHARPNESS, calibrate
+
+# Gymnasium's AsyncVectorEnv forks. What is forked has not the threads that torch knows of, and would wait for them.
+os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 UNSEEN = -1e9  # score of a class without a label: never the largest
 Rows = NDArray[np.int64]
@@ -89,7 +95,7 @@ class RidgeHeads:
 
 
 def of(array: NDArray, rows: Rows) -> NDArray:
-    """The rows of an array, in their order; when they are all of it, as nearly always, itself: copies cost a lot."""
+    """The rows, which must rise, of an array; when they are all of it, as nearly always, itself: copies cost a lot."""
     return array if len(rows) == len(array) else array[rows]
 
 

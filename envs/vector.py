@@ -92,6 +92,8 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         self, actions: NDArray[np.int64]
     ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Ask about one candidate of every campaign."""
+        if not self._rngs:
+            raise DiscoverError("expected a reset before the first step, found none: call reset")
         rewards, masked, over = self.episodes.step(np.asarray(actions))
         infos: dict[str, Any] = {"masked": masked, "_masked": np.ones(self.num_envs, bool)}
         observations = observe(self.episodes)

@@ -227,7 +227,10 @@ def test_waiting_speaks_of_what_a_lease_would_give(frontier):
     ("address", "expected"),
     [
         ("http://example.cn/s?wd=%D6%D0%B9%FA&utm_source=x", "http://example.cn/s?wd=%D6%D0%B9%FA"),  # GBK
-        ("http://example.org/?q=%e4pfel&&flag", "http://example.org/?flag=&q=%E4pfel"),  # Latin-1
+        ("http://example.org/?q=%e4pfel&&flag", "http://example.org/?flag&q=%e4pfel"),  # Latin-1
+        ("http://example.org/index.php?/news/1", "http://example.org/index.php?/news/1"),
+        ("http://example.org/git?p=x.git;a=commit#1", "http://example.org/git?p=x.git;a=commit"),
+        ("http://example.org/?q=caf\u00e9 au lait&", "http://example.org/?q=caf%C3%A9%20au%20lait"),
         ("HTTP://Example.org:80/a?b=2&a=1#part", "http://example.org/a?a=1&b=2"),
         ("http://example.org/?utm_source=x&q=1&fbclid=y", "http://example.org/?q=1"),
         ("http://example.org", "http://example.org/"),
@@ -241,6 +244,7 @@ def test_waiting_speaks_of_what_a_lease_would_give(frontier):
 )
 def test_addresses_have_one_form(address, expected):
     assert canonical(address) == expected
+    assert expected is None or canonical(expected) == expected
 
 
 def test_a_crawl_killed_again_and_again_ends_like_an_unkilled_one(tmp_path: Path):

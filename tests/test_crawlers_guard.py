@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 from scrapy import Request
 from scrapy.addons import AddonManager
+from scrapy.exceptions import DownloadCancelledError
 from scrapy.http import Headers, Response
 from scrapy.settings import Settings
 from scrapy.utils.test import get_crawler
 from twisted.internet.address import IPv4Address
 
-from crawlers.guard import Guard, GuardedResolver, is_public
-from crawlers.hardening import retry_after
+from crawlers.guard import Guard, GuardedResolver, is_public, refused
+from crawlers.hardening import ROBOTS, retry_after
 from crawlers.robots import RobotsTxt
 from crawlers.settings import crawl_settings
 from discover.config import CrawlConfig
@@ -57,12 +58,13 @@ def test_retry_after(value, seconds):
 
 
 def test_a_name_is_resolved_and_checked_again_for_each_connection():
-    answers = ["8.8.8.8", "8.8.4.4", "10.0.0.1"]
+    answers = [["8.8.8.8"], ["8.8.4.4"], ["10.0.0.1"], ["10.0.0.1", "8.8.8.8"]]
 
     class Resolver:
         def resolveHostName(self, receiver, name, port=0, kinds=None, transport="TCP"):
             receiver.resolutionBegan(None)
-            receiver.addressResolved(IPv4Address("TCP", answers.pop(0), port))
+            for ip in answers.pop(0):
+                receiver.addressResolved(IPv4Address("TCP", ip, port))
             receiver.resolutionComplete()
 
     class Receiver:
@@ -83,11 +85,14 @@ def test_a_name_is_resolved_and_checked_again_for_each_connection():
     reactor = SimpleNamespace(nameResolver=Resolver())
     resolver = GuardedResolver.from_crawler(SimpleNamespace(settings=settings), reactor)
     found = []
-    for _ in range(3):
+    known = []
+    for _ in range(4):
         receiver = Receiver()
         resolver.resolveHostName(receiver, "moving.example", 443)
         found.append(receiver.found)
-    assert found == [["8.8.8.8"], ["8.8.4.4"], []]
+        known.append(refused.get(("moving.example", 443)))
+    assert found == [["8.8.8.8"], ["8.8.4.4"], [], ["8.8.8.8"]]
+    assert known == [None, None, "10.0.0.1", None], "a host of which one address will do is not refused"
 
 
 def test_robots_txt_is_asked_again_after_a_failure_and_after_a_day(monkeypatch):
@@ -96,9 +101,11 @@ def test_robots_txt_is_asked_again_after_a_failure_and_after_a_day(monkeypatch):
     answers = [Response("http://x.org/robots.txt", 503), OSError("dropped"), Response("http://x.org/robots.txt", 404)]
     body = b"User-agent: *\nDisallow: /\n"
     answers += [Response("http://x.org/robots.txt", 200, body=body), Response("http://x.org/robots.txt", 429)]
+    answers.append(DownloadCancelledError("6 MB"))
 
     async def download(request):
         await asyncio.sleep(0)
+        assert request.meta[ROBOTS], "of whatever kind it says it is, its head is let through"
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -117,11 +124,12 @@ def test_robots_txt_is_asked_again_after_a_failure_and_after_a_day(monkeypatch):
     async def session():
         assert await allowed() == ["robots.txt cannot be had: status 503"] * 2
         assert all("OSError: dropped" in said for said in await allowed())
-        assert await allowed() == await allowed() == [True, True] and len(answers) == 2
+        assert await allowed() == await allowed() == [True, True] and len(answers) == 3
         clock.now += 25 * 3600
         assert await allowed() == ["Forbidden by robots.txt"] * 2
         clock.now += 25 * 3600
         assert await allowed() == ["robots.txt cannot be had: status 429"] * 2
+        assert await allowed() == ["robots.txt cannot be had: 6 MB"] * 2
 
     asyncio.run(session())
 

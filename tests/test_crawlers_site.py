@@ -78,6 +78,12 @@ def test_sitemaps_and_feeds_are_lists_of_links(body, links):
     assert list(site().parse_page(response)) == links
 
 
+def test_what_a_link_is_called_is_no_reason_to_pass_over_a_page(read):
+    names = ["news.rss", "wiki/Node.js", "users/john.rb", "a.pdf", "a.JPG"]
+    links, _ = read("".join(f'<a href="{name}"></a>' for name in names))
+    assert links == [f"http://example.org/a/{name}" for name in names[:3]]
+
+
 def test_other_xml_is_no_text():
     with pytest.raises(Skip, match="not text"):
         list(site().parse_page(XmlResponse("http://example.org/a/", body=b"<svg><text>Not to be read</text></svg>")))

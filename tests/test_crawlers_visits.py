@@ -158,3 +158,33 @@ def test_names_of_versions():
         "If-Modified-Since": b"Mon, 30 Nov 2026 00:00:00 GMT",
     }
     assert conditions(**version_of({"ETag": b"a" * 2000, "Last-Modified": b"a\tb"})) == {}
+
+
+class Listing(Site):
+    """A front page without a text of its own, whose links change, and which moves to itself once it is known."""
+
+    links = ("/leaf/1",)
+
+    def answer(self, path: str):
+        html = {"Content-Type": "text/html"}
+        if path == "/":
+            links = "".join(f'<a href="{link}">x</a>' for link in self.links)
+            return 200, html, f'<meta name="robots" content="noindex">{links}'.encode()
+        if path.startswith("/leaf/"):
+            if self.known[path]:
+                return 304, {"Location": path}, b""
+            said = f"Notice {path[-1]} says that the bridge closes for repairs, and nobody knows for how long. " * 6
+            return 200, html | {"ETag": '"1"'}, f"<html><body><article><p>{said}</p></article></body></html>".encode()
+        return super().answer(path)
+
+
+def test_a_page_that_is_not_kept_is_asked_again_for_its_links(tmp_path: Path):
+    with Listing() as site:
+        folder = run_folder(tmp_path, start=[f"{site.url}/"], revisit=SOON, allow_private=[site.pair], max_pages=3)
+        assert run("crawl", str(folder)).returncode == 0
+        site.links = ("/leaf/1", "/leaf/2")
+        time.sleep(0.6)
+        again = run("crawl", str(folder))
+        assert "2 pages, 1 new documents" in again.stdout and "1 pages unchanged" in again.stdout, again
+        states = {row.address.removeprefix(site.url): row.reason for row in rows(folder, select(url))}
+        assert states == {"/": "noindex", "/leaf/1": "", "/leaf/2": ""}

@@ -1,6 +1,9 @@
 """The environments as they are played: rewards, ends, splits, seeds, and one environment among others."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -198,3 +201,28 @@ def test_altered_tasks_are_tasks():
         other = altered(corpus(), np.random.default_rng(seed))
         assert 2 <= len(np.unique(other.labels)) <= 4
         assert len(other.vectors) == len(other.labels) == len(other.density) == len(other.cluster)
+
+
+FORKED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import gymnasium, torch
+import numpy as np
+from discover.policy.config import EpisodeConfig
+from discover.policy.corpus import synthetic
+torch.set_num_threads(2)
+settings = {"corpora": [synthetic(np.random.default_rng(0), n=1500, classes=50, dimension=16)]}
+settings["episode"] = EpisodeConfig(pool=600, reward=800)  # so many scores that torch takes threads to them
+for mode in ("vector_entry_point", "async"):
+    env = gymnasium.make_vec("envs:discover/Labeling-v0", num_envs=2, vectorization_mode=mode, **settings)
+    observed, _ = env.reset(seed=0)
+    env.step(observed["mask"].argmax(axis=1))
+env.close()
+print("stepped")
+"""
+
+
+def test_processes_that_gymnasium_forks_do_not_wait_for_threads():
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run([sys.executable, "-c", FORKED, root], capture_output=True, text=True, timeout=120)
+    assert done.stdout.endswith("stepped\n"), done.stderr

@@ -89,6 +89,9 @@ def test_features_lie_between_nought_and_one_and_ties_share_a_rank():
     values, valid = np.array([[3.0, 1.0, 3.0, 2.0, 9.0]]), np.array([[True, True, True, True, False]])
     assert features.ranks(values[..., None], valid)[0, :4, 0] == pytest.approx([2.5 / 3, 0, 2.5 / 3, 1 / 3])
     assert features.ranks(values[..., None], valid & (values == 2))[0, 3, 0] == 0.5
+    likely = np.random.default_rng(0).dirichlet(np.ones(5), size=40)
+    even = features.ranks(features.rarity(likely, np.full(5, 4))[:, None], np.ones(40, bool))
+    assert (even == 0.5).all(), "no class is rarer than another"
     episodes = played(Episodes([corpus()], 2, episode()), 33)
     assert episodes.observed.min() >= 0 and episodes.observed.max() <= 1
     assert not episodes.observed[~episodes.valid].any()

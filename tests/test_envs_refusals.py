@@ -68,6 +68,8 @@ def test_refusals_say_what_to_do():
     other = synthetic(np.random.default_rng(0), n=700, dimension=8)
     with pytest.raises(DiscoverError, match=r"must have vectors of one size, found"):
         Episodes([corpus(), replace(other, name="other")], 1, episode())
+    with pytest.raises(DiscoverError, match="expected a reset before the first step"):
+        vector(2).step(np.zeros(2, np.int64))
     with pytest.raises(
         DiscoverError,
         match=r"corpus, synthetic, has 700 documents, whose pool of \d+ must hold the budget of 690",

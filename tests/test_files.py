@@ -197,6 +197,11 @@ def test_a_line_without_end_does_not_fill_memory(tmp_path: Path, monkeypatch: py
     documents, bad = read(path)
     assert [document.text for document in documents] == ["the next one"]
     assert bad == [(1, "line too long")]
+    path = tmp_path / "long.csv"
+    path.write_text(f"text,label\n{'x,' * 2750}\nthe next one,a\n")
+    documents, bad = read(path)
+    assert [(document.text, document.address.rpartition(":")[2]) for document in documents] == [("the next one", "3")]
+    assert bad == [(2, "bad CSV row: line too long, lines 2 to 2")]
 
 
 def test_csv_with_odd_quoting(tmp_path: Path):

@@ -92,6 +92,11 @@ def test_nothing_is_written_when_an_answer_does_not_do(tmp_path: Path, lines: tu
     assert not (tmp_path / "mine").exists()
 
 
+def test_noughts_before_a_number_do_not_make_it_octal(tmp_path: Path) -> None:
+    path = init(tmp_path / "mine", answers("https://a.example", "", "", "x", "y", "", "0300"))
+    assert load_config(path).label.budget == 300
+
+
 def test_a_label_needs_a_name_of_its_own(tmp_path: Path) -> None:
     path = init(
         tmp_path / "mine", answers("https://a.example", "", "", "x: first", "x: second", ": nothing", "y", "", "5")

@@ -302,6 +302,14 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     imitated = [*judge[:2], str(tmp_path / "run" / "imitated"), *files, "--output", str(tmp_path / "other")]
     assert main([*imitated, "--seeds", "1"]) == 0
     assert "words: the classes of the test documents are not those of the pool" in capsys.readouterr().err
+    few = write(tmp_path / "few.jsonl", [{"text": f"one of {n}", "label": str(n // 199)} for n in range(200)])
+    seen = write(tmp_path / "seen.jsonl", [{"text": f"another of {n}", "label": str(n % 2)} for n in range(9)])
+    lone = ["--train", str(few), "--test", str(seen), "--output", str(tmp_path / "lone")]
+    card = json.loads((tmp_path / "run" / "imitated" / "card.json").read_text())
+    card["trained"]["config"]["documents"] = 100
+    (tmp_path / "run" / "imitated" / "card.json").write_text(json.dumps(card))
+    assert main([*imitated[:3], *lone, "--seeds", "1"]) == 1
+    assert "all 100 documents drawn of it are '0', and one class is no task" in capsys.readouterr().err
     assert main([*imitated, "--seeds", "0"]) == 1
     assert "--seeds must be at least 1" in capsys.readouterr().err
     assert main([*imitated[:3], *files, *files, "--output", str(tmp_path / "other")]) == 1

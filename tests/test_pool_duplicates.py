@@ -110,6 +110,22 @@ def test_the_smallest_public_id_of_an_intake_stays_and_the_pool_always_stays(poo
     assert [found.text for found in pool.documents()] == [texts[2]]
 
 
+def test_the_label_of_a_near_duplicate_is_not_lost(pool: Pool):
+    base = [" ".join(f"w{i}x{n}" for n in range(30)) for i in range(5)]
+    pool.add(
+        [Document(f"{text} {end}", label=label) for text in base[:2] for end, label in (("a", None), ("b", "yes"))]
+    )
+    assert pool.intake() == {"pool": 2, "duplicate": 2}
+    pool.add([Document(f"{text} a") for text in base[2:4]] + [Document(f"{base[4]} a", label="no", split="test")])
+    pool.intake()
+    pool.add([Document(f"{base[2]} b", label="yes"), Document(f"{base[3]} b"), Document(f"{base[4]} b", label="yes")])
+    pool.add([Document(f"{base[2]} c", label="no"), Document(f"{base[2]} d")])
+    assert pool.intake() == {"duplicate": 5}
+    assert pool.add([Document(f"{base[3]} b", label="yes")])["labelled now"] == 1
+    found = {one.text.split("x")[0]: one.label for one in pool.documents(split=None)}
+    assert found == {"w0": "yes", "w1": "yes", "w2": None, "w3": "yes", "w4": "no"}, "of two labels none"
+
+
 def test_a_train_document_never_repeats_a_test_document(pool: Pool):
     base = " ".join(f"word{n}" for n in range(30))
     rows = [Document(f"{base} end{n}", split="test" if n in (3, 4) else "train") for n in range(6)]
@@ -125,7 +141,7 @@ def test_a_train_document_never_repeats_a_test_document(pool: Pool):
 def test_what_is_in_the_pool_does_not_turn_into_a_test_document(pool: Pool):
     pool.add([Document(TEXT)])
     pool.intake()
-    pool.add([Document(TEXT, split="test", label="yes")])
+    assert pool.add([Document(TEXT, split="test", label="yes")])["for testing, but in the pool already"] == 1
     [found] = pool.documents(split=None)
     assert (found.split, found.label) == ("train", "yes")
 

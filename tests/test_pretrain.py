@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,8 @@ def test_a_pass_meets_every_piece_once_but_those_held_out(corpus):
     assert len(groups) == corpus.steps(256)
     assert all(abs(corpus.lengths[group].sum() - 256) < 40 for group in groups)
     assert all(len(group) for group in corpus.plan(1, np.random.default_rng(0))), "never less than the longest piece"
+    even = replace(corpus, lengths=np.full(200, 18))
+    assert [len(group) for group in even.plan(16, np.random.default_rng(0))] == [1] * len(even.learned)
 
 
 def test_a_corpus_is_read_as_it_was_written(corpus, tmp_path):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from discover import loop, tables
 from discover.campaign import Campaign, open_run
@@ -34,7 +34,11 @@ SECRET = " ".join(WORDS)
 
 def removed(database: Database, *words: str) -> dict[int, str]:
     with database.write() as connection:
-        return removal.remove(connection, removal.named(connection, words))
+        return removal.remove(connection, named(connection, *words))
+
+
+def named(connection: Connection, *words: str) -> list[int]:
+    return removal.named(connection, words, PoolConfig().near_duplicate)
 
 
 def test_what_a_document_said_goes_and_does_not_come_back(either_database: Database) -> None:
@@ -70,11 +74,13 @@ def test_whichever_near_duplicate_is_named_all_go(either_database: Database, wor
         pool.add([Document(f"{SECRET * 3}{tail}", f"http://a/{number}")])
         pool.intake()
     assert pool.counts()["duplicate"] == 2
-    named = [f"http://a/{word}", Document(f"{SECRET * 3} now").public_id]
-    for name in named:
+    pool.add([Document(f"{SECRET * 3} this morning", "http://a/3"), Document("Nothing of that kind, and no battery")])
+    names = [f"http://a/{word}", "http://a/3", Document(f"{SECRET * 3} now").public_id]
+    for name in names:
         with either_database.read() as connection:
-            assert len(removal.named(connection, [name])) == 3
-    assert len(removed(either_database, named[0])) == 3 and not list(pool.documents(split=None))
+            assert len(named(connection, name)) == 4, "one of them no intake has seen"
+    assert len(removed(either_database, names[0])) == 4 and not list(pool.documents(split=None))
+    assert pool.intake() == {"pool": 1}
 
 
 def test_a_text_that_is_gone_cannot_be_read_from_the_file(database: Database) -> None:

@@ -62,6 +62,17 @@ def test_an_answer_meant_for_another_run_is_not_taken_and_not_given_up(served: T
     )
 
 
+def test_what_one_person_said_is_not_taken_for_anothers(served: TestClient) -> None:
+    sent, script = fields(served.get("/").text) | {"label": "calm"}, {"Accept": "application/json"}
+    ada, bob = {"Discover-Annotator": "Ada"}, {"Discover-Annotator": "B%C3%B6b"}
+    named(served, "Böb")  # in another tab of the same browser
+    reply = served.post("/answer", data=sent, headers=script | ada)
+    assert reply.status_code == 503 and "someone else labels in this browser now" in reply.json()["error"]
+    assert served.get("/questions", headers=script | bob).status_code == 200
+    named(served)
+    assert served.post("/answer", data=sent, headers=script | ada).status_code == 200
+
+
 def test_what_a_run_that_has_begun_cannot_change_changes_nothing(served: TestClient, tmp_path: Path) -> None:
     path = tmp_path / "run" / "config.yaml"
     with Database(tmp_path / "run" / "discover.db").write() as connection:

@@ -48,7 +48,10 @@ def test_bad_forms_get_one_sentence_and_change_nothing(database: Database, chang
 def test_the_nameless_and_the_lost_are_told(database: Database) -> None:
     client = client_of(Queue(database, 30))
     assert client.get("/questions", headers=SCRIPT).status_code == 401
-    assert "Who is labeling?" in client.post("/answer", data={}).text
+    lost = client.post("/answer", data={})
+    assert lost.status_code == 401 and "Who is labeling?" in lost.text and "was not saved" in lost.text
+    assert "was not saved" not in client.get("/").text
+    assert client.get("/answer").status_code == 405 and client.get("/answer").headers["allow"] == "POST"
     reply = client.get("/nowhere")
     assert reply.status_code == 404 and "/nowhere: not found" in reply.text
     assert client.get("/docs").status_code == client.get("/openapi.json").status_code == 404

@@ -19,6 +19,9 @@ from crawlers.robots_meta import NOFOLLOW, NOINDEX, rules
 from discover.errors import DiscoverError
 from discover.pool.document import Document
 
+# Feeds, and pages that are called so, as /wiki/Node.js is: the head of the answer says what they are.
+_NO_PAGES = set(IGNORED_EXTENSIONS) - {"rss", "js", "py", "rb", "sh", "ai"}
+
 
 class site(FrontierSpider):
     """The spider ``site``.
@@ -99,5 +102,5 @@ def _page(origin: str, target: str) -> Iterable[str]:
         suffix = PurePosixPath(urlsplit(address).path).suffix
     except ValueError:  # not an address at all
         return
-    if suffix.lower().removeprefix(".") not in IGNORED_EXTENSIONS:
+    if suffix.lower().removeprefix(".") not in _NO_PAGES:
         yield address

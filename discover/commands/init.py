@@ -118,7 +118,7 @@ def _compose(path: Path, ask: Callable[[str], str]) -> str:
         task=task,
         about=TOLD if task == "spans" else KNOWN,
         classes="\n".join(f"    {_line(name)}: {_line(text)}" for name, text in classes.items()),
-        budget=budget,
+        budget=int(budget),
     )
 
 

@@ -28,7 +28,7 @@ from discover.run import RunFolder, keep_settings, publish, read_cell
 from discover.simulate import Arena
 
 TESTED = 1500  # test documents of a corpus, at most
-FORMAT = 2  # of a cell: raised when the same settings no longer give the same figures
+FORMAT = 3  # of a cell: raised when the same settings no longer give the same figures
 FIRST_SEED = 5000  # reinforcement begins with the seed of the config, by default 0
 
 
@@ -144,6 +144,9 @@ def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder
         files: in pairs.
         documents: of each corpus to ask about, drawn uniformly.
         folder: whose vectors are kept.
+
+    Raises:
+        DiscoverError: a file does not fit, or what is drawn of one is of a single class.
     """
     encoder, found = Encoder(EncoderConfig()), []
     for one in files:
@@ -153,5 +156,10 @@ def read_corpora(files: Sequence[CorpusFiles], documents: int, folder: RunFolder
         arena = Arena(dataset, folder.vectors, encoder.version, encoder.dimension)
         arena.embed(encoder)
         pool, test = dataset.pool, dataset.test
+        if len(np.unique(dataset.y[pool])) < 2:
+            raise DiscoverError(
+                f"{one.train}: all {len(pool)} documents drawn of it are {dataset.classes[dataset.y[pool[0]]]!r}, and "
+                "one class is no task: raise documents, or leave the file out"
+            )
         found.append(prepare(dataset.name, arena.vectors(pool), dataset.y[pool], arena.vectors(test), dataset.y[test]))
     return found

@@ -24,7 +24,8 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
         DiscoverError: a word names no document; then none is removed.
     """
     with campaign.database.write() as connection:
-        gone = removal.remove(connection, removal.named(connection, words))
+        named = removal.named(connection, words, campaign.config.pool.near_duplicate)
+        gone = removal.remove(connection, named)
         withdrawn = slots.withdraw(connection)
         _forget_explanations(connection, gone)
     campaign.database.fold(PATIENCE)  # else a loop or a queue that is running would keep the texts in the file

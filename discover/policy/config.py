@@ -111,7 +111,7 @@ class PolicyConfig(Strict):
     """What a policy is trained on, and how: the file that `discover policy train` reads."""
 
     name: str = Field("policy", pattern=r"^\w[^/]*$", description="of its folder under runs/")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     corpora: list[CorpusFiles] = Field([], description="labelled files to learn on")
     documents: int = Field(4000, ge=100, description="of each corpus, drawn uniformly")
     synthetic: int = Field(8, ge=0, description="made-up tasks to learn on besides")

@@ -48,6 +48,7 @@ NAMES = (
     *VALUED,
     *(f"from_{name}" for name in GENERATORS),
 )
+DIGITS = 9
 _BATCH = RANKED.index("batch")
 _VALUED = [RANKED.index(name) for name in VALUED]
 
@@ -107,7 +108,7 @@ def uncertainty(likely: Floats) -> dict[str, Floats]:
 
 
 def margin(likely: Floats) -> Floats:
-    """(…, k) one less what the likeliest class is ahead of the next, of two or more (…, k, c); loops over classes."""
+    """(…, k) one less what the likeliest of (…, k, c) is ahead of the next, which is 0 where there is none."""
     first, second = likely[..., 0], np.zeros(likely.shape[:-1], likely.dtype)
     for one in np.moveaxis(likely[..., 1:], -1, 0):
         second = np.maximum(second, np.minimum(first, one))
@@ -133,7 +134,8 @@ def disagreement(likely: Floats, vectors: NDArray, means: Floats, seen: NDArray[
 def rarity(likely: Floats, counts: NDArray[np.int64]) -> Floats:
     """(…, k) one less the share that a candidate's likely classes have of the labels, which are (…, c) counts."""
     share = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-    return 1 - np.matmul(likely, share[..., None])[..., 0]
+    # Where all classes have as many labels, ranks would tell rounding errors apart.
+    return np.round(1 - np.matmul(likely, share[..., None])[..., 0], DIGITS)
 
 
 def crowd(labels_there: NDArray[np.int64]) -> Floats:
@@ -142,7 +144,7 @@ def crowd(labels_there: NDArray[np.int64]) -> Floats:
 
 
 def similarity(vectors: NDArray, others: NDArray) -> Floats:
-    """(…, k) cosine of (…, k, d) unit vectors to the nearest of (…, m, d) others; 0 without others or below 0."""
+    """(…, k) largest product of (…, k, d) vectors and (…, m, d) others, of unit ones the cosine; 0 if less or none."""
     if others.shape[-2] == 0:
         return np.zeros(vectors.shape[:-1])
     return np.maximum(np.matmul(others, np.swapaxes(vectors, -1, -2)).max(axis=-2), 0)

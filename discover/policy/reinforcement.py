@@ -32,6 +32,7 @@ from discover.policy.scorer import Scorer
 from discover.progress import progress
 
 CHECKPOINT = "ppo"
+SEEDS = 2**32  # as many as NumPy's older generator knows
 CACHED = 8192  # candidates that are scored at a time: what the layers keep of more leaves the processor's cache
 
 
@@ -206,13 +207,13 @@ def improve(
         ent_coef=0.0,
         target_kl=config.target_kl,
         policy_kwargs={"hidden": scorer.hidden},
-        seed=seed,
+        seed=seed % SEEDS,
         device="cpu",  # batches are tiny
     )
     model.policy.mlp_extractor.scorer.load_state_dict(scorer.state_dict())
     done = _resume(model, folder)
     if done:
-        model.set_random_seed(seed + done)  # or it would play the episodes that it began with once more
+        model.set_random_seed((seed + done) % SEEDS)  # or it would play the episodes that it began with once more
     every = CheckpointCallback(max(1, config.checkpoint // env.num_envs), str(folder), CHECKPOINT)
     rollouts = -(-(config.steps - done) // (env.num_envs * config.rollout))
     told = _Progress(rollouts, f"reinforce, {env.single_action_space.n} candidates")

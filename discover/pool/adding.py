@@ -1,6 +1,6 @@
 """Documents on their way in: cleaned, refused or kept, the copies of one text folded into one row."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from discover.tables import REMOVED, band, document, rejection, source
 
 PAGE = 500
 ADDRESS_BYTES = 2000  # PostgreSQL cannot index longer ones
-CONFLICT, LABELLED = "conflicting labels", "labelled now"
+CONFLICT, LABELLED, TRAINS = "conflicting labels", "labelled now", "for testing, but in the pool already"
 
 
 @dataclass
@@ -180,9 +180,31 @@ def _merge(connection: Connection, known: dict[str, Any], copies: dict[str, Copi
             changed.append({"row_id": old.id, **row})
             counts[CONFLICT] += row["reason"] != old.reason
             counts[LABELLED] += old.label is None and row["label"] is not None
+            counts[TRAINS] += copies[public_id].split == "test" and row["split"] == "train"
     if changed:
         connection.execute(update(document).where(document.c.id == bindparam("row_id")), changed)
+        hand_on_labels(connection, [row["row_id"] for row in changed])
     return counts
+
+
+def hand_on_labels(connection: Connection, rows: list[int]) -> None:
+    """Give the labels of near-duplicates among these rows to what stayed in their place, where that has none.
+
+    A test document keeps to its own, and what is labelled in two ways gets none.
+    """
+    stayed = document.alias()
+    lacking = (stayed.c.split == "train", stayed.c.label.is_(None), stayed.c.reason != CONFLICT)
+    given: dict[int, set[str]] = defaultdict(set)
+    for start in range(0, len(rows), PAGE):
+        mine = (document.c.id.in_(rows[start : start + PAGE]), document.c.label.is_not(None))
+        pairs = select(stayed.c.id, document.c.label).where(*mine, document.c.duplicate_of == stayed.c.id, *lacking)
+        for row_id, label in connection.execute(pairs):
+            given[row_id].add(label)
+    agreed = [{"row_id": row_id, "said": min(labels)} for row_id, labels in given.items() if len(labels) == 1]
+    if agreed:
+        connection.execute(
+            update(document).where(document.c.id == bindparam("row_id")).values(label=bindparam("said")), agreed
+        )
 
 
 def _rows(connection: Connection, public_ids: list[str]) -> dict[str, Any]:

@@ -71,22 +71,44 @@ def read_csv(handle: IO[bytes], on_bad: OnBad) -> Rows:
     """Commas and double quotes, a header line; a row whose quotes do not match is skipped, not read as a longer one."""
     with io.TextIOWrapper(handle, "utf-8-sig", errors="surrogateescape", newline="") as text:
         csv.field_size_limit(max(csv.field_size_limit(), LINE_BYTES))
-        yield from _csv_rows(csv.reader(text, strict=True), on_bad)
+        yield from _csv_rows(_Lines(text), on_bad)
 
 
-def _csv_rows(reader: Any, on_bad: OnBad) -> Rows:
+class _Lines:
+    """Lines of a text, as `csv.reader` asks for them; what is longer than `LINE_BYTES` is an error, and passed over."""
+
+    def __init__(self, text: IO[str]):
+        self.text, self.number = text, 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(LINE_BYTES)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) == LINE_BYTES and line[-1] not in "\r\n":
+            while (rest := self.text.readline(LINE_BYTES)) and rest[-1] not in "\r\n":
+                pass
+            raise csv.Error("line too long")
+        return line
+
+
+def _csv_rows(lines: _Lines, on_bad: OnBad) -> Rows:
+    reader = csv.reader(lines, strict=True)
     header = [name.strip() for name in next(filter(None, reader), [])]  # blank lines before it are passed over
     if {"text", "tokens"}.isdisjoint(header):
         _check_make(header)
     check_columns(header)
     while True:
-        line = reader.line_num + 1
+        line = lines.number + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            on_bad(line, f"bad CSV row: {error}, lines {line} to {reader.line_num}")
+            on_bad(line, f"bad CSV row: {error}, lines {line} to {lines.number}")
             continue
         if len(cells) > len(header):
             on_bad(line, f"bad CSV row: {len(cells)} cells under {len(header)} columns")

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
 from discover.pool import minhash
-from discover.pool.adding import PAGE, write_bands
+from discover.pool.adding import PAGE, hand_on_labels, write_bands
 from discover.pool.document import Document
 from discover.pool.minhash import SCHEME, jaccard, shingles
 from discover.tables import band, document, meta, source
@@ -32,6 +32,7 @@ def take_in(connection: Connection, threshold: float, aside: list[int]) -> Count
     search.run()
     twins = [{"row_id": row_id, "twin": twin} for row_id, twin in search.duplicates.items()]
     _change(connection, twins, state="duplicate", duplicate_of=bindparam("twin"))
+    hand_on_labels(connection, sorted(search.duplicates))
     if search.surplus:
         surplus = [{"row_id": row_id, "number": number} for row_id, number in search.surplus]
         mine = (band.c.document_id == bindparam("row_id"), band.c.band == bindparam("number"))
@@ -78,12 +79,18 @@ class _Search:
     cached: int = 0
 
     def run(self) -> None:
-        """Go through the found documents in their order: test documents, which always stay, then by public id."""
+        """Go through the found documents in their order: test documents, which always stay, labelled ones, the others.
+
+        Each kind by public id.
+        """
         shared = self._shared_bands()
         order = self.connection.execute(
             select(document.c.id, document.c.split)
             .where(document.c.state == "found")
-            .order_by(case((document.c.split == "test", 0), else_=1), document.c.public_id)
+            .order_by(
+                case((document.c.split == "test", 0), (document.c.label.is_not(None), 1), else_=2),
+                document.c.public_id,
+            )
         ).all()
         for start in range(0, len(order), PAGE):
             page = [(row_id, split) for row_id, split in order[start : start + PAGE] if row_id in shared]

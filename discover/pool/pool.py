@@ -37,7 +37,8 @@ class Pool:
         Returns:
             "new", "seen" (a text known already; its address is kept) and the reasons of what was refused ("empty",
             "short", "long", "no text") add up to the documents given; "conflicting labels" counts, besides, texts
-            that came with two different labels and so keep none, and "labelled now" known ones that had none before.
+            that came with two different labels and so keep none, "labelled now" known ones that had none before, and
+            "for testing, but in the pool already" those that train nevertheless, as they may have been asked about.
         """
         counts: Counter[str] = Counter()
         for chunk in _chunks(documents):

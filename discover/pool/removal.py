@@ -10,17 +10,19 @@ from sqlalchemy import Column, Connection, delete, select, update
 
 from discover.errors import DiscoverError
 from discover.pool.adding import PAGE, clean_address
+from discover.pool.minhash import jaccard, shingles
 from discover.tables import REMOVED, band, document, source
 
 GONE = {"text": "", "title": "", "language": "", "date": "", "label": None, "reason": "", "state": REMOVED}
 
 
-def named(connection: Connection, words: Sequence[str]) -> list[int]:
+def named(connection: Connection, words: Sequence[str], near_duplicate: float) -> list[int]:
     """Row ids of documents and of their near-duplicates: which of them was kept is chance, and what they say is one.
 
     Args:
         connection: of a transaction.
         words: public ids, or addresses at which documents were found.
+        near_duplicate: similarity from which the next intake takes a document for another's.
 
     Raises:
         DiscoverError: a word is neither.
@@ -43,6 +45,7 @@ def named(connection: Connection, words: Sequence[str]) -> list[int]:
         )
     rows = {row for found in known.values() for row in found}
     kept = rows | _of(connection, document.c.duplicate_of, document.c.id, rows)
+    kept |= _alike(connection, kept, near_duplicate)
     return sorted(kept | _of(connection, document.c.id, document.c.duplicate_of, kept))
 
 
@@ -53,6 +56,19 @@ def _of(connection: Connection, wanted: Column[int], key: Column[int], rows: set
         page = key.in_(sorted(rows)[start : start + PAGE])
         found.update(connection.scalars(select(wanted).where(page, wanted.is_not(None))))
     return found
+
+
+def _alike(connection: Connection, rows: set[int], near_duplicate: float) -> set[int]:
+    """Near-duplicates that no intake has judged yet."""
+    other, pairs = band.alias(), set[tuple[int, int]]()
+    for start in range(0, len(rows), PAGE):
+        page = band.c.document_id.in_(sorted(rows)[start : start + PAGE])
+        shared = select(band.c.document_id, other.c.document_id).where(page, other.c.hash == band.c.hash).distinct()
+        pairs.update((a, b) for a, b in connection.execute(shared) if b not in rows)
+    said = {}
+    for row in {row for pair in pairs for row in pair}:
+        said[row] = shingles(connection.scalars(select(document.c.text).where(document.c.id == row)).one())
+    return {b for a, b in pairs if jaccard(said[a], said[b]) >= near_duplicate}
 
 
 def remove(connection: Connection, ids: Sequence[int]) -> dict[int, str]:

@@ -3,7 +3,7 @@
 A request touches the database only, never a model, so an annotator never waits for a training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
@@ -69,6 +69,9 @@ def create_app(
     def meant(request: Request) -> None:
         if request.headers.get("discover-run", run) != run:
             raise Unavailable("another run is served here now: reload the page for it, or bring the one before back")
+        by = request.headers.get("discover-annotator")
+        if by is not None and unquote(by) != _annotator(request):
+            raise Unavailable("someone else labels in this browser now: reload the page; what you said waits for you")
 
     guard = [Middleware(Guard, token=token)]
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, middleware=guard, dependencies=[Depends(meant)])
@@ -183,10 +186,10 @@ def _look_back(app: FastAPI, pages: Jinja2Templates, desk: Desk) -> None:
 def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
     """Every refusal is one sentence, on a page or as JSON."""
 
-    def tell(request: Request, message: str, status: int) -> Response:
+    def tell(request: Request, message: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
         if _by_script(request):
-            return JSONResponse({"error": message}, status)
-        return pages.TemplateResponse(request, "message.html", {"message": message}, status)
+            return JSONResponse({"error": message}, status, headers)
+        return pages.TemplateResponse(request, "message.html", {"message": message}, status, headers)
 
     @app.exception_handler(DiscoverError)
     def refused(request: Request, error: DiscoverError) -> Response:
@@ -203,10 +206,12 @@ def _handle_errors(app: FastAPI, pages: Jinja2Templates) -> None:
 
     @app.exception_handler(HTTPException)
     def missing(request: Request, error: HTTPException) -> Response:
-        return tell(request, f"{request.url.path}: {error.detail.lower()}", error.status_code)
+        return tell(request, f"{request.url.path}: {error.detail.lower()}", error.status_code, error.headers)
 
     @app.exception_handler(_Nameless)
     def nameless(request: Request, _error: _Nameless) -> Response:
         if _by_script(request):
             return JSONResponse({"error": "say who you are first: reload the page"}, 401)
-        return pages.TemplateResponse(request, "name.html", {"length": NAME_LENGTH})
+        lost = request.method == "POST"
+        context = {"length": NAME_LENGTH, "lost": lost}
+        return pages.TemplateResponse(request, "name.html", context, 401 if lost else 200)

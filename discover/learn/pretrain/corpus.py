@@ -68,7 +68,7 @@ class Corpus:
         noisy = self.lengths[self.learned] * np.exp(rng.normal(0, 0.15, len(self.learned)))
         order = self.learned[np.argsort(noisy, kind="stable")]
         total, steps = self.lengths[order].cumsum(), self.steps(budget)
-        groups = np.split(order, np.searchsorted(total, total[-1] * np.arange(1, steps) / steps))
+        groups = np.split(order, np.searchsorted(total, total[-1] * np.arange(1, steps) / steps, "right"))
         return [groups[at] for at in rng.permutation(steps)]
 
     def save(self, path: Path) -> None:

@@ -31,7 +31,7 @@ def word_vectors(corpus: Corpus, usual: NDArray[np.bool_], width: int, seed: int
 
     together = _together(corpus, usual)
     rank = min(width, len(usual) - 1)
-    left, strength, _ = randomized_svd(_information(together), rank, n_iter=3, random_state=seed)
+    left, strength, _ = randomized_svd(_information(together), rank, n_iter=3, random_state=seed % 2**32)
     found = np.zeros((len(usual), width))
     found[:, :rank] = left * np.sqrt(strength)
     found -= found.mean(0)

@@ -117,7 +117,8 @@
   const reason = (error) => (error instanceof TypeError || error.name === "TimeoutError" ? "the server does not answer" : error.message);
 
   async function call(path, fields) {
-    const options = { headers: { Accept: "application/json", "Discover-Run": run }, signal: AbortSignal.timeout(20000) };
+    const headers = { Accept: "application/json", "Discover-Run": run, "Discover-Annotator": encodeURIComponent(me) };
+    const options = { headers, signal: AbortSignal.timeout(20000) };
     const pairs = Object.entries(fields || {}).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
     if (fields) Object.assign(options, { method: "POST", body: new URLSearchParams(pairs) });
     const reply = await fetch(path, options);
