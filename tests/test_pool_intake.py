@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from discover.db import Database
-from discover.pool import minhash
+from discover.pool import intake, minhash
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
 from discover.pool.pool import Pool
@@ -137,7 +137,7 @@ def test_others_may_write_while_texts_are_signed_and_while_an_oracle_thinks(
     assert len(written) == 2, "a known text is not signed again"
 
 
-def test_what_is_found_while_an_oracle_thinks_is_judged_too(pool: Pool):
+def test_what_is_found_while_an_oracle_thinks_is_judged_the_next_time(pool: Pool):
     pool.add([Document(TEXT)])
 
     def unanswerable(found: list[Document]) -> list[bool]:
@@ -145,7 +145,19 @@ def test_what_is_found_while_an_oracle_thinks_is_judged_too(pool: Pool):
             pool.add([Document("quite another text that arrives in between")])
         return ["another" in one.text for one in found]
 
-    assert pool.intake(unanswerable) == {"pool": 1, "aside": 1}
+    assert pool.intake(unanswerable) == {"pool": 1}
+    assert pool.intake(unanswerable) == {"aside": 1}, "it has waited for the next time"
+
+
+def test_nobody_waits_while_near_duplicates_are_looked_for(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    pool.add([Document(f"{TEXT}, {TEXT} {end}") for end in "ab"])
+
+    def compared(one: frozenset[str], other: frozenset[str]) -> float:
+        assert pool.add([Document("quite another text that arrives in between")]).keys() <= {"new", "seen"}
+        return minhash.jaccard(one, other)
+
+    monkeypatch.setattr(intake, "jaccard", compared)
+    assert pool.intake() == {"pool": 1, "duplicate": 1} and pool.intake() == {"pool": 1}
 
 
 def test_add_in_is_part_of_the_callers_transaction(pool: Pool):

@@ -5,6 +5,7 @@ band's bucket keeps its first 32 documents, and of a document's rivals the 16 th
 full. A true near-duplicate shares five bands of twenty on average, mostly rare ones, so it comes first.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -23,22 +24,48 @@ HASHES = 5000  # of a query
 COMPARED = 16
 CACHED_SHINGLES = 2_000_000
 
+Unanswerable = Callable[[list[Document]], list[bool]]
 
-def take_in(connection: Connection, threshold: float, aside: list[int]) -> Counter[str]:
-    """Give every document in state ``found`` another one, those of `aside` (row ids) too; see `Pool.intake`."""
-    _renew_bands(connection)
-    _change(connection, [{"row_id": row_id} for row_id in aside], state="aside", reason="no single answer")
-    search = _Search(connection, threshold)
-    search.run()
-    twins = [{"row_id": row_id, "twin": twin} for row_id, twin in search.duplicates.items()]
+
+@dataclass
+class Verdicts:
+    """What is to become of found documents, by row id.
+
+    Attributes:
+        aside: no single answer.
+        duplicates: near-duplicates, each with the one that stays.
+        stay: the others.
+        surplus: of those that stay, and number of the band: rows of buckets that are full.
+    """
+
+    aside: list[int] = field(default_factory=list)
+    duplicates: dict[int, int] = field(default_factory=dict)
+    stay: list[int] = field(default_factory=list)
+    surplus: list[tuple[int, int]] = field(default_factory=list)
+
+
+def judge(connection: Connection, threshold: float, unanswerable: Unanswerable | None) -> Verdicts:
+    """Look at every document in state ``found``, and change none; see `Pool.intake`."""
+    verdicts = Verdicts(_unanswerable(connection, unanswerable) if unanswerable else [])
+    _Search(connection, threshold, verdicts).run()
+    return verdicts
+
+
+def take_in(connection: Connection, verdicts: Verdicts) -> Counter[str]:
+    """Give documents that are found, and still are, another state."""
+    _change(connection, [{"row_id": row_id} for row_id in verdicts.aside], state="aside", reason="no single answer")
+    twins = [{"row_id": row_id, "twin": twin} for row_id, twin in verdicts.duplicates.items()]
     _change(connection, twins, state="duplicate", duplicate_of=bindparam("twin"))
-    hand_on_labels(connection, sorted(search.duplicates))
-    if search.surplus:
-        surplus = [{"row_id": row_id, "number": number} for row_id, number in search.surplus]
+    hand_on_labels(connection, sorted(verdicts.duplicates))
+    if verdicts.surplus:
+        surplus = [{"row_id": row_id, "number": number} for row_id, number in verdicts.surplus]
         mine = (band.c.document_id == bindparam("row_id"), band.c.band == bindparam("number"))
         connection.execute(delete(band).where(*mine), surplus)
-    taken = connection.execute(update(document).where(document.c.state == "found").values(state="pool")).rowcount
-    return +Counter({"pool": taken, "duplicate": len(twins), "aside": len(aside)})
+    taken = 0
+    for start in range(0, len(verdicts.stay), PAGE):
+        page = (document.c.id.in_(verdicts.stay[start : start + PAGE]), document.c.state == "found")
+        taken += connection.execute(update(document).where(*page).values(state="pool")).rowcount
+    return +Counter({"pool": taken, "duplicate": len(twins), "aside": len(verdicts.aside)})
 
 
 def fetch(connection: Connection, ids: list[int]) -> dict[int, Document]:
@@ -72,8 +99,7 @@ class _Search:
 
     connection: Connection
     threshold: float
-    duplicates: dict[int, int] = field(default_factory=dict)  # row id: the row id that stays
-    surplus: list[tuple[int, int]] = field(default_factory=list)  # row id, band: rows of buckets that are full
+    verdicts: Verdicts
     buckets: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))  # hash: row ids that stay
     cache: dict[int, frozenset[str]] = field(default_factory=dict)
     cached: int = 0
@@ -83,44 +109,41 @@ class _Search:
 
         Each kind by public id.
         """
+        kinds = case((document.c.split == "test", 0), (document.c.label.is_not(None), 1), else_=2)
+        query = select(document.c.id, document.c.split).where(document.c.state == "found")
+        rows = self.connection.execute(query.order_by(kinds, document.c.public_id)).all()
+        aside = set(self.verdicts.aside)
+        order = [(row.id, row.split) for row in rows if row.id not in aside]
         shared = self._shared_bands()
-        order = self.connection.execute(
-            select(document.c.id, document.c.split)
-            .where(document.c.state == "found")
-            .order_by(
-                case((document.c.split == "test", 0), (document.c.label.is_not(None), 1), else_=2),
-                document.c.public_id,
-            )
-        ).all()
         for start in range(0, len(order), PAGE):
-            page = [(row_id, split) for row_id, split in order[start : start + PAGE] if row_id in shared]
-            self._load(
-                {row_id for row_id, _ in page} | {r for i, _ in page for _, h in shared[i] for r in self.buckets[h]}
-            )
+            page = order[start : start + PAGE]
+            rivals = {rival for i, _ in page for _, h in shared.get(i, ()) for rival in self.buckets[h]}
+            self._load({row_id for row_id, _ in page if row_id in shared} | rivals)
             for row_id, split in page:
-                twin = None if split == "test" else self._twin(row_id, [value for _, value in shared[row_id]])
+                bands = shared.get(row_id, [])
+                twin = None if split == "test" else self._twin(row_id, [value for _, value in bands])
                 if twin is None:
-                    self._stay(row_id, shared[row_id])
+                    self.verdicts.stay.append(row_id)
+                    self._fill(row_id, bands)
                 else:
-                    self.duplicates[row_id] = twin
+                    self.verdicts.duplicates[row_id] = twin
 
     def _twin(self, row_id: int, hashes: Iterable[int]) -> int | None:
         rivals = Counter(rival for value in hashes for rival in self.buckets[value])
-        own = self.cache[row_id]
         for rival, _ in rivals.most_common(COMPARED):
-            other = self.cache[rival]
+            own, other = self.cache[row_id], self.cache[rival]
             if min(len(own), len(other)) < self.threshold * max(len(own), len(other)):
                 continue
             if jaccard(own, other) >= self.threshold:
                 return rival
         return None
 
-    def _stay(self, row_id: int, bands: Iterable[tuple[int, int]]) -> None:
+    def _fill(self, row_id: int, bands: Iterable[tuple[int, int]]) -> None:
         for number, value in bands:
             if len(self.buckets[value]) < BUCKET:
                 self.buckets[value].append(row_id)
             else:
-                self.surplus.append((row_id, number))
+                self.verdicts.surplus.append((row_id, number))
 
     def _shared_bands(self) -> dict[int, list[tuple[int, int]]]:
         """Bands that found documents share with each other or with the pool; fills the pool's buckets."""
@@ -156,16 +179,15 @@ class _Search:
                 self.cached += len(self.cache[row_id])
 
 
-def judge(
-    connection: Connection, unanswerable: Callable[[list[Document]], list[bool]], verdicts: dict[int, bool]
-) -> None:
-    """Add to `verdicts`, by row id, whether found documents are unanswerable, for those that it does not have yet."""
+def _unanswerable(connection: Connection, unanswerable: Unanswerable) -> list[int]:
+    """Row ids of found documents that have no single answer."""
     query = select(document.c.id).where(document.c.state == "found").order_by(document.c.public_id)
-    found = [row_id for row_id in connection.execute(query).scalars() if row_id not in verdicts]
+    found, aside = list(connection.scalars(query)), list[int]()
     for start in range(0, len(found), PAGE):
         page = found[start : start + PAGE]
         by_id = fetch(connection, page)
-        verdicts.update(zip(page, unanswerable([by_id[row_id] for row_id in page]), strict=True))
+        aside += itertools.compress(page, unanswerable([by_id[row_id] for row_id in page]))
+    return aside
 
 
 def _change(connection: Connection, rows: list[dict[str, int]], **values: Any) -> None:
@@ -176,7 +198,7 @@ def _change(connection: Connection, rows: list[dict[str, int]], **values: Any) -
         connection.execute(delete(band).where(band.c.document_id == bindparam("row_id")), rows)
 
 
-def _renew_bands(connection: Connection) -> None:
+def renew_bands(connection: Connection) -> None:
     """Sign all documents anew when the library or the shape of the bands has changed since the last intake."""
     key = meta.c.key == "minhash"
     known = connection.execute(select(meta.c.value).where(key)).scalar()

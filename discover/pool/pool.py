@@ -1,7 +1,7 @@
 """The pool: documents go in cleaned and once each, and come out in an order that no crawl can change."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,23 +64,21 @@ class Pool:
         """Note what was not taken in, once for each address and reason."""
         insert_new(connection, rejection, [adding.refusal(address, reason, detail)])
 
-    def intake(self, unanswerable: Callable[[list[Document]], list[bool]] | None = None) -> Counter[str]:
+    def intake(self, unanswerable: intake.Unanswerable | None = None) -> Counter[str]:
         """Judge what was found since the last time: pool, near-duplicate, or aside; written in one transaction.
 
-        Of near-duplicates found together the smallest public id stays; a document that is in the pool always stays.
+        Of near-duplicates found together a test document stays, else a labelled one, else the smallest public id; a
+        document that is in the pool always stays. What is found meanwhile waits for the next time.
 
         Args:
             unanswerable: for a simulation, which of the documents (sources filled) have no single answer.
         """
-        verdicts: dict[int, bool] = {}
-        if unanswerable:
-            with self.database.read() as connection:  # an oracle may be slow, and writers need not wait for it
-                intake.judge(connection, unanswerable, verdicts)
         with self.database.write() as connection:
-            if unanswerable:
-                intake.judge(connection, unanswerable, verdicts)  # the few that were found meanwhile
-            aside = [row_id for row_id, verdict in verdicts.items() if verdict]
-            return intake.take_in(connection, self.config.near_duplicate, aside)
+            intake.renew_bands(connection)
+        with self.database.read() as connection:  # it takes seconds, for which no answer need wait
+            verdicts = intake.judge(connection, self.config.near_duplicate, unanswerable)
+        with self.database.write() as connection:
+            return intake.take_in(connection, verdicts)
 
     def hold_out(self, n: int, seed: int) -> int:
         """Have n test documents: mark as many as are missing, drawn by a seeded hash of the public id.
