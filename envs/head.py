@@ -4,17 +4,11 @@ A label moves the inverse and the weights by a rank-one step (Sherman & Morrison
 documents by ``(H g)(e_y - f)'``: O(d^2 + d c + h (d + c)) a label instead of a fit.
 """
 
-import functools
-import os
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy.linalg import get_blas_funcs
 
 from discover.policy.ridge import PENALTY, SHARPNESS, calibrate
-
-# Gymnasium's AsyncVectorEnv forks. What is forked has not the threads that torch knows of, and would wait for them.
-os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 UNSEEN = -1e9  # score of a class without a label: never the largest
 Rows = NDArray[np.int64]
@@ -100,6 +94,7 @@ def of(array: NDArray, rows: Rows) -> NDArray:
 
 
 def _add(arrays: NDArray, left: NDArray, right: NDArray) -> None:
-    """Add the outer products of (e, m) and (e, n) to (e, m, n) in place: in one pass, which NumPy takes three for."""
-    columns, rows = torch.from_numpy(left)[:, :, None], torch.from_numpy(right)[:, None, :]
-    torch.from_numpy(arrays).addcmul_(columns, rows)
+    """Add the outer products of (e, m) and (e, n) to (e, m, n) in place; NumPy would need room for the products."""
+    ger = get_blas_funcs("ger", (arrays,))
+    for array, column, row in zip(arrays, left, right, strict=True):
+        ger(1, row, column, a=array.T, overwrite_a=True)  # by columns, as BLAS has it, the array is its transpose

@@ -77,7 +77,7 @@ def test_marks_in_a_text_that_was_removed_are_told_so(database: Database) -> Non
     _, client = asked(database)
     sent = {**fields(client.get("/").text), "label": json.dumps([ZOE])}
     with database.write() as connection:
-        removal.remove(connection, removal.named(connection, [Document(TEXTS[0]).public_id]))
+        removal.remove(connection, removal.named(connection, [Document(TEXTS[0]).public_id], 0.8))
         slots.withdraw(connection)
     reply = client.post("/answer", data=sent)
     assert reply.status_code == 400 and "question 1 was withdrawn, since its document was removed" in reply.text
