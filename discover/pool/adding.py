@@ -193,7 +193,10 @@ def hand_on_labels(connection: Connection, rows: list[int]) -> None:
     A test document keeps to its own, and what is labelled in two ways gets none.
     """
     stayed = document.alias()
-    lacking = (stayed.c.split == "train", stayed.c.label.is_(None), stayed.c.reason != CONFLICT)
+    lacking = (
+        *(stayed.c.split == "train", stayed.c.state != REMOVED),
+        *(stayed.c.label.is_(None), stayed.c.reason != CONFLICT),
+    )
     given: dict[int, set[str]] = defaultdict(set)
     for start in range(0, len(rows), PAGE):
         mine = (document.c.id.in_(rows[start : start + PAGE]), document.c.label.is_not(None))
