@@ -193,14 +193,12 @@ def hand_on_labels(connection: Connection, rows: list[int]) -> None:
     A test document keeps to its own, and what is labelled in two ways gets none.
     """
     stayed = document.alias()
-    lacking = (
-        *(stayed.c.split == "train", stayed.c.state != REMOVED),
-        *(stayed.c.label.is_(None), stayed.c.reason != CONFLICT),
-    )
+    trains = (document.c.duplicate_of == stayed.c.id, stayed.c.split == "train", stayed.c.state != REMOVED)
+    lacks = (stayed.c.label.is_(None), stayed.c.reason != CONFLICT)
     given: dict[int, set[str]] = defaultdict(set)
     for start in range(0, len(rows), PAGE):
         mine = (document.c.id.in_(rows[start : start + PAGE]), document.c.label.is_not(None))
-        pairs = select(stayed.c.id, document.c.label).where(*mine, document.c.duplicate_of == stayed.c.id, *lacking)
+        pairs = select(stayed.c.id, document.c.label).where(*mine, *trains, *lacks)
         for row_id, label in connection.execute(pairs):
             given[row_id].add(label)
     agreed = [{"row_id": row_id, "said": min(labels)} for row_id, labels in given.items() if len(labels) == 1]
