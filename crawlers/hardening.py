@@ -54,7 +54,7 @@ class Resting(IgnoreRequest):
 
 
 class NoRobots(IgnoreRequest):
-    """robots.txt cannot be had, so nothing is allowed for now.
+    """robots.txt cannot be had, so nothing is allowed until it can be.
 
     Args:
         reason: why, in a word or two.

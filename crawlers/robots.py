@@ -1,7 +1,7 @@
 """robots.txt as RFC 9309 has it (https://www.rfc-editor.org/rfc/rfc9309#section-2.3.1).
 
-A file that is not there allows everything. One that cannot be had, since its server fails or cannot be reached, allows
-nothing for now, and is asked for again with the next page. What was read holds for a day.
+A file that is not there allows everything. One that cannot be had, since its server fails or cannot be reached, or as
+it is too large, allows nothing until it can, and is asked for again with the next page. What was read holds for a day.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class RobotsTxt(RobotsTxtMiddleware):
         """What the site of a request allows.
 
         Raises:
-            NoRobots: nothing for now.
+            NoRobots: it cannot be had, so nothing is allowed until it can be.
         """
         parts = urlparse_cached(request)
         site = f"{parts.scheme}://{parts.netloc}"

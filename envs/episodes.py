@@ -269,9 +269,9 @@ class Episodes:
         rest, free = stretch[:, uniform:], free[:, uniform:].copy()
         at = rows[:, None]
         vectors = self.vectors[at, rest]
-        newest_labels = self._learned[at, np.maximum(self.spent[at] - 1 - np.arange(ANCHORS), 0)]
+        anchors = self._learned[at, np.maximum(self.spent[at] - 1 - np.arange(ANCHORS), 0)]
         for start, count, wanted in (
-            (uniform, near, self._nearness(rows, rest, vectors, newest_labels)),
+            (uniform, near, self._nearness(rows, rest, vectors, anchors)),
             (uniform + near, unsure, features.margin(self._likely(rows, vectors)[1])),
         ):
             best = np.argsort(np.where(free, -wanted, np.inf), axis=1, kind="stable")[:, :count]

@@ -48,7 +48,7 @@ NAMES = (
     *VALUED,
     *(f"from_{name}" for name in GENERATORS),
 )
-DIGITS = 9
+DIGITS = 9  # of a rarity: what lies beyond is rounding
 _BATCH = RANKED.index("batch")
 _VALUED = [RANKED.index(name) for name in VALUED]
 
@@ -134,7 +134,7 @@ def disagreement(likely: Floats, vectors: NDArray, means: Floats, seen: NDArray[
 def rarity(likely: Floats, counts: NDArray[np.int64]) -> Floats:
     """(…, k) one less the share that a candidate's likely classes have of the labels, which are (…, c) counts."""
     share = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
-    # Where all classes have as many labels, ranks would tell rounding errors apart.
+    # Where all classes have equally many labels, ranks would tell rounding errors apart.
     return np.round(1 - np.matmul(likely, share[..., None])[..., 0], DIGITS)
 
 
