@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from scrapy import Request, Spider, signals
-from scrapy.http import Response, TextResponse
+from scrapy.http import Response, TextResponse, XmlResponse
 from scrapy.utils.log import logger
 from twisted.python.failure import Failure
 from w3lib.url import safe_url_string
@@ -31,6 +31,7 @@ GROUP = 32  # pages of one transaction at most
 GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
+LISTED = 50_000  # of a sitemap, as its protocol has it
 
 
 class Skip(Exception):
@@ -205,11 +206,14 @@ class FrontierSpider(Spider, ABC):
     def _read(self, response: Response, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
         links: dict[str, None] = {}  # in the order of the page
+        most = LINKS
         try:
-            for found in self.parse_page(text_of(response)):
+            text = text_of(response)
+            most = LISTED if isinstance(text, XmlResponse) else LINKS
+            for found in self.parse_page(text):
                 if isinstance(found, Document):
                     outcome.documents.append(_checked(found, response.url))
-                elif found is not None and len(links) <= LINKS and (link := self._link(response, found)):
+                elif found is not None and len(links) <= most and (link := self._link(response, found)):
                     links[link] = None
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
@@ -218,9 +222,9 @@ class FrontierSpider(Spider, ABC):
         except Exception as error:
             logger.exception("parse_page failed on %s", response.url)
             return Outcome(page, response.status, reason="spider error", detail=f"{type(error).__name__}: {error}")
-        if len(links) > LINKS:
-            logger.warning("%s has more than %d links: only the first %d are followed", response.url, LINKS, LINKS)
-        outcome.links = list(links)[:LINKS]
+        if len(links) > most:
+            logger.warning("%s has more than %d links: only the first %d are followed", response.url, most, most)
+        outcome.links = list(links)[:most]
         if not outcome.reason:
             outcome.version = version_of(response.headers)
         return outcome

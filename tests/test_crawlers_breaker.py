@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from scrapy.http import TextResponse
+from scrapy.http import TextResponse, XmlResponse
 from sqlalchemy import select
 
 from crawlers.breaker import FAILURES, Breaker
 from crawlers.frontier import Leased
-from crawlers.frontier_spider import LINKS, FrontierSpider
+from crawlers.frontier_spider import LINKS, LISTED, FrontierSpider
 from crawlers.outages import ATTEMPTS
 from crawlers.settings import MAX_BYTES
 from discover.commands import crawl as command
@@ -312,17 +312,18 @@ def test_a_document_that_cannot_be_stored_costs_its_page_and_not_the_crawl():
 
 class Links(FrontierSpider):
     def parse_page(self, response):
-        for number in range(2 * LINKS):
-            yield f"/{number % (LINKS + 1)}"
+        for number in range(2 * LISTED):
+            yield f"/{number % (LISTED + 1)}"
 
 
-def test_links_of_a_page_are_limited_and_that_is_told(caplog):
+@pytest.mark.parametrize(("kind", "most"), [(TextResponse, LINKS), (XmlResponse, LISTED)])
+def test_links_of_a_page_are_limited_and_that_is_told(kind, most, caplog):
     spider = Links()
     spider.task = SimpleNamespace(domains=["example.org"])
-    found = spider._read(TextResponse("http://example.org/many"), Leased(1, "http://example.org/many", 0, 0))
-    assert found.links == [f"http://example.org/{number}" for number in range(LINKS)]
+    found = spider._read(kind("http://example.org/many"), Leased(1, "http://example.org/many", 0, 0))
+    assert found.links == [f"http://example.org/{number}" for number in range(most)]
     (record,) = caplog.records
-    assert "http://example.org/many" in record.getMessage() and str(LINKS) in record.getMessage()
+    assert "http://example.org/many" in record.getMessage() and str(most) in record.getMessage()
 
 
 def test_an_unfinished_crawl_is_told_and_not_noted(capsys):
