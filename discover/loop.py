@@ -119,7 +119,7 @@ def _check_spans(config: Config) -> None:
     if config.loop.stop in ("certain", "stabilising"):
         raise DiscoverError(
             f"loop.stop {config.loop.stop} goes by predictions for unanswered documents, which are not made with "
-            "label.task spans: leave it empty, or set it to plateau, which needs thousands of audit answers"
+            "label.task spans: leave it empty, or set it to plateau, which needs many audit answers"
         )
 
 

@@ -12,9 +12,11 @@ from discover import loop
 from discover.campaign import Campaign, open_run
 from discover.commands import predict
 from discover.db import Database
+from discover.evaluate.audit import DECIDE
 from discover.evaluate.verdict import single_line
 from discover.label.queue import Queue
 from discover.pool.labels import Labels, Multilabel, Spans
+from discover.steps.choose import progress_of
 from discover.tables import slot
 from tests.kills import play_rounds, write_inputs
 from tests.labeling import CLASSES, add_documents, filled
@@ -123,3 +125,13 @@ def test_a_changed_mind_does_not_move_the_estimate(played: Path) -> None:
         return *found, held.probabilities.tolist()
 
     assert measured("as it was", lambda _: None) == measured("flattered", flatter)
+
+
+def test_decisions_know_which_answers_of_their_part_a_model_was_right_about(played: Path) -> None:
+    campaign = open_run(played)
+    (arm, *_), last = campaign.arms, campaign.metrics()[-1]["round"]
+    deciding = {row.document_id for row in campaign.queue.audited(arm) if row.part == DECIDE}
+    *_, past = progress_of(campaign, arm, last + 1).rounds
+    campaign.close()
+    assert deciding and deciding == past.right | past.wrong and not past.right & past.wrong
+    assert past.score == len(past.right) / len(deciding)

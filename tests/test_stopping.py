@@ -24,8 +24,11 @@ def test_a_round_that_learned_nothing_changes_nothing(rule, name):
 
 def test_a_plateau_is_one_of_rounds_that_asked():
     def said(asked, scores):
-        pairs = enumerate(zip(asked, scores, strict=True))
-        rounds = (PastRound(n, score=one, low=one - 0.01, high=one + 0.01, asked=count) for n, (count, one) in pairs)
+        rounds = []
+        for n, (count, score) in enumerate(zip(asked, scores, strict=True)):
+            right = int(1000 * score)
+            judged = {"right": frozenset(range(right)), "wrong": frozenset(range(right, 1000))}
+            rounds.append(PastRound(n, **judged, asked=count))
         return plateau(Progress(rounds=tuple(rounds)), gain=0.02, rounds=3)
 
     assert said([9] * 4, [0.8] * 4) and not said([9] * 4, [0.5, 0.8, 0.8, 0.9])

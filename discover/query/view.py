@@ -27,6 +27,8 @@ class PastRound:
         score: accuracy on the part of the audit sample that decisions may look at; None while there is none.
         low: lower end of the score's 95 % interval.
         high: upper end of it.
+        right: row ids of that part's documents that the model was right about.
+        wrong: those that it was wrong about.
         cross_validated: accuracy cross-validated over the answers; None where it was not computed.
         changed: share of predictions that differ from the round before, in [0, 1]; None where it was not computed.
         unsure: share of errors that the model expects of itself, in [0, 1]; None where it was not computed.
@@ -40,6 +42,8 @@ class PastRound:
     score: float | None = None
     low: float | None = None
     high: float | None = None
+    right: frozenset[int] = frozenset()
+    wrong: frozenset[int] = frozenset()
     cross_validated: float | None = None
     changed: float | None = None
     unsure: float | None = None

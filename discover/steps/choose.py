@@ -221,6 +221,8 @@ def progress_of(campaign: Campaign, arm: str, round_: int) -> Progress:
         PastRound(
             number,
             **{name: found[key] for name, key in (("score", "accuracy"), ("low", "low"), ("high", "high"))},
+            right=frozenset(found.get("right", ())),  # rounds of an earlier version have none
+            wrong=frozenset(found.get("wrong", ())),
             **dict(zip(OF_TRAINING, learned, strict=True)),
             policy_rewards=tuple(rewards["policy"]),
             auto_rewards=tuple(rewards["auto"]),

@@ -70,7 +70,8 @@ def _measured(
     """The round's row of metrics.jsonl, and what the step leaves besides the rewards."""
     started = time.perf_counter()
     audited = campaign.queue.audited(arm)
-    seen = learner.classifier.predicted(column([row.document_id for row in audited]))
+    audit_ids = np.array([row.document_id for row in audited], np.int64)
+    seen = learner.classifier.predicted(column(audit_ids))
     audit_truth = campaign.labels.array([row.label for row in audited])
     audit_right = agree(seen.answers, audit_truth)
     reported = np.array([row.part == audit.REPORT for row in audited], bool)
@@ -100,7 +101,8 @@ def _measured(
     version = row["model"] = campaign.latest_model(arm)
     output["checksum"] = campaign.checksum(version) if version else None
     row["seconds"] = _seconds(campaign, arm, round_) | {"evaluate": round(time.perf_counter() - started, 3)}
-    return row, output | {"decide": _estimated(audit_right[~reported])}
+    ids, right = audit_ids[~reported], audit_right[~reported]
+    return row, output | {"decide": _estimated(right) | {"right": ids[right].tolist(), "wrong": ids[~right].tolist()}}
 
 
 def _test_set(campaign: Campaign, last: int) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], int]:

@@ -66,7 +66,9 @@ def _campaign(
         found, decided = audit.estimate(seen[reported]), audit.estimate(seen[~reported])
         covered.append(found.low <= one.accuracy <= found.high)
         known = {name: getattr(classifier, name) for name in ("cross_validated", "changed", "unsure")}
-        past.append(PastRound(len(past), decided.value, decided.low, decided.high, **known))
+        deciding = audits[: len(seen)][~reported]
+        both = (frozenset(deciding[right[deciding] == one].tolist()) for one in (True, False))
+        past.append(PastRound(len(past), decided.value, decided.low, decided.high, *both, **known))
         for rule in plugins.names("discover.query.stopping"):
             if rule not in stopped and plugins.load("discover.query.stopping", rule)(_progress(one.labels, past)):
                 stopped[rule] = (one.labels, one.accuracy)

@@ -11,8 +11,15 @@ from discover.steps.choose import stopping_rule
 
 PACKAGE = "discover.query.stopping"
 RULES = plugins.names(PACKAGE)
-SETTLED = PastRound(0, score=0.9, low=0.895, high=0.905, changed=0.0, unsure=0.01)
-MOVING = PastRound(0, score=0.5, low=0.4, high=0.6, changed=0.2, unsure=0.4)
+
+
+def judged(right: int, n: int) -> dict[str, frozenset[int]]:
+    """The first ones of n audit documents are right."""
+    return {"right": frozenset(range(right)), "wrong": frozenset(range(right, n))}
+
+
+SETTLED = PastRound(0, **judged(900, 1000), changed=0.0, unsure=0.01)
+MOVING = PastRound(0, **judged(50, 100), changed=0.2, unsure=0.4)
 
 
 def course(*rounds: PastRound) -> Progress:
@@ -57,11 +64,21 @@ def test_plateau_is_refused_where_nothing_is_audited():
 
 def test_plateau_waits_for_an_interval_that_can_tell():
     plateau = plugins.load(PACKAGE, "plateau")
-    wide = PastRound(0, score=0.9, low=0.8, high=0.95)
-    assert plateau(course(*[wide] * 10)) == ""
-    assert plateau(course(*[wide] * 10), gain=0.2)
-    rising = [PastRound(0, score=one, low=one - 0.001, high=one + 0.001) for one in (0.8, 0.85, 0.9)]
+    few = PastRound(0, **judged(27, 30))
+    assert plateau(course(*[few] * 10)) == ""
+    assert plateau(course(*[few] * 10), gain=0.2)
+    rising = [PastRound(0, **judged(right, 10_000)) for right in (8000, 8500, 9000)]
     assert plateau(course(*rising), rounds=2) == ""
+
+
+def test_plateau_compares_models_on_the_same_documents():
+    plateau = plugins.load(PACKAGE, "plateau")
+    before, now = PastRound(0, **judged(160, 200)), PastRound(1, **judged(161, 400))
+    said = plateau(course(before, now), gain=0.04, rounds=1)
+    assert said.startswith("accuracy on 200 audit answers rose by +0.5% in 1 rounds"), "of others it knows no change"
+    swapped = PastRound(1, right=frozenset(range(20, 181)), wrong=frozenset([*range(20), *range(181, 200)]))
+    assert plateau(course(before, swapped), gain=0.04, rounds=1) == "", "as accurate, by other documents"
+    assert plateau(course(PastRound(0), now), rounds=1) == plateau(course(before, PastRound(1)), rounds=1) == ""
 
 
 def test_a_mean_over_rounds_is_no_single_round():
