@@ -72,6 +72,11 @@ class Outcome:
     retry_after: float | None = None
     given_back: bool = False
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether the address is given up: not one that was read, or that led to another, or is tried once more."""
+        return self.retry_after is None and self.reason not in ("", "redirect")
+
 
 class Frontier:
     """The crawl's part of a run's database; one crawl at a time.
@@ -228,7 +233,7 @@ class Frontier:
             counts = self.pool.add_in(connection, found)
             _insert_links(connection, links)
             for outcome in outcomes:
-                if outcome.reason and outcome.retry_after is None:
+                if outcome.is_refused:
                     self.pool.reject(connection, outcome.page.address, outcome.reason, outcome.detail)
             if outcomes:
                 connection.execute(_FINISH, [_finish(outcome) for outcome in outcomes])
@@ -329,10 +334,9 @@ _READMIT = (
 
 def _finish(outcome: Outcome) -> dict[str, Any]:
     again = outcome.retry_after is not None
-    failed = outcome.reason not in ("", "redirect")
     return {
         "row_id": outcome.page.id,
-        "new_state": "new" if again else "failed" if failed else "done",
+        "new_state": "new" if again else "failed" if outcome.is_refused else "done",
         "new_status": outcome.status,
         "new_reason": outcome.reason,
         "new_attempts": outcome.page.attempts + (not outcome.given_back),

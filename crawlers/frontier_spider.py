@@ -273,7 +273,7 @@ class FrontierSpider(Spider, ABC):
         final = [outcome for outcome in finished if outcome.retry_after is None]
         task.counts["pages"] += sum(not outcome.reason for outcome in final)
         task.counts["unchanged"] += sum(outcome.status == UNCHANGED and not outcome.reason for outcome in final)
-        refused = [outcome for outcome in final if outcome.reason not in ("", "redirect")]
+        refused = [outcome for outcome in finished if outcome.is_refused]
         task.rejected += Counter(outcome.reason for outcome in refused)
         task.details = {outcome.reason: outcome.detail for outcome in reversed(refused)} | task.details
         task.off_site += Counter(host(o.detail) for o in final if o.reason == OFF_SITE)
