@@ -12,6 +12,7 @@ The commands are thin layers over this class and over `discover.loop`. Torch is 
 """
 
 import functools
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ class Campaign:
         self.strategies = strategies_of(config)
         self.arms = list(self.strategies)
         self._predicting: tuple[str, Predictor] | None = None  # the checksum of a model, and what predicts by it
+        self._one_at_a_time = threading.Lock()  # a server may ask from several threads, a model keeps one's texts
 
     def close(self) -> None:
         """Let go of the database."""
@@ -125,7 +127,8 @@ class Campaign:
             (n, c) probabilities, columns in the order of ``classes``; a row sums to 1 where a document has one class.
             Of spans (n, 2), see `discover.learn.tagger`; what they are, `predicted` tells.
         """
-        return self._newest(arm).predict(texts)
+        with self._one_at_a_time:
+            return self.predictor(arm).predict(texts)
 
     def predicted(self, texts: Sequence[str], arm: str | None = None) -> "Prediction":
         """The newest model's answers about texts, as arrays; `Labels.kept` and `Labels.value` tell them in words.
@@ -134,7 +137,8 @@ class Campaign:
             texts: n texts.
             arm: whose model; by default the first arm's.
         """
-        return self._newest(arm).predicted(texts)
+        with self._one_at_a_time:
+            return self.predictor(arm).predicted(texts)
 
     def explain(self, texts: Sequence[str], arm: str | None = None, spans: int | None = None) -> list[dict[str, Any]]:
         """Why the newest model predicts what it does: of each text `label`, `probability`, `words`, `neighbours`.
@@ -148,7 +152,8 @@ class Campaign:
             arm: whose model; by default the first arm's.
             spans: of entities, how many of a text are explained, the first ones; by default all.
         """
-        return self._newest(arm).explain(texts, spans)
+        with self._one_at_a_time:
+            return self.predictor(arm).explain(texts, spans)
 
     def _arm(self, name: str | None) -> str:
         """The arm of a name; the first one of none."""
@@ -156,8 +161,8 @@ class Campaign:
             raise DiscoverError(f"{self.folder.root} has no arm {name!r}: there are {', '.join(self.arms)}")
         return self.arms[0] if name is None else name
 
-    def _newest(self, arm: str | None) -> Predictor:
-        """An arm's newest model."""
+    def predictor(self, arm: str | None = None) -> Predictor:
+        """An arm's newest model, by default the first arm's; it stays the one it is when there are newer ones."""
         version = self.latest_model(self._arm(arm))
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")

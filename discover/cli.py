@@ -40,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"discover: {_failed(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print("discover: stopped; what is finished is kept, and the same command goes on", file=sys.stderr)
+        print("discover: stopped; what is finished is kept: give the same command again", file=sys.stderr)
         return 143 if stop.args else 130
     return 0
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """One version of a model. Of the texts that it is given nothing is kept.
+    """One version of a model, for one thread at a time. Of the texts that it is given nothing is kept.
 
     Args:
         folder: the published model.
@@ -72,7 +72,13 @@ class Predictor:
         """(n, 1) row ids of texts outside the pool: negative, as no row's are."""
         if isinstance(texts, str):
             raise TypeError(f"{what} takes several texts, got one: put it in a list")
-        self._texts = list(texts)
+        other = next(
+            (f"{type(text).__name__} at {at}" for at, text in enumerate(texts) if not isinstance(text, str)), ""
+        )
+        if other:
+            raise TypeError(f"{what} takes texts, got {other}")
+        # Half a character is none that a tokenizer takes; it becomes another, so that spans stay where they are.
+        self._texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         return -1 - np.arange(len(texts), dtype=np.int64)[:, None]
 
     def _read(self, ids: Sequence[int]) -> list[str]:

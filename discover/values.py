@@ -1,11 +1,21 @@
-"""Plain values in YAML, as YAML 1.2 has them: 1e-3 is a number. PyYAML follows 1.1, where it is a text."""
+"""Plain values in YAML, as JSON and YAML 1.2 have them.
 
+PyYAML follows 1.1, where 1e-3 is a text, and 010, 12:30 and 1_000 are the numbers 8, 750 and 1000; here they are texts,
+as whoever names a class so will mean it.
+"""
+
+import json
 import re
 from typing import Any
 
 import yaml
 
-_FLOAT = re.compile(r"^[-+]?(\.\d+|\d+(\.\d*)?)[eE][-+]?\d+$")
+_NUMBERS = {
+    "tag:yaml.org,2002:int": re.compile(r"^[-+]?(0|[1-9]\d*)$"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"^[-+]?((\.\d+|\d+\.\d*)([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$"
+    ),
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,8 +39,12 @@ class _Dumper(yaml.SafeDumper):
     pass
 
 
-for _kind in (_Loader, _Dumper):
-    _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in known if one[0] not in _NUMBERS] for first, known in _Loader.yaml_implicit_resolvers.items()
+}
+for _tag, _number in _NUMBERS.items():
+    for _kind in (_Loader, _Dumper):  # which goes on quoting what 1.1 would take for a number
+        _kind.add_implicit_resolver(_tag, _number, list("-+.0123456789"))
 
 
 def parse(text: str) -> Any:
@@ -40,7 +54,9 @@ def parse(text: str) -> Any:
         yaml.YAMLError: it is none.
     """
     try:
-        return yaml.load(text, _Loader)
+        found = yaml.load(text, _Loader)
+        json.dumps(found, default=str, skipkeys=True)  # refuses what, by an alias, holds itself
+        return found
     except (ValueError, RecursionError) as error:  # of what looks like a date, say, and is none
         raise yaml.YAMLError(f"{error}: write in quotes what is text") from error
 

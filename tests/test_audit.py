@@ -119,7 +119,7 @@ def test_a_changed_mind_does_not_move_the_estimate(played: Path) -> None:
         before(campaign)
         loop.run_rounds(campaign, 1)
         arm = campaign.arms[0]
-        held, truth = predict._held_out(campaign)
+        held, truth = predict._held_out(campaign, campaign.predictor())
         found = campaign.metrics()[-1]["audit"], campaign.outputs(arm, "evaluate", "decide"), truth.tolist()
         campaign.close()
         return *found, held.probabilities.tolist()

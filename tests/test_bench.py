@@ -236,6 +236,7 @@ def test_arms_that_start_otherwise_are_refused(files, tmp_path, capsys):
             "must give probabilities that sum to 1 for each text, found 100 for text 1 of",
         ),
         (["--strategy", "margn"], "did you mean 'margin'?"),
+        (["--strategy", "margin", "committee"], "committee asks heads of our own, and"),
         (["--strategy", "margin,power=2"], "has no option 'power'"),
         (["--train", "more.jsonl"], "--train names 2 files and --test 1"),
         (["--train", "{train}", "--test", "{test}"], "two training files are called 'words'"),

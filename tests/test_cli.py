@@ -2,19 +2,25 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 
+import discover
 from discover.cli import main
 from discover.commands import search as commands_search
-from discover.config import load_config
+from discover.config import load_config, save_config
 from discover.db import Database
 from discover.label.queue import Queue
 from discover.label.simulate import ANNOTATOR
@@ -141,6 +147,18 @@ def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.Monk
     said = capsys.readouterr().out
     assert "the best of 2 trials: learn." in said and "95% interval" in said
     assert (folder / "search" / "config.yaml").exists() == ("better by more than chance" in said)
+
+    def searches() -> set[str]:
+        return set(re.findall(r'"study_name":"(\w+)"', (folder / "search" / "journal.log").read_text()))
+
+    assert main(command) == 0 and len(searches()) == 1
+    settings = load_config(folder / "config.yaml")
+    described = dict.fromkeys(settings.label.classes, "what it is about")
+    label = settings.label.model_copy(update={"classes": described})
+    save_config(settings.model_copy(update={"label": label}), folder / "config.yaml")
+    assert main(command) == 0 and len(searches()) == 2, "classes that are described otherwise make another"
+    save_config(settings, folder / "config.yaml")
+    capsys.readouterr()
     assert main([*command, "--folds", "20"]) == 1
     assert "needs 200 answers that may be learned" in capsys.readouterr().err
     assert main([*command, "--set", "encoder.max_tokens=8"]) == 1, "the answers would be learned with the run's encoder"
@@ -152,10 +170,24 @@ def test_search_on_the_answers_of_a_run(finished: Path, monkeypatch: pytest.Monk
     said = capsys.readouterr().out
     assert "learn.head_penalty 2.5, learn.propagate true\n" in said and "better by more than chance" in said
     assert load_config(folder / "search" / "config.yaml").learn.head_penalty == 2.5
+    refuted = replace(better, gain=(0.0, 0.05))
+    monkeypatch.setattr(commands_search, "search", lambda *_: refuted)
+    assert main(command) == 0 and not (folder / "search" / "config.yaml").exists()
     database = Database(f"sqlite:///{folder / 'discover.db'}")
     learned = [row for row in Queue(database, 30).labels("margin") if row.kind != "audit"]
     database.close()
     assert len(asked[0].y) == len(learned), "audit answers are not looked at"
+
+
+def test_the_python_interface_takes_what_a_server_is_sent(finished: Path) -> None:
+    texts = [f"goal striker bread oven {number}" for number in range(12)]
+    with closing(discover.open(finished / "run")) as campaign:
+        whole = [campaign.explain([text]) for text in texts]
+        with ThreadPoolExecutor(3) as threads:
+            assert list(threads.map(lambda text: campaign.explain([text]), texts)) == whole
+        assert np.isfinite(campaign.predict(["half a \ud800 character"])).all()
+        with pytest.raises(TypeError, match="predict takes texts, got NoneType at 1"):
+            campaign.predict(["a text", None])
 
 
 def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:
@@ -166,7 +198,7 @@ def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:
     assert said.returncode == 0, said.stderr
     assert "at least 0.3 sure and have a label" in said.stdout
     assert "audit answers that are" in said.stdout and "95% interval" in said.stdout
-    assert "no audit answer is" in run(*command, 1).stdout
+    assert "no audit answer for the report is" in run(*command, 1).stdout
     rows = [json.loads(line) for line in to.read_text().splitlines()]
     assert [row["label"] for row in rows] == [""] * 9
     assert all(row["probability"] < 1 for row in rows)

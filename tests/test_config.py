@@ -58,6 +58,7 @@ def write(tmp_path: Path, text: str) -> Path:
         ("a: [", "must be YAML"),
         ("label: {classes: [a, 2024-13-45]}", "month must be in 1..12: write in quotes what is text"),
         (MINIMAL + 'name: "x\\ud83d"', "holds half a character"),
+        ("label: &it {classes: [a, b], options: {x: *it}}", "Circular reference"),
     ],
 )
 def test_a_bad_config_gets_one_line_that_names_the_place(tmp_path: Path, text: str, said: str) -> None:
@@ -108,6 +109,7 @@ def test_classes_may_be_numbers_and_need_no_description(tmp_path: Path) -> None:
         ("{1: one star, 2: two stars}", {"1": "one star", "2": "two stars"}),
         ("{a: , b: }", {"a": "", "b": ""}),
         ("[1, 2.5]", {"1": "", "2.5": ""}),
+        ("[010, 12:30, 1_000, 0x10]", {"010": "", "12:30": "", "1_000": "", "0x10": ""}),
     ):
         config = load_config(write(tmp_path, f"label: {{classes: {text}}}\n"))
         save_config(config, tmp_path / "config.yaml")

@@ -177,11 +177,11 @@ def test_odd_texts(encoder):
 
 
 def broken_copy(folder, name: str, content: bytes | None):
-    folder.mkdir()
+    (folder / name).parent.mkdir(parents=True)
     for file in find("all-MiniLM-L6-v2").iterdir():
         if file.is_file():
             (folder / file.name).symlink_to(file)
-    (folder / name).unlink()
+    (folder / name).unlink(missing_ok=True)
     if content is not None:
         (folder / name).write_bytes(content)
     return folder
@@ -195,6 +195,9 @@ def test_a_broken_folder_gets_one_line(tmp_path):
         broken_copy(tmp_path / "weightless", "model.safetensors", None),
         broken_copy(tmp_path / "unconfigured", "config.json", None),
         broken_copy(tmp_path / "unreadable", "config.json", b"{"),
+        broken_copy(tmp_path / "listless", "model.safetensors.index.json", b"{}"),
+        broken_copy(tmp_path / "indexless", "model.safetensors.index.json", b"{"),
+        broken_copy(tmp_path / "unpooled", "1_Pooling/config.json", b"[]"),
         tmp_path / "nowhere",
     ]
     for folder in folders:

@@ -201,7 +201,7 @@ def test_a_line_without_end_does_not_fill_memory(tmp_path: Path, monkeypatch: py
     path.write_text(f"text,label\n{'x,' * 2750}\nthe next one,a\n")
     documents, bad = read(path)
     assert [(document.text, document.address.rpartition(":")[2]) for document in documents] == [("the next one", "3")]
-    assert bad == [(2, "bad CSV row: line too long, lines 2 to 2")]
+    assert bad == [(2, "bad CSV row: line too long")]
 
 
 def test_csv_with_odd_quoting(tmp_path: Path):
@@ -218,7 +218,8 @@ def test_csv_with_odd_quoting(tmp_path: Path):
         b"\r\n"
         b"no,a short row\r\n"
         b'yes,"nor is this one closed,train\r\n'
-        b"no,so this is lost,train\r\n"
+        b"no,a row of its own,train\r\n"
+        b"or a text that was cut off with its file\r\n"
     )
     documents, bad = read(path)
     assert [(document.text, document.label, document.split) for document in documents] == [
@@ -226,10 +227,23 @@ def test_csv_with_odd_quoting(tmp_path: Path):
         ("two\nlines", "no", "train"),
         ('a "quote" inside is fine', "yes", "train"),
         ("a short row", "no", "train"),
+        ("a row of its own", "no", "train"),
     ]
-    assert [line for line, _ in bad] == [5, 8, 9, 12]
-    assert "lines 5 to 6" in bad[0][1] and "lines 12 to 13" in bad[3][1]
+    assert [line for line, _ in bad] == [5, 6, 8, 9, 12, 14]
+    assert "'\"'" in bad[0][1] and "unexpected end" in bad[4][1] and "1 cells under 3 columns" in bad[5][1]
     assert documents[3].address.endswith("odd.csv:11")
+
+
+def test_a_stray_quote_costs_its_own_row(tmp_path: Path):
+    path = tmp_path / "stray.csv"
+    lines = [f"the text of row {number},yes" for number in range(300)]
+    for stray in (7, 150):
+        lines[stray] = '"' + lines[stray]
+    lines[299] = '"' + lines[299]
+    path.write_text("\n".join(["text,label", *lines]))
+    documents, bad = read(path)
+    assert [int(one.text.split()[-1]) for one in documents] == sorted(set(range(300)) - {7, 150, 299})
+    assert [line for line, _ in bad] == [9, 152, 301] and documents[-1].address.endswith(":300")
 
 
 def test_blank_lines_before_the_columns_of_a_csv_are_passed_over(tmp_path: Path):

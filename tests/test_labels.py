@@ -66,6 +66,12 @@ def test_what_cannot_be_is_refused_in_a_few_words(said, complaint: str) -> None:
         LABELS.read(said, "")
 
 
+def test_a_whole_number_among_missing_ones_is_one() -> None:
+    assert Multiclass(("1", "2")).read(1.0, "") == "1"
+    with pytest.raises(DiscoverError, match="label is not text: float"):
+        Multiclass(("1", "2")).read(1.5, "")
+
+
 def test_a_list_is_no_class() -> None:
     with pytest.raises(DiscoverError, match=r"label is not text: list; .* label.task: multilabel"):
         Multiclass().read(["a"], "")

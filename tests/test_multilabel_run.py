@@ -118,7 +118,7 @@ def test_predictions_are_lists_and_say_how_sure_they_are(finished: Path, capsys:
         recipe["probabilities"].keys() == CLASSES.keys() and recipe["probability"] <= recipe["probabilities"]["recipe"]
     )
     assert main([*arguments, "--output", str(finished / "sure.jsonl"), "--confidence", "1"]) == 0
-    assert "no audit answer is, so nothing can be said" in capsys.readouterr().out
+    assert "no audit answer for the report is, so nothing can be said" in capsys.readouterr().out
     assert [row["label"] for row in lines(finished / "sure.jsonl")] == [None] * 3
 
 

@@ -33,8 +33,9 @@ def test_a_file_need_not_fit_into_memory(
         return Prediction(np.zeros(len(texts), np.int64), sure[:, 0], sure)
 
     classes = ("calm", "storm")
+    models = iter([SimpleNamespace(predicted=predicted)])  # one for the whole file
     campaign = SimpleNamespace(
-        predicted=predicted,
+        predictor=lambda: next(models),
         labels=Multiclass(classes),
         classes=classes,
         config=SimpleNamespace(label=SimpleNamespace(task="multiclass")),

@@ -13,6 +13,7 @@ from discover.commands import pretrain
 from discover.config import load_config
 from discover.db import Database
 from discover.embed.config import EncoderConfig
+from discover.embed.device import choose_device, has_bfloat16
 from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.learn.pretrain import training
@@ -132,5 +133,14 @@ def test_other_settings_are_refused_while_it_is_under_way(tmp_path, capsys, monk
     assert main(arguments) in (130, 143)
     assert main([*arguments, "--set", "pretrain.passes=3"]) == 1
     assert "was begun with another pretrain.passes" in capsys.readouterr().err
+    other = "float32" if has_bfloat16(choose_device("auto")) else "bfloat16"
+    assert main([*arguments, "--set", f"encoder.dtype={other}"]) == 1
+    assert "was begun with another encoder.dtype" in capsys.readouterr().err
+    tokens = tmp_path / "run" / "pretraining" / "tokens.safetensors"
+    whole = tokens.read_bytes()
+    tokens.write_bytes(whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:])
+    assert main(arguments) == 1
+    assert "must hold the pool's tokens, but it is damaged" in capsys.readouterr().err
+    tokens.write_bytes(whole)
     monkeypatch.undo()
     assert main(arguments) == 0 and (tmp_path / "run" / "encoder" / "card.json").is_file()

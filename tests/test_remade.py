@@ -59,6 +59,19 @@ def test_the_learners_encoder_stays_what_it_was(inputs: Path, tmp_path: Path) ->
     campaign.close()
 
 
+def test_a_tokenizer_told_otherwise_is_another_encoder(tmp_path: Path) -> None:
+    model = write_encoder(tmp_path / "model")
+    encoder = Encoder(EncoderConfig(model=str(model)))
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    told = settings | {"do_lower_case": not settings["do_lower_case"]}
+    (model / "tokenizer_config.json").write_text(json.dumps(told))
+    with pytest.raises(DiscoverError, match="has changed since this process loaded it"):
+        encoder.check()
+    other = Encoder(EncoderConfig(model=str(model)))
+    assert other.tokenize(["Paris"])[0].tolist() != encoder.tokenize(["Paris"])[0].tolist()
+    assert other.version != encoder.version
+
+
 def test_half_of_a_fine_tuned_model_is_never_of_another(tmp_path: Path) -> None:
     model = write_encoder(tmp_path / "model", seed=0)
     encoder = Encoder(EncoderConfig(model=str(model)))

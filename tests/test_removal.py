@@ -79,6 +79,8 @@ def test_whichever_near_duplicate_is_named_all_go(either_database: Database, wor
     for name in names:
         with either_database.read() as connection:
             assert len(named(connection, name)) == 4, "one of them no intake has seen"
+    with either_database.read() as connection:
+        assert len(named(connection, "http://a/3", "http://a/3 ")) == 4, "one address, written in two ways"
     assert len(removed(either_database, names[0])) == 4 and not list(pool.documents(split=None))
     assert pool.intake() == {"pool": 1}
 

@@ -10,7 +10,7 @@ from discover.commands.serve import Pages
 from discover.config import Config, save_config, validate
 from discover.db import Database
 from discover.start import start_run
-from discover.tables import step
+from discover.tables import metric, step
 from tests.labeling import add_documents
 from tests.pages import fields, named
 
@@ -47,6 +47,18 @@ def test_settings_that_cannot_be_read_change_nothing(served: TestClient, tmp_pat
     assert 'value="storm"' in served.get("/").text
     save_config(config("calm", "storm", "fog"), path)
     assert 'value="fog"' in served.get("/").text
+
+
+def test_before_the_first_choice_nothing_is_over(tmp_path: Path) -> None:
+    campaign = start_run(config("calm", "storm"), tmp_path / "run")
+    page = named(TestClient(Pages(campaign), base_url="http://localhost"))
+    for round_, thanked in ((0, False), (1, True)):  # labels were imported: there are none to ask for at first
+        with campaign.database.write() as connection:
+            connection.execute(metric.insert().values(arm="auto", round=round_, row={"round": round_}))
+            row = {"arm": "auto", "round": round_, "step": "query", "output": {"asked": 0}, "seconds": 0.0}
+            connection.execute(step.insert().values(**row))
+        assert ("Thank you!" in page.get("/").text) == thanked
+    campaign.close()
 
 
 def test_an_answer_meant_for_another_run_is_not_taken_and_not_given_up(served: TestClient, tmp_path: Path) -> None:

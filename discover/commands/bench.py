@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from discover import plugins
 from discover.bench import cells, learners, output, workers
 from discover.bench.cells import Cell
 from discover.bench.config import BenchConfig
@@ -17,6 +18,8 @@ from discover.pool.labelled import Dataset, read_dataset
 from discover.run import RunFolder
 from discover.simulate import Arena
 
+VOTING = "committee"  # the strategy that needs several heads
+
 
 def bench(config: BenchConfig, as_json: bool = False) -> None:
     """Play every cell that is not there yet, and write the results.
@@ -26,8 +29,11 @@ def bench(config: BenchConfig, as_json: bool = False) -> None:
     """
     datasets = _datasets(config)
     for word in config.learners:  # and, planned once for nothing, a wrong word is told before anything is embedded
-        if learners.settings_of(word) is None:
-            learners.make(word, seed=0)
+        if learners.settings_of(word) is not None:
+            continue
+        learners.make(word, seed=0)
+        if any(plugins.split(strategy)[0] == VOTING for strategy in config.strategies):
+            raise DiscoverError(f"{VOTING} asks heads of our own, and {word!r} has none: leave out one of the two")
     cells.plan(config, datasets, "")
     folder = RunFolder(config.output)
     if folder.config.exists():

@@ -12,6 +12,7 @@ from discover.errors import DiscoverError
 from discover.evaluate import audit
 from discover.pool.answers import agree
 from discover.pool.files import export_rows, read_documents
+from discover.predictor import Predictor
 from discover.progress import progress
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     total, skipped = _counted(source)
     if not total:
         raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
-    labelled, spans = 0, campaign.config.label.task == "spans"
+    labelled, spans, model = 0, campaign.config.label.task == "spans", campaign.predictor()
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal labelled
@@ -49,7 +50,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
         starts = range(0, total, CHUNK)
         for _ in progress(starts, len(starts), "predicting"):
             chunk = list(islice(documents, CHUNK))
-            found = campaign.predicted([d.text for d in chunk])
+            found = model.predicted([d.text for d in chunk])
             labels = campaign.labels.kept(found.answers)
             said = zip(chunk, labels, found.chances.tolist(), found.probabilities.tolist(), strict=True)
             for document, label, chance, each in said:
@@ -65,13 +66,13 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
                 if not spans:  # of which only the whole answer has a probability
                     names = zip(campaign.classes, each, strict=True)
                     row["probabilities"] = {name: round(p, 6) for name, p in names}
-                yield row | (_reasons(campaign, document.text) if explain else {})
+                yield row | (_reasons(model, document.text) if explain else {})
 
     export_rows(rows(), to)
     print(f"{total} predictions are in {to}{skipped}")
     if confidence:
         covered = f"{labelled} of them ({labelled / total:.1%}) are at least {confidence:g} sure and have a label"
-        print(f"{covered}; {_trust(campaign, confidence)}")
+        print(f"{covered}; {_trust(campaign, model, confidence)}")
 
 
 def _counted(source: Path) -> tuple[int, str]:
@@ -86,28 +87,28 @@ def _counted(source: Path) -> tuple[int, str]:
     return total, f"; skipped {bad}: {first}{' and others' if bad > 1 else ''}" if bad else ""
 
 
-def _reasons(campaign: Campaign, text: str) -> dict[str, Any]:
-    (found,) = campaign.explain([text])
+def _reasons(model: Predictor, text: str) -> dict[str, Any]:
+    (found,) = model.explain([text])
     if "spans" in found:
         return {"explained": found["spans"]}
     return {"explained": found["label"], "words": found["words"], "neighbours": found["neighbours"]}
 
 
-def _trust(campaign: Campaign, confidence: float) -> str:
+def _trust(campaign: Campaign, model: Predictor, confidence: float) -> str:
     """What answers that never trained the model say of predictions this sure."""
-    held, truth = _held_out(campaign)
+    held, truth = _held_out(campaign, model)
     sure = held.chances >= confidence
     found = audit.estimate(agree(held.answers[sure], truth[sure]))
     if found.value is None:
-        return "no audit answer is, so nothing can be said of how often they are right"
+        return "no audit answer for the report is, so nothing can be said of how often they are right"
     return (
         f"of the {found.n} audit answers that are ({len(truth)} in all), {found.value:.1%} are right "
         f"(95% interval {found.low:.1%} to {found.high:.1%})"
     )
 
 
-def _held_out(campaign: Campaign) -> tuple["Prediction", NDArray[Any]]:
+def _held_out(campaign: Campaign, model: Predictor) -> tuple["Prediction", NDArray[Any]]:
     """What is predicted of the documents of the k audit answers that are for reporting, and these answers."""
     rows = audit.answers(campaign.queue.audited(campaign.arms[0]), audit.REPORT)
     texts = campaign.pool.texts([row.document_id for row in rows])
-    return campaign.predicted(texts), campaign.labels.array([row.label for row in rows])
+    return model.predicted(texts), campaign.labels.array([row.label for row in rows])

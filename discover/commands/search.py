@@ -38,14 +38,16 @@ def search_settings(campaign: Campaign, config: Config, trials: int, folds: int,
         )
     rows = [row for row in campaign.queue.labels(campaign.arms[0]) if row.kind != "audit"]
     ids, y = arrays(campaign, rows)
-    logits, likelihood = _Learner(campaign, config, ids, y).logits, likelihood_of(campaign.config.label.task)
-    objective = Objective(config.learn, y, len(campaign.classes), likelihood, logits, folds, config.seed)
+    learner, likelihood = _Learner(campaign, config, ids, y), likelihood_of(campaign.config.label.task)
+    objective = Objective(config.learn, y, len(campaign.classes), likelihood, learner.logits, folds, config.seed)
     folder = campaign.folder.search
-    finding = search(objective, folder, _purpose(campaign, config, rows, folds), trials, minutes)
+    purpose = _purpose(campaign, config, rows, learner.unlabelled, folds)
+    finding = search(objective, folder, purpose, trials, minutes)
     print("\n".join(_told(finding, len(rows))))
+    path = folder / "config.yaml"
+    path.unlink(missing_ok=True)  # what an earlier search found is judged by what is known now
     if finding.better:
         found = config.model_copy(update={"learn": config.learn.model_copy(update=finding.changed)})
-        path = folder / "config.yaml"
         with publish(path) as scratch:
             scratch.write_text(values.render(found.model_dump(mode="json")), encoding="utf-8")
         print(f"{path}: a config with these settings, for `discover run`")
@@ -58,7 +60,7 @@ class _Learner:
         self._campaign, self._config, self._ids, self._y = campaign, config, ids, y
         self._activations = ActivationCache(config.learn.cache_megabytes)
         most = max(config.learn.unlabelled or 0, OF_MANY)
-        self._unlabelled = unlabelled(campaign, campaign.arms[0], most, config.seed)
+        self.unlabelled = unlabelled(campaign, campaign.arms[0], most, config.seed)
 
     def logits(self, settings: LearnConfig, learned: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.float64]:
         """See `discover.learn.search.Objective`."""
@@ -72,17 +74,16 @@ class _Learner:
             self._activations,
             task=campaign.config.label.task,
         )
-        classifier.unlabelled = self._unlabelled[: classifier.looks_at]
+        classifier.unlabelled = self.unlabelled[: classifier.looks_at]
         classifier.fit(column(self._ids[learned]), self._y[learned])
         return classifier.logits(column(self._ids[held]))
 
 
-def _purpose(campaign: Campaign, config: Config, rows: list[Any], folds: int) -> str:
-    """A name for what the trials depend on: other answers, or settings, make another search."""
-    answers = [(row.document_id, row.label) for row in rows]
-    described = json.dumps(
-        [answers, config.learn.model_dump(mode="json"), campaign.encoder.version, folds, config.seed]
-    )
+def _purpose(campaign: Campaign, config: Config, rows: list[Any], unlabelled: NDArray[np.int64], folds: int) -> str:
+    """A name for what the trials depend on: another one of it makes another search."""
+    documents = [[(row.document_id, row.label) for row in rows], unlabelled.tolist()]
+    classes, settings = list(campaign.config.label.classes.items()), config.learn.model_dump(mode="json")
+    described = json.dumps([*documents, classes, settings, campaign.encoder.version, folds, config.seed])
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 

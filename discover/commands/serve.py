@@ -115,6 +115,7 @@ def _progress(campaign: Campaign, arm: str) -> dict[str, object]:
     last = campaign.last_metrics(arm) or {}
     round_ = last.get("round")
     asked = 0 if round_ is None else (campaign.output(arm, round_, "query") or {}).get("asked", 0)
-    over = round_ is not None and (round_ == campaign.config.loop.rounds or not asked)
+    # Round 0 asks for the seed labels, of which there may be none; the first choice is still to come then.
+    over = round_ is not None and (round_ == campaign.config.loop.rounds or (round_ > 0 and not asked))
     finished = over and not campaign.queue.waiting(arm)
     return {key: last.get(key) for key in ("accuracy", "low", "high")} | {"finished": finished}

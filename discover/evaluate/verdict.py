@@ -66,7 +66,10 @@ def single_line(row: Mapping[str, Any] | None) -> str:
     audit = row.get("audit")
     skipped = (audit or {}).get("skipped")  # an earlier version did not count them
     if not audit or not audit["n"]:
-        return f"After {labels} there is no audit answer yet, so nothing can be said about accuracy."
+        return (
+            f"After {labels} there is no audit answer for the report yet (half of them, by chance, are for decisions), "
+            "so nothing can be said about accuracy."
+        )
     return (
         f"After {labels}, the model is right on an estimated {audit['accuracy']:.1%} of what nobody has been "
         f"asked about, judged by {audit['n']} audit answers that it was not trained on "

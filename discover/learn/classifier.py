@@ -249,6 +249,7 @@ class TextClassifier:
             "seen.ids": self._seen[0],
             "seen.classes": self._seen[1].astype(self.likelihood.stored),
             "whole": np.array(self._whole),
+            "temperature": np.array(self.temperature),
             "penalty": np.array(self._penalty),
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
@@ -257,7 +258,7 @@ class TextClassifier:
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         return state | self.representation.state()
 
-    def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Become the classifier that `state` was taken from: its predictions and its next training, bit for bit."""
         self._forget()
         ids, answers = state["taught.ids"].tolist(), hashable(state["taught.classes"].numpy())
@@ -270,7 +271,7 @@ class TextClassifier:
         self._heads.restore(heads)
         self.representation.restore(state)
         self.taught = dict(zip(ids, answers, strict=True))
-        self.temperature = temperature
+        self.temperature = float(state["temperature"])
 
     def _forget(self) -> None:
         self.taught, self.temperature, self.changed = {}, 1.0, None

@@ -20,10 +20,9 @@ from discover.learn.tagger import Tagger
 from discover.pool.spans import OUTSIDE
 
 KIND = "discover-model-"
-FORMAT = f"{KIND}5"
+FORMAT = f"{KIND}6"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
-UNSAID = {"task": "multiclass"}  # what a card of an older version does not say
 ADVICE = "`discover run` learns it anew from the answers"
 
 E = TypeVar("E", bound=OwnEstimator)
@@ -59,7 +58,7 @@ def load(folder: Path, classifier: E, exact: bool = True) -> E:
     """
     card, encoder = check(folder), classifier.encoder
     for key, expected in _made_for(classifier).items():
-        found = card.get(key, UNSAID.get(key))
+        found = card.get(key)
         if key == "encoder" and not exact and card.get("reads") == encoder.reads:
             continue
         if found != expected:
@@ -72,7 +71,7 @@ def load(folder: Path, classifier: E, exact: bool = True) -> E:
                 made = f"with tags {found!r}, which lack {OUTSIDE!r}, the one for what is in no span"
             raise DiscoverError(f"the model {folder} was made {made}: {ADVICE}")
     try:
-        classifier.restore(load_file(folder / WEIGHTS), float(card["temperature"]))
+        classifier.restore(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise DiscoverError(f"the model {folder} cannot be read ({str(error).splitlines()[0]}): {ADVICE}") from error
     return classifier
@@ -97,7 +96,6 @@ def _write(folder: Path, classifier: OwnEstimator) -> str:
         "reads": classifier.encoder.reads,
         "computes": classifier.encoder.computes,
         "taught": len(classifier.taught),
-        "temperature": classifier.temperature,
         **({"untold": classifier.untold} if isinstance(classifier, Tagger) else {}),
         "sha256": checksum,
     }

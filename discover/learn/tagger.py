@@ -196,11 +196,12 @@ class Tagger:
             "taught.spans": np.array(spans, np.int64).reshape(-1, 3),
             "untold": np.array(self.untold),
             "whole": np.array(self._whole),
+            "temperature": np.array(self.temperature),
         }
         state = {name: torch.from_numpy(array) for name, array in arrays.items()}
         return state | self.representation.state()
 
-    def restore(self, state: dict[str, torch.Tensor], temperature: float) -> None:
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
         """Become the tagger that `state` was taken from: its predictions and its next training, bit for bit."""
         self._forget()
         ids, counts, spans = (state[f"taught.{name}"].tolist() for name in ("ids", "counts", "spans"))
@@ -208,7 +209,8 @@ class Tagger:
         self.taught = {
             row: tuple(tuple(next(rest)) for _ in range(count)) for row, count in zip(ids, counts, strict=True)
         }
-        self.untold, self._whole, self.temperature = int(state["untold"]), int(state["whole"]), temperature
+        self.untold, self._whole = int(state["untold"]), int(state["whole"])
+        self.temperature = float(state["temperature"])
         self.representation.restore(state)
 
     def _forget(self) -> None:

@@ -68,23 +68,34 @@ def read_jsonl(handle: IO[bytes], on_bad: OnBad) -> Rows:
 
 
 def read_csv(handle: IO[bytes], on_bad: OnBad) -> Rows:
-    """Commas and double quotes, a header line; a row whose quotes do not match is skipped, not read as a longer one."""
+    """Commas and double quotes, a header line; a row whose quotes do not match is skipped, not read as a longer one.
+
+    The lines that it seemed to go on with are rows of their own, where they have as many cells as there are columns.
+    """
     with io.TextIOWrapper(handle, "utf-8-sig", errors="surrogateescape", newline="") as text:
         csv.field_size_limit(max(csv.field_size_limit(), LINE_BYTES))
         yield from _csv_rows(_Lines(text), on_bad)
 
 
 class _Lines:
-    """Lines of a text, as `csv.reader` asks for them; what is longer than `LINE_BYTES` is an error, and passed over."""
+    """Lines of a text, as `csv.reader` asks for them; what is longer than `LINE_BYTES` is an error, and passed over.
+
+    Attributes:
+        number: of the last line.
+        given: of the last line that is given once more.
+        row: lines since the last `begin`.
+    """
 
     def __init__(self, text: IO[str]):
-        self.text, self.number = text, 0
+        self.text, self.number, self.given = text, 0, 0
+        self.row: list[str] = []
+        self._again: list[str] = []  # lines that are given once more, the first one last
 
     def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        line = self.text.readline(LINE_BYTES)
+        line = self._again.pop() if self._again else self.text.readline(LINE_BYTES)
         if not line:
             raise StopIteration
         self.number += 1
@@ -92,7 +103,20 @@ class _Lines:
             while (rest := self.text.readline(LINE_BYTES)) and rest[-1] not in "\r\n":
                 pass
             raise csv.Error("line too long")
+        self.row.append(line)
         return line
+
+    def begin(self) -> int:
+        """The next line begins a row; returns its number."""
+        self.row.clear()
+        return self.number + 1
+
+    def back(self) -> None:
+        """Give all lines of the row but its first once more."""
+        again = self.row[:0:-1]
+        self._again += again
+        self.given = max(self.given, self.number)
+        self.number -= len(again)
 
 
 def _csv_rows(lines: _Lines, on_bad: OnBad) -> Rows:
@@ -102,15 +126,16 @@ def _csv_rows(lines: _Lines, on_bad: OnBad) -> Rows:
         _check_make(header)
     check_columns(header)
     while True:
-        line = lines.number + 1
+        line = lines.begin()
         try:
             cells = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            on_bad(line, f"bad CSV row: {error}, lines {line} to {lines.number}")
+            on_bad(line, f"bad CSV row: {error}")
+            lines.back()  # a stray quote has swallowed them
             continue
-        if len(cells) > len(header):
+        if len(cells) > len(header) or (cells and line <= lines.given and len(cells) < len(header)):
             on_bad(line, f"bad CSV row: {len(cells)} cells under {len(header)} columns")
         elif any(_UNDECODED.search(cell) for cell in cells):
             on_bad(line, "not UTF-8")

@@ -245,6 +245,8 @@ def _spanned(found: Iterable[tuple[int, int, str]]) -> str:
 
 
 def _name(value: Any, complaint: str) -> str:
+    if isinstance(value, float) and value.is_integer():  # a column of whole numbers that lacks one, to pandas
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, str | int | None):
         raise DiscoverError(f"{complaint}: {type(value).__name__}")
     return "" if value is None else clean(str(value))

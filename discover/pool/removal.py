@@ -28,7 +28,9 @@ def named(connection: Connection, words: Sequence[str], near_duplicate: float) -
         DiscoverError: a word is neither.
     """
     known: dict[str, list[int]] = {word: [] for word in words}
-    by_address = {clean_address(word): word for word in words}
+    by_address: dict[str, list[str]] = {}
+    for word in words:
+        by_address.setdefault(clean_address(word), []).append(word)
     for start in range(0, len(words), PAGE):
         page = list(words[start : start + PAGE])
         ids = filter(str.isascii, page)  # a word may hold bytes that are no text, which no database takes
@@ -37,7 +39,8 @@ def named(connection: Connection, words: Sequence[str], near_duplicate: float) -
         for public_id, row_id in connection.execute(by_id):
             known[public_id].append(row_id)
         for address, row_id in connection.execute(found):
-            known[by_address[address]].append(row_id)
+            for word in by_address[address]:
+                known[word].append(row_id)
     if unknown := [word for word, rows in known.items() if not rows]:
         raise DiscoverError(
             f"documents are named by the id that `discover export pool` writes, or by an address where they were "

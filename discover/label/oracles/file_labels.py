@@ -23,6 +23,8 @@ class file_labels:  # the name is the word in a config
     def __init__(self, *, noise: float = 0.0, seed: int = 0, classes: Sequence[str] = ()):
         if not 0 <= noise <= 1:
             raise DiscoverError(f"noise must be a share from 0 to 1, got {noise}")
+        if seed < 0:
+            raise DiscoverError(f"seed must be 0 or more, got {seed}")
         if isinstance(classes, str) or not isinstance(classes, Sequence):
             raise DiscoverError(f"classes must be a list of labels, as in label.classes, got {classes!r:.80}")
         if noise and len(classes) < 2:

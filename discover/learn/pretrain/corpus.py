@@ -1,5 +1,6 @@
 """Texts as token ids: tokenised once, cut into pieces that the encoder can read, and kept in a file."""
 
+import hashlib
 import itertools
 import json
 from collections.abc import Iterable
@@ -74,7 +75,7 @@ class Corpus:
     def save(self, path: Path) -> None:
         """Write it to a file."""
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        path.write_bytes(save(arrays, {"documents": json.dumps(self.documents)}))
+        path.write_bytes(save(arrays, {"documents": json.dumps(self.documents), "sha256": _digest(arrays)}))
 
 
 def inside(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -90,12 +91,21 @@ def load(path: Path) -> Corpus:
     """
     try:
         with safe_open(path, "numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in ARRAYS}
-            return Corpus(**arrays, documents=json.loads(file.metadata()["documents"]))
-    except (OSError, SafetensorError) as error:
+            arrays, said = {name: file.get_tensor(name) for name in ARRAYS}, file.metadata()
+        if said["sha256"] != _digest(arrays):
+            raise ValueError("it is damaged")
+        return Corpus(**arrays, documents=json.loads(said["documents"]))
+    except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise DiscoverError(
             f"{path} must hold the pool's tokens, but {error}: remove {path.parent}, to begin anew"
         ) from error
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in ARRAYS:
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
 
 
 def tokenise(tokenizer: Any, texts: Iterable[str], limit: int) -> Corpus:

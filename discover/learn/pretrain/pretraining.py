@@ -47,22 +47,24 @@ def pretrain(
     work, start = folder.pretraining, None if config.scratch else transformer.find(config.start)
     known = transformer.load(start, torch.float32) if start else None
     limit = min(encoder.max_tokens, transformer.positions(known.config) if known else LONGEST)
-    settings = _settings(config, start) | {"seed": seed, "encoder.max_tokens": limit}
+    device = choose_device(encoder.device)
+    dtype = choose_dtype(encoder.dtype, device)
+    computed = {"seed": seed, "encoder.max_tokens": limit, "encoder.dtype": str(dtype).removeprefix("torch.")}
+    settings = _settings(config, start) | computed
     if not (work / SETTINGS).is_file():
         tokenizer = _tokenizer(texts, start, known, config)
         _begin(tokenizer, tokenise(tokenizer, texts(), limit), config, settings, work)
     keep_settings(work / SETTINGS, settings)
     tokenizer, corpus = transformer.load_tokenizer(work), load(work / TOKENS)
     _announce(corpus, tokenizer, config)
-    device = choose_device(encoder.device)
     masking = masking_of(tokenizer, config.masked, known.config.vocab_size if known else len(tokenizer))
     if known is None:
         words = word_vectors(corpus, masking.usual, config.width, seed)
         known = small_transformer(config, words, tokenizer, limit, seed)
     model = MaskedLanguageModel(known, config.dropout, seed).to(device)
-    curve = train(model, corpus, masking, config, seed, folder, choose_dtype(encoder.dtype, device))
+    curve = train(model, corpus, masking, config, seed, folder, dtype)
     pooling = transformer.pooling_of(start) if start else "mean"
-    card = {"start": config.start, "seed": seed, **_told(corpus, config, curve)}
+    card = {"start": config.start, "seed": seed, "dtype": computed["encoder.dtype"], **_told(corpus, config, curve)}
     publish_encoder(folder.encoder, model.transformer, tokenizer, pooling, card)
     return folder.encoder
 
