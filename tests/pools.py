@@ -21,5 +21,13 @@ def fast_pool(database: Database) -> Pool:
     return Pool(database, PoolConfig())
 
 
+def hold_out(pool: Pool, n: int, seed: int) -> list[str]:
+    """Have n test documents; returns their public ids."""
+    drawn = pool.draw_test(n, seed)
+    with pool.database.write() as connection:
+        pool.hold_out(connection, drawn)
+    return pool.ids("test")[1]
+
+
 def sentence(rng: random.Random, n: int) -> list[str]:
     return [f"w{rng.randrange(50_000)}" for _ in range(n)]

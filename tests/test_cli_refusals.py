@@ -68,6 +68,14 @@ def test_documents_without_an_answer_are_not_called_an_empty_pool(tmp_path: Path
     assert_one_line(run("run", config, *folder), "no single one for any, so that all are set")
 
 
+def test_a_test_set_that_leaves_too_few_to_ask_about_is_refused(tmp_path: Path) -> None:
+    config, folder = write_inputs(tmp_path, documents=60), ["--run", tmp_path / "run"]  # 12 of them to test on
+    assert run("import", config, tmp_path / "documents.jsonl.gz", *folder).returncode == 0
+    said = "41 test documents are wanted, and 20 others to ask about, but the pool has 60 for both"
+    assert_one_line(run("run", config, *folder, "--set", "loop.test=41"), said)
+    assert run("run", config, *folder, "--set", "loop.test=40", "--rounds", 1).returncode == 0
+
+
 def test_weights_that_grow_without_bound_are_not_published(tmp_path: Path) -> None:
     config = write_inputs(tmp_path, documents=60, method="top")
     run("import", config, tmp_path / "documents.jsonl.gz", "--run", tmp_path / "run")

@@ -13,7 +13,7 @@ from discover.pool.document import Document
 from discover.pool.minhash import jaccard, shingles
 from discover.pool.pool import Pool
 from discover.tables import band, document, meta
-from tests.pools import TEXT, fast_pool, pool, sentence
+from tests.pools import TEXT, fast_pool, hold_out, pool, sentence
 
 __all__ = ["fast_pool", "pool"]
 
@@ -73,7 +73,7 @@ def test_the_order_of_arrival_does_not_matter(seed: int, tmp_path: Path):
         for start in range(0, len(documents), step):
             pool.add(documents[start : start + step])
         pool.intake()
-        pool.hold_out(60, seed)
+        hold_out(pool, 60, seed)
         results.append(contents(pool))
         database.close()
     assert results[0] == results[1] == results[2]

@@ -15,7 +15,7 @@ from discover.pool.document import Document
 from discover.pool.labels import Multiclass
 from discover.pool.pool import Pool
 from discover.tables import slot
-from tests.pools import TEXT, fast_pool, pool, sentence
+from tests.pools import TEXT, fast_pool, hold_out, pool, sentence
 
 __all__ = ["fast_pool", "pool"]
 
@@ -38,7 +38,7 @@ def test_what_a_round_asks_of_the_database_does_not_grow_with_the_pool(fast_pool
         nonlocal instructions
         fast_pool.add([Document(" ".join(sentence(rng, 20))) for _ in range(documents)])
         fast_pool.intake()
-        fast_pool.hold_out(40, 0)
+        hold_out(fast_pool, 40, 0)
         known = int(fast_pool.ids()[0].max())
         new = [Document(" ".join(sentence(rng, 20))) for _ in range(50)]
         twins = [Document(f"{found.text} and") for found, _ in zip(fast_pool.documents(), range(10), strict=False)]
@@ -77,15 +77,14 @@ def test_holding_out_is_seeded_repeatable_and_spares_what_was_asked(pool: Pool):
             {"arm": "a", "round": 0, "position": n, "document_id": int(ids[n]), "kind": "policy"} for n in range(5)
         ]
         connection.execute(insert(slot), asked)
-    assert pool.hold_out(10, seed=1) == 10
-    first = pool.ids("test")[1]
+    first = hold_out(pool, 10, seed=1)
     assert len(first) == 10 and not set(first) & set(public_ids[:5])
-    assert pool.hold_out(10, seed=2) == pool.hold_out(4, seed=2) == 10
-    assert pool.ids("test")[1] == first
-    assert pool.hold_out(12, seed=1) == 12
+    assert hold_out(pool, 10, seed=2) == hold_out(pool, 4, seed=2) == first
+    assert len(hold_out(pool, 12, seed=1)) == 12
     assert set(first) < set(pool.ids("test")[1])
-    with pytest.raises(DiscoverError, match="40 test documents are wanted and the pool can give 35"):
-        pool.hold_out(40, seed=1)
+    with pytest.raises(DiscoverError, match=r"34 test documents are wanted, and 2 others to ask about, .* has 35 for"):
+        pool.draw_test(34, seed=1, stay=2)
+    assert len(pool.draw_test(33, seed=1, stay=2)) == 21
     assert len(pool.ids("test")[1]) == 12
     assert len(pool.ids("train")[1]) == 28 and len(pool.ids(None)[1]) == 40
 
@@ -97,8 +96,7 @@ def test_another_seed_holds_out_other_documents(tmp_path: Path):
         pool = Pool(database, PoolConfig())
         pool.add([Document(f"{TEXT}, number {n} w{n} x{n} y{n} z{n}") for n in range(100)])
         pool.intake()
-        pool.hold_out(20, seed)
-        drawn.append(set(pool.ids("test")[1]))
+        drawn.append(set(hold_out(pool, 20, seed)))
         database.close()
     assert drawn[0] == drawn[1] != drawn[2]
 

@@ -157,6 +157,15 @@ def test_nobody_waits_for_the_model_at_the_database(
     campaign.close()
 
 
+def test_a_killed_start_holds_nothing_out(begun: Path) -> None:
+    run = begun / "held"
+    shutil.copytree(begun / "imported", run)
+    command = ["run", str(begun / "kills.yaml"), "--run", str(run), "--set"]
+    assert attempt([*command, "loop.test=80"], crash_at="embed")["status"] == -signal.SIGKILL
+    assert attempt([*command, "loop.test=0"])["status"] == 0
+    compare(begun, run)
+
+
 def test_lost_vectors_are_embedded_again_as_they_were(begun: Path) -> None:
     run = begun / "lost"
     shutil.copytree(begun / "imported", run)

@@ -8,14 +8,15 @@ from sqlalchemy import select
 from discover.campaign import Campaign
 from discover.learn.pretrain.pretraining import pretrain
 from discover.steps import simulation
+from discover.steps.intake import draw_test
 from discover.tables import slot
 
 
 def pretrain_encoder(campaign: Campaign) -> None:
     """Pretrain on the pool; the same command goes on after a kill.
 
-    Only training documents are read: what the run tests on is held out first, as the loop would hold it out, and so are
-    the documents of its audit sample, as far as they have been drawn; of later audit questions it has read the texts
+    Only training documents are read: what the run is to test on is left out, as the loop would draw it, and so are the
+    documents of its audit sample, as far as they have been drawn; of later audit questions it has read the texts
     (an encoder may know any text of the pool), but no answer.
 
     Raises:
@@ -37,12 +38,12 @@ def _take_in(campaign: Campaign) -> None:
     """What the loop's first round would do; after that it is the loop's own business."""
     if not campaign.begun():
         campaign.pool.intake(simulation.unanswerable(campaign))
-        if campaign.config.loop.test:
-            campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
 
 
 def _texts(campaign: Campaign) -> Iterator[str]:
     with campaign.database.read() as connection:
-        audited = set(connection.execute(select(slot.c.document_id).where(slot.c.kind == "audit")).scalars())
+        measures = set(connection.execute(select(slot.c.document_id).where(slot.c.kind == "audit")).scalars())
+    if not campaign.begun():
+        measures.update(draw_test(campaign))
     ids, _ = campaign.pool.ids()
-    return (found.text for found in campaign.pool.documents([row for row in ids.tolist() if row not in audited]))
+    return (found.text for found in campaign.pool.documents([row for row in ids.tolist() if row not in measures]))

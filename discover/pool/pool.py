@@ -80,19 +80,23 @@ class Pool:
         with self.database.write() as connection:
             return intake.take_in(connection, verdicts)
 
-    def hold_out(self, n: int, seed: int) -> int:
-        """Have n test documents: mark as many as are missing, drawn by a seeded hash of the public id.
+    def draw_test(self, n: int, seed: int, stay: int = 0) -> list[int]:
+        """Draw what the pool lacks of n test documents, imported ones included, by a seeded hash of the public id.
 
-        Only documents that nobody was asked about are drawn.
+        Only documents that nobody was asked about are drawn, and so that ``stay`` of them are left.
 
         Returns:
-            The number of test documents, imported ones included.
+            Their row ids, for `hold_out`.
 
         Raises:
             DiscoverError: the pool is too small.
         """
-        with self.database.write() as connection:
-            return holdout.hold_out(connection, n, seed)
+        with self.database.read() as connection:
+            return holdout.draw(connection, n, seed, stay)
+
+    def hold_out(self, connection: Connection, drawn: list[int]) -> None:
+        """Make test documents of what was drawn, inside the caller's write transaction."""
+        holdout.hold_out(connection, drawn)
 
     def documents(self, ids: Sequence[int] | None = None, split: str | None = "train") -> Iterator[Document]:
         """Stream documents, sources filled, some hundred in memory at a time.

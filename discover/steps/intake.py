@@ -26,7 +26,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
 
     Raises:
         DiscoverError: there is still nothing in the pool, and nothing more is being crawled; or nothing that a
-            simulated annotator could answer.
+            simulated annotator could answer; or too few documents beside the test ones.
     """
     check_encoder(campaign)
     lasts = (campaign.output("", round_ - 1, "intake") or {"lasts": []})["lasts"]
@@ -34,12 +34,11 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     counts = campaign.pool.intake(unanswerable)
     enough = campaign.config.query.batch
     if round_ == 0:
-        enough = max(enough, campaign.config.label.seed) + campaign.config.loop.test
+        enough = _to_ask_about(campaign) + campaign.config.loop.test
     while crawling() and campaign.unasked(campaign.arms[0], enough) < enough:
         time.sleep(POLL_SECONDS)  # a crawl in the background has not brought so much yet
         counts += campaign.pool.intake(unanswerable)
-    if round_ == 0 and campaign.config.loop.test:
-        campaign.pool.hold_out(campaign.config.loop.test, campaign.config.seed)
+    drawn = draw_test(campaign) if round_ == 0 else []
     # Before removing more: until the models are taught without a document they ask for its vector.
     campaign.retriever.index.compact()
     _take_over(campaign, lasts)
@@ -59,6 +58,7 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
         )
 
     def commit(connection: Connection) -> None:
+        campaign.pool.hold_out(connection, drawn)
         if campaign.oracle is None:  # a simulated annotator is asked for these labels instead
             for arm in campaign.arms:
                 campaign.queue.seed_imported(arm, connection)
@@ -67,6 +67,20 @@ def intake(campaign: Campaign, round_: int, crawling: Callable[[], bool]) -> Fin
     encoder = campaign.retriever.encoder
     output |= {"retrieval": encoder.config.model, "version": encoder.version, "weights": encoder.weights}
     return Finished(output, commit)
+
+
+def draw_test(campaign: Campaign) -> list[int]:
+    """Row ids of the documents that the first round holds out.
+
+    Raises:
+        DiscoverError: too few others would stay to be asked about.
+    """
+    n = campaign.config.loop.test
+    return campaign.pool.draw_test(n, campaign.config.seed, _to_ask_about(campaign)) if n else []
+
+
+def _to_ask_about(campaign: Campaign) -> int:
+    return campaign.config.label.seed + campaign.config.query.batch  # the first two rounds
 
 
 def drop_removed(campaign: Campaign) -> None:
