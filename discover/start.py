@@ -104,7 +104,7 @@ def _started(folder: RunFolder, config: Config, keep: bool) -> Campaign:
                 return _started(folder, old, keep)
             check_change(noted or old, config, folder)  # the file may have been changed by hand since
         elif old:
-            _check_imported(campaign, old, config)
+            _check_imported(campaign, noted or old, config)
         if config.pool.url:
             _check_owner(campaign)
         if config != old or not folder.config.is_file() or (not begun and config != noted):
@@ -193,13 +193,20 @@ def check_change(old: Config, new: Config, folder: RunFolder) -> None:
 
 
 def _check_imported(campaign: Campaign, old: Config, new: Config) -> None:
-    """Labels are kept as the task has them from the import on, before the first step of the loop."""
+    """Labels are kept as the task and its classes have them from the import on, before the first step of the loop."""
     before, after = old.label.task, new.label.task
-    if before != after and campaign.pool.labelled():
+    if before != after and campaign.pool.given_labels():
         raise DiscoverError(
             f"{campaign.folder.root} holds labels that were imported with label.task={before!r}, the config now says "
             f"{after!r}: set it back, or import the files anew into another --run"
         )
+    if gone := set(old.label.classes) - set(new.label.classes):
+        said = [gone.intersection(campaign.labels.names(label)) for label in campaign.pool.given_labels()]
+        if lost := set().union(*said):
+            raise DiscoverError(
+                f"{campaign.folder.root} holds {sum(map(bool, said))} imported labels of classes that the config no "
+                f"longer lists ({', '.join(sorted(lost))}): put them back, or import the files anew into another --run"
+            )
 
 
 def _check_owner(campaign: Campaign) -> None:

@@ -61,6 +61,20 @@ def test_what_an_answer_is_cannot_change_once_labels_are_there(begun: Path, tmp_
         start_run(config(task="multilabel"), tmp_path / "fresh")
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_imported_label_keeps_its_class(tmp_path: Path, split: str) -> None:
+    fresh = start_run(config(classes=["a", "b", "c"]), tmp_path / "run")
+    fresh.pool.add([Document(f"a text of several words, {n}", label="ab"[n > 1], split=split) for n in range(5)])
+    with pytest.raises(DiscoverError, match=r"run holds 2 imported labels of classes .* no longer lists \(a\): put"):
+        start_run(config(classes=["A", "b", "c"]), tmp_path / "run")
+    with pytest.raises(DiscoverError, match=r"run holds 5 imported labels .*\(a, b\)"):
+        start_run(config(classes=["A", "B"]), tmp_path / "run", keep=True)
+    save_config(config(classes=["A", "b"]), fresh.folder.config)
+    with pytest.raises(DiscoverError, match="run holds 2 imported labels"):
+        start_run(config(classes=["A", "b"]), tmp_path / "run")
+    assert start_run(config(classes=["d", "b", "a"]), tmp_path / "run").classes == ["d", "b", "a"]
+
+
 def test_an_answer_that_came_too_late_says_so(begun: Path) -> None:
     campaign = discover.open(begun)
     (document,) = add_documents(campaign.database, 1)

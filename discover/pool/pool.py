@@ -153,11 +153,10 @@ class Pool:
         with self.database.read() as connection:
             return removal.removed(connection)
 
-    def labelled(self) -> bool:
-        """Whether any document came with a label."""
-        wanted = select(document.c.id).where(document.c.label.is_not(None)).limit(1)
+    def given_labels(self) -> list[str]:
+        """The labels that documents came with, as they are kept."""
         with self.database.read() as connection:
-            return connection.execute(wanted).first() is not None
+            return list(connection.scalars(select(document.c.label).where(document.c.label.is_not(None))))
 
     def counts(self) -> dict[str, Any]:
         """Documents by state, the test documents of the pool, and what was refused by reason."""
