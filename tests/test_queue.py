@@ -256,6 +256,33 @@ def test_an_imported_label_that_another_contradicts_is_taken_back_unless_correct
     assert queue.spent("margin") == queue.waiting("margin") == 0
 
 
+def test_an_imported_label_answers_what_was_skipped_unless_it_measures_or_was_taken_back(opened: Database) -> None:
+    queue, (skipped, answered, waiting) = filled(opened, 3)
+    (audited,), (taken,) = add_documents(opened, 1, title="audited"), add_documents(opened, 1, label="calm")
+    with opened.write() as connection:
+        rows = [{"document_id": audited, "kind": "audit", "part": "decide", "position": 0}]
+        queue.put(connection, "margin", 2, rows)
+        queue.seed_imported("margin", connection)
+    asked = {question.document.id: question for question in queue.claim("margin", "ada", 4)}
+    for row_id in (skipped, audited):
+        queue.skip(asked[row_id].slot, asked[row_id].token, "ada")
+    queue.answer(asked[answered].slot, asked[answered].token, "ada", "storm")
+    with opened.write() as connection:
+        connection.execute(update(tables.document).where(tables.document.c.id == taken).values(label=None))
+        queue.seed_imported("margin", connection)
+        connection.execute(update(tables.document).values(label="fog"))
+    assert queue.behind("margin")
+    for expected in (1, 0):
+        with opened.write() as connection:
+            assert queue.seed_imported("margin", connection) == expected
+    standing = {row.document_id: (row.label, row.kind, row.annotator, row.round) for row in queue.labels("margin")}
+    assert standing == {skipped: ("fog", "import", "import", 1), answered: ("storm", "policy", "ada", 1)}
+    assert not queue.behind("margin") and (queue.spent("margin"), queue.waiting("margin")) == (1.0, 1)
+    assert queue.asked("margin") == {skipped, answered, waiting, audited, taken}
+    assert queue.undo("ada", "margin") == asked[answered].slot and queue.undo("ada", "margin") == asked[audited].slot
+    assert queue.undo("ada", "margin") is None, "the skip no longer stands"
+
+
 class Model:
     """The queue in plain Python, one dictionary a slot, to compare with."""
 

@@ -8,7 +8,7 @@ annotator's came first; then it is kept as an event only. `slot` is the present 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 
 from discover import db, tables
 from discover.errors import DiscoverError
@@ -60,7 +60,7 @@ class Queue:
     def seed_imported(self, arm: str, connection: Connection) -> int:
         """Give the arm the labels that came with imported training documents, at no cost; returns how many are new.
 
-        One that a later import has contradicted is taken back.
+        One that a later import has contradicted is taken back; one of a document that was skipped answers it.
         """
         slots.take_back(connection, arm)
         given = {"arm": arm, "round": 0, "kind": "import", "state": "answered", "annotator": "import"}
@@ -69,7 +69,9 @@ class Queue:
             for position, (row_id, label) in enumerate(self._imported(arm, connection, "pool"))
         ]
         if answered:
-            connection.execute(insert(tables.slot), answered)
+            new = db.insert_into(connection, tables.slot)
+            over = {name: new.excluded[name] for name in ("kind", "state", "annotator", "label")}
+            connection.execute(new.on_conflict_do_update(index_elements=["arm", "document_id"], set_=over), answered)
         return len(answered)
 
     def behind(self, arm: str) -> bool:
@@ -80,10 +82,13 @@ class Queue:
             return bool(self._imported(arm, connection, "pool", "found"))
 
     def _imported(self, arm: str, connection: Connection, *states: str) -> list[tuple[int, str]]:
-        """Row ids and labels of imported training documents in these states that the arm has no slot for."""
-        known = select(tables.slot.c.id).where(
-            tables.slot.c.arm == arm, tables.slot.c.document_id == tables.document.c.id
-        )
+        """Row ids and labels of imported training documents in these states that the arm has no slot for.
+
+        Or one that its strategy chose and that was skipped.
+        """
+        slot = tables.slot.c
+        skipped = and_(slot.kind == "policy", slot.state == "skipped")
+        known = select(slot.id).where(slot.arm == arm, slot.document_id == tables.document.c.id, ~skipped)
         wanted = select(tables.document.c.public_id, tables.document.c.id, tables.document.c.label).where(
             tables.document.c.label.is_not(None),
             tables.document.c.split == "train",
