@@ -54,6 +54,7 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         campaign.folder.sweep()
         check_encoder(campaign)
         restore(campaign)
+        simulation.look_again(campaign)
         learners: dict[str, Learner] = {}
         begin = _rounds_done(campaign)
         for round_ in itertools.count(begin):

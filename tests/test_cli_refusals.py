@@ -66,6 +66,9 @@ def test_documents_without_an_answer_are_not_called_an_empty_pool(tmp_path: Path
     (tmp_path / "unlabelled.csv").write_text("text\nan ordinary line of text without a label\n")
     assert run("import", config, tmp_path / "unlabelled.csv", *folder).returncode == 0
     assert_one_line(run("run", config, *folder), "no single one for any, so that all are set")
+    people = [word for key in ("oracle=people", "seed=0") for word in ("--set", f"label.{key}")]
+    done = run("run", config, *folder, *people, "--set", "loop.arms=[]", "--rounds", 1)
+    assert done.returncode == 0 and "0 labels" in done.stdout, done.stderr
 
 
 def test_a_test_set_that_leaves_too_few_to_ask_about_is_refused(tmp_path: Path) -> None:

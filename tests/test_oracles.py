@@ -1,5 +1,7 @@
 """The simulated annotators, and how they work through the queue."""
 
+import gzip
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from discover import tables
-from discover.config import Config
+from discover.config import Config, load_config
 from discover.db import Database
 from discover.errors import DiscoverError
 from discover.label.config import LabelConfig
@@ -21,10 +23,12 @@ from discover.label.oracles.file_labels import file_labels
 from discover.label.oracles.page_table import page_table
 from discover.label.queue import Queue
 from discover.label.simulate import answer_open, oracle_of
+from discover.loop import run_rounds
 from discover.pool.document import Document
 from discover.pool.labels import Multiclass
 from discover.start import start_run
 from discover.steps import collect
+from tests.kills import play_rounds, write_inputs
 
 TABLE = {"json": "Internet Data", "os": "Operating System", "os.path": "Files"}
 
@@ -200,3 +204,31 @@ def test_a_killed_simulation_goes_on(database: Database, tmp_path: Path) -> None
         twice = select(tables.answer.c.slot_id).group_by(tables.answer.c.slot_id).having(func.count() > 1)
         assert connection.execute(twice).all() == []
     assert (queue.waiting("margin"), queue.spent("margin")) == (0, 39.0)
+
+
+ALWAYS = """
+class always:
+    def answer(self, documents):
+        return ["recipe" for _ in documents]
+"""
+
+
+def test_what_an_oracle_had_no_answer_for_another_is_asked(tmp_path: Path, small_encoder: Path) -> None:
+    config = write_inputs(tmp_path, documents=40, encoder=small_encoder)
+    with gzip.open(tmp_path / "documents.jsonl.gz", "at") as lines:
+        lines.write("".join(json.dumps({"text": f"an unlabelled text, {n} of {n + 7}"}) + "\n" for n in range(20)))
+    settings = json.loads(config.read_text()) | {"loop": {"arms": ["margin"]}}
+    settings["label"]["budget"] = 60
+    config.write_text(json.dumps(settings))
+    campaign = play_rounds(config, tmp_path / "run", None)
+    assert (campaign.metrics()[-1]["labels"], campaign.pool.counts()["aside"]) == (32, 20)
+    campaign.close()
+    (tmp_path / "own.py").write_text(ALWAYS)
+    settings["label"]["oracle"] = f"{tmp_path / 'own.py'}:always"
+    config.write_text(json.dumps(settings))
+    campaign = start_run(load_config(config), tmp_path / "run")
+    run_rounds(campaign)
+    assert (campaign.metrics()[-1]["labels"], campaign.pool.counts()["aside"]) == (52, 0)
+    ids, _ = campaign.pool.ids(split=None)
+    assert sorted(campaign.retriever.store.ids.tolist()) == sorted(ids.tolist()), "each document is embedded once"
+    campaign.close()

@@ -108,6 +108,21 @@ def test_what_has_no_single_answer_is_set_aside_and_shadows_nothing(pool: Pool):
     assert kept == [found.id for found in pool.documents()]
 
 
+def test_what_was_set_aside_is_found_anew_with_all_that_it_has(pool: Pool):
+    texts = [f"{TEXT}, {TEXT} {end}" for end in "abc"]
+    pool.add([Document(texts[0], f"https://{n}.example", given_id=n, title="T", split="test") for n in "xy"])
+    pool.add([Document(texts[1]), Document("quite another text that stays where it is")])
+    pool.intake(lambda found: [TEXT in one.text for one in found])
+    (last,), _ = pool.ids()
+    pool.look_again()
+    pool.look_again()
+    pool.add([Document(texts[2])])
+    assert pool.intake() == {"pool": 1, "duplicate": 2}, "the near-duplicates of what is in the pool again"
+    (again,) = pool.documents(split="test")
+    assert again.id > last and (again.text, again.title, again.given_id) == (texts[0], "T", "x")
+    assert again.sources == ["https://x.example", "https://y.example"] and pool.counts()["aside"] == 0
+
+
 def test_others_may_write_while_texts_are_signed_and_while_an_oracle_thinks(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ):

@@ -37,6 +37,7 @@ def pretrain_encoder(campaign: Campaign) -> None:
 def _take_in(campaign: Campaign) -> None:
     """What the loop's first round would do; after that it is the loop's own business."""
     if not campaign.begun():
+        simulation.look_again(campaign)
         campaign.pool.intake(simulation.unanswerable(campaign))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, delete, insert, select, update
 
+from discover.db import insert_new
 from discover.pool import minhash
 from discover.pool.adding import PAGE, hand_on_labels, write_bands
 from discover.pool.document import Document
@@ -66,6 +67,27 @@ def take_in(connection: Connection, verdicts: Verdicts) -> Counter[str]:
         page = (document.c.id.in_(verdicts.stay[start : start + PAGE]), document.c.state == "found")
         taken += connection.execute(update(document).where(*page).values(state="pool")).rowcount
     return +Counter({"pool": taken, "duplicate": len(twins), "aside": len(verdicts.aside)})
+
+
+def look_again(connection: Connection) -> bool:
+    """Let some of what was set aside be found anew; False where nothing is.
+
+    They get new row ids, since by these a round tells what is new to it.
+    """
+    aside = select(document).where(document.c.state == "aside").order_by(document.c.id).limit(PAGE)
+    rows = [dict(row) for row in connection.execute(aside).mappings()]
+    olds = [row.pop("id") for row in rows]
+    places = connection.execute(select(source).where(source.c.document_id.in_(olds))).mappings().all()
+    connection.execute(delete(source).where(source.c.document_id.in_(olds)))
+    connection.execute(delete(document).where(document.c.id.in_(olds)))
+    news: dict[int, int] = {}
+    for old, row in zip(olds, rows, strict=True):
+        found = insert(document).values({**row, "state": "found", "reason": ""})
+        news[old] = connection.execute(found.returning(document.c.id)).scalar_one()
+    insert_new(connection, source, [{**place, "document_id": news[place["document_id"]]} for place in places])
+    hashes = minhash.bands([row["text"] for row in rows]).tolist()
+    write_bands(connection, dict(zip(news.values(), hashes, strict=True)))
+    return bool(rows)
 
 
 def fetch(connection: Connection, ids: list[int]) -> dict[int, Document]:

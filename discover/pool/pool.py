@@ -80,6 +80,13 @@ class Pool:
         with self.database.write() as connection:
             return intake.take_in(connection, verdicts)
 
+    def look_again(self) -> None:
+        """Let what was set aside be found anew, for the next intake to judge."""
+        left = True
+        while left:
+            with self.database.write() as connection:
+                left = intake.look_again(connection)
+
     def draw_test(self, n: int, seed: int, stay: int = 0) -> list[int]:
         """Draw what the pool lacks of n test documents, imported ones included, by a seeded hash of the public id.
 

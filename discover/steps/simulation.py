@@ -8,6 +8,8 @@ from discover.errors import DiscoverError
 from discover.label.simulate import answer_open, ask, oracle_of
 from discover.pool.document import Document
 
+JUDGE = "judge"  # the note in the database: whom documents are set aside for
+
 
 def check(config: Config) -> None:
     """Refuse settings that need a simulated oracle where people answer.
@@ -33,6 +35,14 @@ def unanswerable(campaign: Campaign) -> Callable[[list[Document]], list[bool]] |
     if campaign.oracle is None:
         return None
     return lambda documents: [label is None for label in _ask(campaign, documents)]
+
+
+def look_again(campaign: Campaign) -> None:
+    """Let others, people included, judge what an oracle with other options, or another, has set aside."""
+    judge = campaign.config.label.model_dump(mode="json", include={"oracle", "options"})
+    if campaign.database.noted(JUDGE) != judge:
+        campaign.pool.look_again()
+        campaign.database.note(JUDGE, judge)
 
 
 def answer(campaign: Campaign, arm: str) -> None:
