@@ -1,10 +1,7 @@
 """Known values, and the coverage that the intervals promise."""
 
-from math import sqrt
-
 import numpy as np
 import pytest
-from scipy.stats import multinomial
 from sklearn.metrics import accuracy_score, f1_score
 
 from discover.evaluate import audit, metrics
@@ -99,34 +96,6 @@ def test_wilson_covers_about_95_percent(n, p):
     draws = rng.binomial(n, p, 4000)
     covered = [low <= p <= high for low, high in (metrics.wilson(int(k), n) for k in draws)]
     assert 0.92 <= np.mean(covered) <= 0.985
-
-
-@pytest.mark.parametrize(("gain", "loss"), [(0.05, 0.05), (0.2, 0.05), (0.05, 0.2), (0.3, 0.3), (0.4, 0.0)])
-def test_a_paired_gain_is_covered_about_95_percent(gain, loss):
-    n = 60
-    counts = [(gained, lost) for gained in range(n + 1) for lost in range(n + 1 - gained)]
-    chances = multinomial.pmf([(*one, n - sum(one)) for one in counts], n, [gain, loss, 1 - gain - loss])
-    ends = [
-        metrics.paired_gain(*one, n) if chance > 1e-9 else (0, 0) for one, chance in zip(counts, chances, strict=True)
-    ]
-    covered = [low <= gain - loss <= high for low, high in ends]
-    assert 0.93 < chances @ covered < 0.98
-
-
-def test_a_paired_gain_at_the_ends():
-    assert metrics.paired_gain(0, 0, 0) == (-1, 1)
-    end = 1.96**2 / (100 + 1.96**2)  # of a proportion of which nothing was seen
-    assert metrics.paired_gain(0, 0, 100) == pytest.approx((-end, end), abs=1e-5)
-    low, high = metrics.paired_gain(5, 0, 5)
-    assert low > 0 and high == 1 and metrics.paired_gain(0, 5, 5) == pytest.approx((-1, -low))
-    low, high = metrics.paired_gain(14, 9, 300)
-    assert metrics.paired_gain(9, 14, 300) == pytest.approx((-high, -low))
-    assert metrics.paired_gain(200, 150, 10_000) == pytest.approx(
-        (0.005 - 1.96 * sqrt(0.035) / 100, 0.005 + 1.96 * sqrt(0.035) / 100), abs=1e-4
-    )
-    for wrong in ((-1, 0, 5), (0, -1, 5), (3, 3, 5)):
-        with pytest.raises(ValueError, match="n in all at most"):
-            metrics.paired_gain(*wrong)
 
 
 def test_calibration_error_by_hand():

@@ -1,4 +1,4 @@
-"""How often, and how knowingly, a model is right: accuracy, F1, per-class scores, calibration, intervals.
+"""How often, and how knowingly, a model is right: accuracy, F1, per-class scores, calibration, Wilson's interval.
 
 Shapes: n documents, c classes. Predictions and truth are n class indices; where documents may have several labels,
 (n, c) 0 and 1. What scikit-learn has is scikit-learn's.
@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from discover.pool.answers import agree
@@ -227,38 +226,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> tuple[float, float]:
     half = z * sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     # At the ends the formula gives 0 and 1 but for rounding.
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
-
-
-def paired_gain(gained: int, lost: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Tango's score interval for the difference of two accuracies on the same documents; (-1, 1) when n is 0.
-
-    All d with abs(gained - lost - n d) <= z sqrt(n (2 q + d (1 - d))), q being the likeliest chance of a loss under d:
-    the larger root of 2n q² + ((2n - gained + lost) d - gained - lost) q - lost d (1 - d) = 0 (Tango 1998, "Equivalence
-    test and confidence interval for the difference in proportions for the paired-sample design").
-
-    Args:
-        gained: documents that the second model alone gets right.
-        lost: documents that the first alone gets right.
-        n: of all documents.
-        level: of the interval.
-
-    Raises:
-        ValueError: a count is negative, or they exceed n.
-    """
-    if min(gained, lost) < 0 or gained + lost > n:
-        raise ValueError(f"gained and lost must be 0 or more, and n in all at most, got {gained}, {lost}, {n}")
-    if n == 0:
-        return -1.0, 1.0
-    z, seen = NormalDist().inv_cdf(0.5 + level / 2), (gained - lost) / n
-
-    def excess(d: float) -> float:
-        b, c = (2 * n - gained + lost) * d - gained - lost, -lost * d * (1 - d)
-        q = (sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
-        return abs(gained - lost - n * d) - z * sqrt(n * max(2 * q + d * (1 - d), 0.0))
-
-    # A step aside: where no document tells the two apart, it is 0 at 0, and that is no end.
-    low, high = (brentq(excess, seen + end * 1e-9, end) if excess(end) > 0 else end for end in (-1.0, 1.0))
-    return low, high
 
 
 def _places(confidence: NDArray[np.float64], bins: int) -> NDArray[np.int64]:

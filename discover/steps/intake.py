@@ -80,7 +80,9 @@ def draw_test(campaign: Campaign) -> list[int]:
 
 
 def _to_ask_about(campaign: Campaign) -> int:
-    return campaign.config.label.seed + campaign.config.query.batch  # the first two rounds
+    """Documents of the first two rounds."""
+    label = campaign.config.label
+    return min(label.seed + campaign.config.query.batch, label.budget)
 
 
 def drop_removed(campaign: Campaign) -> None:
