@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from discover.errors import DiscoverError, Unavailable
-from discover.tables import SCHEMA, meta, metadata
+from discover.tables import SCHEMA, document, meta, metadata
 
 CHECKPOINT_BYTES = 8 << 20
 BUSY_SECONDS = 30
@@ -173,9 +173,10 @@ class Database:
             mistake = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
             if mistake or type(error) not in (OperationalError, DatabaseError):
                 raise
-            raise Unavailable(self._complaint(_reason(error))) from error
+            reached = error.connection_invalidated or getattr(error.orig, "sqlstate", None) is not None
+            raise Unavailable(self._complaint(_reason(error), reached)) from error
 
-    def _complaint(self, reason: str) -> str:
+    def _complaint(self, reason: str, reached: bool = False) -> str:
         # SQLite calls it an I/O error where a full disk has no room for what readers share.
         if any(sign in reason.lower() for sign in ("full", "no space", "i/o error")):
             advice = (
@@ -184,6 +185,13 @@ class Database:
             )
         elif "malformed" in reason or "not a database" in reason:
             advice = "put a sound copy in its place, or start a new run with --run"
+        elif reached:
+            advice = (
+                "see to the server, whose log may say more, then give the same command again; "
+                "what was committed before is safe"
+            )
+        elif not self.sqlite:
+            advice = "check pool.url, and that the server runs and lets you in"
         else:
             advice = "check pool.url, and that its folder exists and can be written to"
         return f"the database {self.name} cannot be used ({reason}): {advice}"
@@ -206,6 +214,11 @@ class Database:
             if not ours:
                 raise DiscoverError(f"the database {self.name} holds another program's tables: choose another pool.url")
             found = connection.execute(select(meta.c.value).where(meta.c.key == "schema")).scalar()
+            if found == SCHEMA and not self.read_only:
+                # Of an earlier version: PostgreSQL cannot index a long label, such as a document's many entities.
+                connection.exec_driver_sql("DROP INDEX IF EXISTS document_label")
+                for index in document.indexes:
+                    index.create(connection, checkfirst=True)
         if found != SCHEMA:
             raise DiscoverError(
                 f"this version of Discover reads schema {SCHEMA}, {self.name} has schema {found}: "

@@ -47,7 +47,7 @@ document = Table(
     Column("found", Float, nullable=False),
     Index("document_split", "state", "split", "public_id"),
     Index("document_new", "state", "id"),
-    Index("document_label", "state", "split", "label", sqlite_where=LABELLED, postgresql_where=LABELLED),
+    Index("document_labelled", "state", "split", sqlite_where=LABELLED, postgresql_where=LABELLED),
 )
 source = Table(
     "source",

@@ -1,6 +1,7 @@
 """The database: transactions, and that many processes can write to it at once."""
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -8,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, insert, select, text
+from sqlalchemy import func, insert, inspect, select, text
 
 from discover.db import CHECKPOINT_BYTES, Database, insert_new
 from discover.errors import DiscoverError
@@ -229,6 +230,20 @@ def test_row_ids_are_given_out_by_both_databases(either_database: Database):
         insert_new(connection, document, values)
         assert connection.execute(select(func.count()).select_from(document)).scalar() == 3
         assert connection.execute(select(func.min(document.c.id))).scalar_one() >= 1
+
+
+def test_a_database_of_an_earlier_version_takes_labels_too_long_for_its_index(either_database: Database):
+    (index,) = (index for index in document.indexes if index.name == "document_labelled")
+    with either_database.write() as connection:
+        index.drop(connection)
+        connection.exec_driver_sql("CREATE INDEX document_label ON document (state, split, label)")
+    Database(either_database.engine.url.render_as_string(hide_password=False)).close()
+    label = random.Random(0).randbytes(5000).hex()  # that no compression makes short
+    with either_database.write() as connection:
+        connection.execute(insert(document).values(public_id="0", text="a text", found=0.0, label=label))
+        assert connection.execute(select(document.c.label)).scalar_one() == label
+        names = {found["name"] for found in inspect(connection).get_indexes("document")}
+    assert {found.name for found in document.indexes} <= names and "document_label" not in names
 
 
 def test_a_question_mark_in_a_path_is_part_of_the_path(tmp_path: Path):

@@ -1,6 +1,7 @@
 """What the database refuses, or cannot do: one clear line each, and nothing lost."""
 
 import os
+import random
 import sqlite3
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ from sqlalchemy import func, insert, select, update
 
 from discover.config import Config
 from discover.db import Database
-from discover.errors import DiscoverError
+from discover.errors import DiscoverError, Unavailable
 from discover.start import start_run
 from discover.tables import SCHEMA, meta, url
 from tests.test_db import keys, row
@@ -42,9 +43,24 @@ def test_a_wrong_address_is_one_line_that_shows_a_right_one(address: str):
 
 
 def test_a_server_that_cannot_be_reached_is_one_line_without_the_password():
-    with pytest.raises(DiscoverError, match="cannot be used") as refused:
+    with pytest.raises(DiscoverError, match=r"cannot be used .*: check pool\.url, and that the server runs") as refused:
         Database("postgresql+psycopg://ada:secret@127.0.0.1:9/discover")
     assert "secret" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_what_a_server_refuses_is_not_blamed_on_its_address(postgres_address: str):
+    database = Database(postgres_address)
+    long = random.Random(0).randbytes(5000).hex()
+    with (
+        pytest.raises(Unavailable, match=r"\(index row .*\): see to the server") as refused,
+        database.write() as connection,
+    ):
+        connection.execute(insert(url).values(address=long, host="h"))
+    assert "\n" not in str(refused.value) and long not in str(refused.value)
+    lost = pytest.raises(Unavailable, match=r"\(terminating connection .*\): see to the server")
+    with lost, database.read() as connection:
+        connection.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
+    database.close()
 
 
 def test_a_folder_that_is_missing_or_a_file_or_the_database_itself(tmp_path: Path):

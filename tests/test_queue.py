@@ -4,10 +4,11 @@ import multiprocessing
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from discover import tables
 from discover.db import Database
@@ -55,6 +56,25 @@ def test_questions_come_in_order_and_answers_are_kept(opened: Database) -> None:
     assert (queue.spent("margin"), queue.waiting("margin"), queue.waiting("random")) == (3.0, 0, 1)
     assert queue.asked("random") == {ids[2]}
     assert queue.claim("margin", "ada") == []
+
+
+def test_labels_that_were_imported_are_found_by_their_index(opened: Database) -> None:
+    rows = [
+        {"public_id": f"{n:032x}", "text": "text", "state": "pool", "found": 0.0, "label": None if n % 100 else "fog"}
+        for n in range(2000)
+    ]
+    with opened.write() as connection:
+        connection.execute(tables.document.insert(), rows)
+        if not opened.sqlite:
+            connection.exec_driver_sql("ANALYZE")  # as the server does by itself in time
+    executed: list[tuple[str, Any]] = []
+    event.listen(opened.engine, "before_cursor_execute", lambda *call: executed.append(call[2:4]))
+    assert Queue(opened, 30, Multiclass(tuple(CLASSES))).behind("margin")
+    statement, values = executed[-1]
+    with opened.read() as connection:
+        explain = "EXPLAIN QUERY PLAN" if opened.sqlite else "EXPLAIN"
+        plan = str(connection.exec_driver_sql(f"{explain} {statement}", values).all())
+    assert "document_labelled" in plan and "state" in plan and "split" in plan, plan
 
 
 def public_id(database: Database, document_id: int) -> str:
