@@ -55,7 +55,8 @@ class Database:
             self.path = Path(parsed.database or "") if self.sqlite else None
             self.read_only = self.path is not None and self.path.is_file() and not _writable(self.path)
             opened = _read_only(self.path) if self.path and self.read_only else parsed
-            self.engine = create_engine(opened, connect_args={"timeout": BUSY_SECONDS} if self.sqlite else {})
+            options = {"connect_args": {"timeout": BUSY_SECONDS}} if self.sqlite else {"pool_pre_ping": True}
+            self.engine = create_engine(opened, **options)
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DiscoverError(
                 f"pool.url must be like sqlite:///runs/x/discover.db or postgresql+psycopg://user@host/name, "

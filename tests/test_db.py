@@ -8,6 +8,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import func, insert, inspect, select, text
 
@@ -136,6 +137,18 @@ def test_processes_that_open_a_new_database_at_once(tmp_path: Path, postgres_add
         database = Database(address)
         assert keys(database) == {"schema"}
         database.close()
+
+
+def test_a_connection_that_was_dropped_meanwhile_is_replaced(postgres_address: str):
+    database = Database(postgres_address)
+    keys(database)
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(postgres_address.replace("+psycopg", "")) as other:
+        dropped = other.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}")
+        assert dropped.fetchall() == [(True,)]
+    _write(database, "later")
+    assert "later" in keys(database)
+    database.close()
 
 
 def test_a_killed_writer_leaves_no_lock_and_no_half_transaction(tmp_path: Path):

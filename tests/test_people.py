@@ -7,17 +7,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from safetensors.numpy import load_file
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 import discover
 from discover.campaign import Campaign
+from discover.config import Config, validate
+from discover.errors import Unavailable
+from discover.start import start_run
+from discover.steps.collect import collect
 from discover.tables import query, slot, step
 from tests.commands import command
 from tests.kills import WORDS, write_inputs
+from tests.labeling import add_documents
 
 BATCH = 6
 
@@ -180,3 +187,45 @@ def test_it_stops_quickly_while_it_waits(running: tuple[subprocess.Popen[str], C
     assert time.monotonic() - started < 10
     with campaign.database.read() as connection:
         assert connection.execute(select(step).where(step.c.step == "query", step.c.round == 2)).first() is not None
+
+
+def test_it_waits_on_where_the_database_is_gone_for_a_while(
+    postgres_address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url(postgres_address)
+    settings = {"label": {"classes": ["a", "b"]}, "query": {"strategy": "margin"}, "pool": {"url": postgres_address}}
+    campaign = start_run(validate(Config, {"name": "x", **settings}, "here"), tmp_path / "run")
+    (document,) = add_documents(campaign.database, 1)
+    with campaign.database.write() as connection:
+        campaign.queue.put(connection, "margin", 1, [{"document_id": document, "kind": "policy", "position": 0}])
+    other = url.set(drivername="postgresql", database="postgres").render_as_string()
+    said = ""
+
+    def told(words: str) -> bool:
+        nonlocal said
+        said += "".join(capsys.readouterr())
+        return words in said
+
+    with psycopg.connect(other, autocommit=True) as server, ThreadPoolExecutor() as threads:
+
+        def let_in(allowed: bool) -> None:
+            server.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS {allowed}")
+            if not allowed:
+                query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+                server.execute(query, [url.database])
+
+        waiting = threads.submit(collect, campaign, "margin", 1)
+        until(lambda: told("waiting for 1 answers"))
+        let_in(False)
+        until(lambda: told("tried again for 10 minutes"))
+        let_in(True)
+        until(lambda: told("can be used again"))
+        assert said.count("tried again") == 1 and not waiting.done()
+        monkeypatch.setattr("discover.steps.collect.PATIENCE_MINUTES", 0)
+        let_in(False)
+        with pytest.raises(Unavailable, match="cannot be used"):
+            waiting.result(60)
+        let_in(True)
+    campaign.answer(campaign.ask("ada"), "a", "ada")
+    assert collect(campaign, "margin", 1).output["spent"] == 1
+    campaign.close()
