@@ -31,6 +31,7 @@ class RunFolder:
         self.root = Path(root)
         self.config = self.root / "config.yaml"
         self.database = self.root / "discover.db"
+        self.id = self.root / "run.id"  # by which a database at pool.url knows this folder, wherever it is moved
         self.metrics = self.root / "metrics.jsonl"
         self.decisions = self.root / "decisions.jsonl"
         self.decision_arrays = self.root / "decisions"
@@ -96,6 +97,7 @@ class RunFolder:
     def sweep(self) -> None:
         """Remove what a killed process left half written; the user's own files, in a run folder or not, stay."""
         whole = (
+            self.id,
             self.metrics,
             self.decisions,
             self.report,

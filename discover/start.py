@@ -1,15 +1,16 @@
 """Opening a run for a config: it is made where there is none, and a changed config is checked against what was done."""
 
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from discover.campaign import Campaign
 from discover.config import Config, load_config, save_config, strategies_of, validate
 from discover.errors import DiscoverError
-from discover.run import RunFolder
+from discover.run import RunFolder, publish
 from discover.tables import meta
 
 # What a run cannot change after its first step: the learner's vectors, arms and draws would no longer be comparable.
@@ -210,17 +211,35 @@ def _check_imported(campaign: Campaign, old: Config, new: Config) -> None:
 
 
 def _check_owner(campaign: Campaign) -> None:
-    """A database of its own for each campaign: in one, two would take each other's questions for their own."""
-    key = meta.c.key == "campaign"
-    with campaign.database.write() as connection:
-        owner = connection.execute(select(meta.c.value).where(key)).scalar()
-        if owner is None:
-            connection.execute(meta.insert().values(key="campaign", value=campaign.config.name))
-    if owner not in (None, campaign.config.name):
-        raise DiscoverError(
-            f"the database at pool.url holds the campaign {owner!r}, this config is called {campaign.config.name!r}: "
-            "give it a database of its own, or the same name to go on with that campaign"
-        )
+    """A database of its own for each campaign: in one, two would take each other's questions for their own.
+
+    It has one run folder, since the models lie there, and the lock that keeps two loops apart.
+    """
+    folder, name = campaign.folder, campaign.config.name
+    keys = meta.c.key.in_(["campaign", "folder"])
+    with campaign.database.write() as connection:  # one process at a time makes the id
+        noted = dict(map(tuple, connection.execute(select(meta.c.key, meta.c.value).where(keys))))
+        owner, home = noted.get("campaign", name), noted.get("folder")
+        if owner != name:
+            raise DiscoverError(
+                f"the database at pool.url holds the campaign {owner!r}, this config is called {name!r}: "
+                "give it a database of its own, or the same name to go on with that campaign"
+            )
+        found = folder.id.read_text(encoding="utf-8", errors="replace").strip() if folder.id.is_file() else ""
+        if home and home["id"] != found:
+            raise DiscoverError(
+                f"the database at pool.url belongs to the run folder {home['root']}, and {folder.root} is another: go "
+                f"on in that one, or set another pool.url; if it is lost, write {home['id']} into {folder.id} to go on "
+                "here, with models learned anew"
+            )
+        if not found:
+            found = secrets.token_hex(8)
+            with publish(folder.id) as scratch:
+                scratch.write_text(found, encoding="utf-8")
+        mine = {"campaign": name, "folder": {"id": found, "root": str(folder.root.resolve())}}
+        if noted != mine:
+            connection.execute(delete(meta).where(keys))
+            connection.execute(meta.insert(), [{"key": key, "value": value} for key, value in mine.items()])
 
 
 def _value(config: Config, key: str) -> Any:

@@ -183,12 +183,45 @@ def test_a_database_on_a_full_file_system_is_not_blamed_on_its_address(little_ro
         Database(f"sqlite:///{little_room}/x.db")
 
 
-def test_two_campaigns_cannot_share_a_database(postgres_address: str, tmp_path: Path):
-    def config(name: str) -> Config:
-        sections = {"label": {"classes": ["a", "b"]}, "pool": {"url": postgres_address}}
-        return Config.model_validate({"name": name, **sections})
+def elsewhere(address: object, name: str = "tea") -> Config:
+    """A config whose documents are not in the run folder."""
+    sections = {"label": {"classes": ["a", "b"]}, "pool": {"url": str(address)}}
+    return Config.model_validate({"name": name, **sections})
 
-    start_run(config("tea"), tmp_path / "tea").close()
+
+def test_two_campaigns_cannot_share_a_database(postgres_address: str, tmp_path: Path):
+    start_run(elsewhere(postgres_address), tmp_path / "tea").close()
     with pytest.raises(DiscoverError, match=r"holds the campaign 'tea', this config is called 'coffee'"):
-        start_run(config("coffee"), tmp_path / "coffee")
-    start_run(config("tea"), tmp_path / "tea").close()
+        start_run(elsewhere(postgres_address, "coffee"), tmp_path / "coffee")
+    start_run(elsewhere(postgres_address), tmp_path / "tea").close()
+
+
+def test_two_run_folders_cannot_share_a_database(tmp_path: Path):
+    config = elsewhere(f"sqlite:///{tmp_path / 'x.db'}")
+    first, other = tmp_path / "first", tmp_path / "other"
+    start_run(config, first).close()
+    with pytest.raises(
+        DiscoverError, match=r"belongs to the run folder .*first, and .*other is another: go"
+    ) as refused:
+        start_run(config, other)
+    assert not other.exists()
+    first.rename(tmp_path / "moved")
+    start_run(config, tmp_path / "moved").close()
+    with pytest.raises(DiscoverError, match=r"belongs to the run folder .*moved"):
+        start_run(config, other)
+    words = str(refused.value).split()
+    other.mkdir()
+    Path(words[words.index("into") + 1]).write_text(words[words.index("write") + 1] + "\n")  # as it says
+    start_run(config, other).close()
+
+
+def test_a_database_of_an_earlier_version_belongs_to_the_run_folder_that_opens_it(tmp_path: Path):
+    config = elsewhere(f"sqlite:///{tmp_path / 'x.db'}")
+    campaign = start_run(config, tmp_path / "first")
+    campaign.database.note("folder", None)
+    campaign.folder.id.unlink()
+    start_run(config, tmp_path / "first").close()
+    assert campaign.database.noted("folder")["id"] == campaign.folder.id.read_text()
+    with pytest.raises(DiscoverError, match="belongs to the run folder"):
+        start_run(config, tmp_path / "other")
+    campaign.close()
