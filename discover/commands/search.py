@@ -80,7 +80,7 @@ class _Learner:
 
 
 def _purpose(campaign: Campaign, config: Config, rows: list[Any], unlabelled: NDArray[np.int64], folds: int) -> str:
-    """A name for what the trials depend on: another one of it makes another search."""
+    """A name for all that trials depend on: where any of it is another, so is the search."""
     documents = [[(row.document_id, row.label) for row in rows], unlabelled.tolist()]
     classes, settings = list(campaign.config.label.classes.items()), config.learn.model_dump(mode="json")
     described = json.dumps([*documents, classes, settings, campaign.encoder.version, folds, config.seed])
