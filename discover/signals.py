@@ -1,5 +1,6 @@
 """How a command is stopped: by KeyboardInterrupt, on Ctrl-C as on SIGTERM, but never while modules are imported."""
 
+import logging
 import signal
 import sys
 from types import FrameType
@@ -10,6 +11,8 @@ def heed() -> None:
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     sys.unraisablehook = _unheard
+    if logging.lastResort is not None:
+        logging.lastResort.addFilter(_is_no_stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -33,6 +36,11 @@ def _unheard(unraisable: "sys.UnraisableHookArgs") -> None:
         _stop_soon(signal.SIGTERM if stop.args else signal.SIGINT)
     else:
         sys.__unraisablehook__(unraisable)
+
+
+def _is_no_stop(record: logging.LogRecord) -> bool:
+    """A stop that falls into SQLAlchemy's pool is raised again there, and is no failure to log first."""
+    return not (record.exc_info and isinstance(record.exc_info[1], KeyboardInterrupt))
 
 
 def _importing(frame: FrameType | None) -> bool:

@@ -290,6 +290,26 @@ def test_a_signal_while_torch_is_imported_ends_in_one_line(finished: Path, tmp_p
         assert "Traceback" not in error and "discover: stopped" in error
 
 
+@pytest.mark.parametrize("use", ["database.noted('no such note')", "database.engine.connect(); time.sleep(20)"])
+def test_a_stop_while_a_connection_is_put_back_is_no_failure_in_the_log(tmp_path: Path, use: str) -> None:
+    program = f"""
+import os, signal, time
+from pathlib import Path
+from sqlalchemy import event
+from discover import signals
+from discover.db import Database
+signals.heed()
+database = Database(Path({str(tmp_path / "discover.db")!r}))
+event.listen(database.engine, "reset", lambda *_: os.kill(os.getpid(), signal.SIGINT), once=True)
+try:
+    {use}
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (finished.stdout, finished.stderr) == ("stopped\n", "")
+
+
 def test_a_run_that_cannot_be_written_to_is_read(finished: Path, tmp_path: Path, capsys) -> None:
     with mounted("size=64m") as folder:
         shutil.copytree(finished / "run", folder / "run", ignore=shutil.ignore_patterns("vectors", "models"))
