@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from crawlers.extract import Extractor, decode
+from tests.real_data import DATA
 
-DATA = Path(os.environ.get("DISCOVER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BENCHMARK = DATA / "html" / "article-extraction"
 ARTICLE = (Path(__file__).parent / "site" / "article1.html").read_text()
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from discover.ope.feedback import Feedback
 from discover.ope.offline import ope
 from tests.bandits import bandit, with_share
 from tests.decision_logs import make_run
+from tests.real_data import DATA
 
-OPEN_BANDIT = Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "bandit" / "obd"
+OPEN_BANDIT = DATA / "bandit" / "obd"
 COLUMNS = {
     "action": "item_id",
     "reward": "click",

@@ -16,8 +16,8 @@ from discover.pool.files import export_rows, import_files, read_documents
 from discover.pool.labels import Multiclass
 from discover.pool.pool import Pool
 from discover.tables import rejection
+from tests.real_data import DATA
 
-DATA = Path(os.environ.get("DISCOVER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 KINDS = ["jsonl", "jsonl.gz", "csv", "csv.gz", "parquet"]
 ROW = {
     "id": "0" * 32,

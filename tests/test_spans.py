@@ -19,12 +19,13 @@ from discover.pool.labels import NO_ENTITY, Multiclass, Spans, labels_of
 from discover.pool.pool import Pool
 from discover.pool.spans import joined
 from discover.tables import rejection
+from tests.real_data import DATA
 
 TEXT = "Ada Lovelace lived in London, near St James's."
 LABELS = Spans(("person", "location"))
 ADA = {"start": 0, "end": 12, "label": "person"}
 LONDON = {"start": 22, "end": 28, "label": "location"}
-WNUT = Path(__file__).parents[2] / "shared" / "data" / "text"
+WNUT = DATA / "text"
 
 
 def span(start, end, label="person", **more) -> dict:
@@ -307,7 +308,7 @@ def test_a_text_said_twice_with_other_entities_has_no_answer(database: Database,
     assert import_files(pool, [tmp_path / "other.jsonl"], LABELS)["conflicting labels"] == 1
 
 
-@pytest.mark.skipif(not WNUT.is_dir(), reason="THE REAL ENTITIES ARE NOT READ: ../shared/data is missing")
+@pytest.mark.skipif(not WNUT.is_dir(), reason="NO REAL ENTITIES ARE READ: set DISCOVER_DATA to the data sets")
 def test_every_real_sentence_is_read_and_its_tags_come_back() -> None:
     seen: list[str] = []
     with gzip.open(WNUT / "wnut17.test.jsonl.gz", "rt", encoding="utf-8") as file:

@@ -2,11 +2,12 @@
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tests.real_data import DATA
 
 LATENT, DIMENSION = 32, 384
 
@@ -28,7 +29,7 @@ def labelled(name: str, split: str, names: list[str] | None = None) -> tuple[lis
 
 def file_of(name: str, split: str) -> Path:
     """The file of a set's split."""
-    return Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "text" / f"{name}.{split}.jsonl.gz"
+    return DATA / "text" / f"{name}.{split}.jsonl.gz"
 
 
 def answerable(name: str, folder: Path) -> Path:

@@ -2,17 +2,16 @@
 
 import gzip
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from discover.embed.config import EncoderConfig
 from discover.embed.device import has_bfloat16
 from discover.embed.encoder import Encoder
+from tests.benchmarks._data import file_of
 
 SETS = {"ag_news_desc": 1000, "trec6": 2000}
 REPEATS = 5
@@ -46,8 +45,7 @@ def _rate(encode: Callable[[list[str]], np.ndarray], texts: list[str]) -> float:
 
 
 def _texts(name: str, count: int) -> list[str]:
-    file = Path(os.environ.get("DISCOVER_DATA", "../shared/data")) / "text" / f"{name}.train.jsonl.gz"
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
+    with gzip.open(file_of(name, "train"), "rt", encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines]
     order = np.random.default_rng(0).permutation(len(texts))[:count]
     return [texts[at] for at in order]
