@@ -275,6 +275,11 @@ def test_train_and_evaluate_by_command(tmp_path, capsys):
     assert "was begun with another seed" in capsys.readouterr().err
     assert main([*command[:3], "--run", str(tmp_path / "other"), "--set", "sed=1"]) == 1
     assert "unknown key 'sed': did you mean 'seed'?" in capsys.readouterr().err
+    whole = train.read_bytes()
+    train.write_bytes(b"\n".join(whole.splitlines()[:-1]))
+    assert main(command) == 1
+    assert f"was begun with another content of {train}" in capsys.readouterr().err
+    train.write_bytes(whole)
     (tmp_path / "run" / "policy" / "card.json").rename(tmp_path / "card.json")
     assert main(command) == 1
     assert f"remove {tmp_path / 'run' / 'policy'}, and this command makes it anew" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """A policy trained on labelled corpora, and a trained one judged on others."""
 
 import contextlib
+import hashlib
 import itertools
 import json
 import sys
@@ -17,6 +18,7 @@ from discover.embed.encoder import Encoder
 from discover.errors import DiscoverError
 from discover.policy.config import CorpusFiles, EpisodeConfig, PolicyConfig
 from discover.policy.corpus import Corpus, prepare
+from discover.policy.features import schema
 from discover.policy.learned import LEARNED
 from discover.policy.saved import ADVICE, CARD, load_policy
 from discover.policy.scorer import Scorer
@@ -36,17 +38,22 @@ def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> 
     """Train the policy of a config file; the same command goes on after a kill.
 
     Raises:
-        DiscoverError: the config, a file or a corpus does not fit, or the folder was begun with other settings.
+        DiscoverError: the config, a file or a corpus does not fit, or the folder was begun with others or other
+            settings.
     """
-    content = read_settings(path, overrides)
-    content.setdefault("name", path.stem)
-    config = validate(PolicyConfig, content, str(path))
+    settings = read_settings(path, overrides)
+    settings.setdefault("name", path.stem)
+    config = validate(PolicyConfig, settings, str(path))
     folder = RunFolder(root or Path("runs") / config.name)
     folder.create(folder.vectors)
     with folder.lock():
         folder.sweep()
         keep_settings(folder.root / "policy.json", config.model_dump(mode="json"))
-        train(read_corpora(config.corpora, config.documents, folder), config, folder.root)
+        corpora = read_corpora(config.corpora, config.documents, folder)
+        files = [file for one in config.corpora for file in (one.train, one.test)]
+        content = {f"content of {file}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        keep_settings(folder.root / "corpora.json", {"features": schema()} | content)
+        train(corpora, config, folder.root)
     print(
         f"{folder.root / 'policy'}: use it with query.strategy learned, query.options.policy {folder.root / 'policy'}"
     )
