@@ -32,6 +32,15 @@ def infinite(view, n, rng):
 def impossible(view, n, rng):
     return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), set_log_propensity=-np.inf)
 
+def unlikely(view, n, rng):
+    return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), set_log_propensity=-50.0)
+
+def even(view, n, rng):
+    return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), log_propensities=np.full(n, -1.0))
+
+def in_no_order(view, n, rng):
+    return Picks(np.arange(n), np.zeros(n), np.zeros(n), set_log_propensity=-1.0)
+
 def shared(view, n, rng):
     return replace(gumbel_top_k(view.age, n, rng, view.temperature, view.floor), choosers=np.full(n, "me"))
 

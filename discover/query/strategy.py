@@ -19,6 +19,7 @@ from discover.pool.labels import Task
 from discover.query import stock
 from discover.query.acquire import Picks
 from discover.query.config import CandidateConfig
+from discover.query.propensity import ordered_log_propensities, set_log_propensity
 from discover.query.view import View
 
 PACKAGE = "discover.query.strategies"
@@ -161,10 +162,26 @@ def _check(picks: Any, view: View, count: int, word: str) -> None:
         problem = "temperature, floor and set_log_propensity must be finite; the last may be None"
     elif picks.choosers is not None and not _names(picks.choosers, count):
         problem = f"choosers must be {count} times one of {', '.join(CHOOSERS)}, or None"
+    elif picks.logits is None:
+        problem = "" if picks.set_log_propensity is None else "set_log_propensity must be None where logits is None"
+    else:
+        problem = _disagreement(picks, np.asarray(picks.logits, np.float64), indices)
     if problem:
         raise DiscoverError(
             f"the strategy {word!r} breaks its contract: {problem}; draw through discover.query.acquire"
         )
+
+
+def _disagreement(picks: Picks, logits: NDArray[np.float64], indices: NDArray[np.int64]) -> str:
+    """Which probability of the picks is not what the logits say; '' where all are."""
+    drawn: dict[str, tuple[Any, Any]] = {
+        "log_propensities": (picks.log_propensities, ordered_log_propensities(logits, indices)),
+        "set_log_propensity": (picks.set_log_propensity, set_log_propensity(logits, indices)),
+    }
+    for name, (given, expected) in drawn.items():
+        if given is not None and not np.allclose(given, expected, rtol=1e-6, atol=1e-6):
+            return f"{name} must be what the logits say, {expected}, found {given}"
+    return ""
 
 
 def _names(choosers: Any, count: int) -> bool:
