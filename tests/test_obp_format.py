@@ -1,5 +1,7 @@
 """Open Bandit Pipeline, as oracle and as format: estimates equal to 1e-10 on shared logs, its dictionary in and out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -112,6 +114,13 @@ def test_what_means_something_else_is_refused():
     batched = {**dictionary, "position": np.arange(400) % 2, "slate_id": np.repeat(range(200), 2)}
     with pytest.raises(DiscoverError, match="position must be under 1, the positions of action_dist; row 2 has 1"):
         from_obp(batched, action_dist)
+    for key, value in (("n_rounds", "x"), ("n_rounds", -1), ("n_rounds", np.ones(2)), ("n_actions", np.nan)):
+        with pytest.raises(DiscoverError, match=f"{key} must be a whole number from 1 on"):
+            from_obp({**dictionary, key: value}, action_dist)
+    with pytest.raises(DiscoverError, match="obp's dictionary is expected, found 'a log'"):
+        from_obp("a log", action_dist)
+    with pytest.raises(DiscoverError, match="obp's dictionary gives each pick a reward of its own"):
+        to_obp(replace(feedback, shared=True))
     places = Feedback(
         feedback.actions, feedback.rewards, feedback.propensities, feedback.target, position=np.arange(400) % 3
     )

@@ -248,6 +248,25 @@ def test_what_is_written_is_read_again(tmp_path, kind, known):
         assert getattr(again, name) == pytest.approx(getattr(feedback, name), abs=1e-15), name
 
 
+def test_rewards_of_whole_batches_are_no_table(tmp_path):
+    shared = Feedback([0, 1], [1.0, 1.0], [0.5, 0.5], target_propensities=[0.5, 0.5], batch=[0, 0], shared=True)
+    with pytest.raises(
+        DiscoverError, match="a table gives each pick a reward of its own, and these are of whole batches"
+    ):
+        write_table(shared, tmp_path / "log.csv")
+
+
+def test_a_bad_probability_is_named_with_its_file(tmp_path):
+    log, policy = tmp_path / "log.csv", tmp_path / "new.csv"
+    log.write_text("action,reward,propensity\n" + "a,1,0.5\n" * 7 + "b,0,0\n")
+    with pytest.raises(DiscoverError, match=r"log\.csv: propensities must be in \(0, 1\]; row 8 has 0"):
+        read_table(log, "uniform")
+    for bad in ("-0.2", "nan", "1.2"):
+        policy.write_text(f"action,probability\nb,1\na,{bad}\n")
+        with pytest.raises(DiscoverError, match=rf"new\.csv, row 2: probability must be in \[0, 1\], found {bad}"):
+            read_table(log, str(policy))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -42,7 +42,8 @@ class Feedback:
         unit: (n,) what is independent of all else and is resampled: the query, or the campaign; by default the batch.
         step: (n,) round within the campaign, from 0.
         time: (n,) order in which rows were logged; only estimators for adaptive logs look at it.
-        set_log_propensities: (n,) log-probability of the row's whole batch, in any order, when it was logged.
+        set_log_propensities: (n,) log-probability of the row's whole batch, in any order, when it was logged. NaN where
+            unknown.
         set_log_targets: (n,) the same under the target.
         carried: (n,) log ratio, target over logged, of what the row's campaign drew since its batch before, or with it,
             and is not in the log for want of a reward; by default nothing is missing, 0.
@@ -106,6 +107,21 @@ class Feedback:
         """(n,) what is resampled."""
         assert self.unit is not None
         return self.unit
+
+    def check_own_rewards(self, kind: str) -> None:
+        """Refuse rewards that another kind of log cannot hold.
+
+        Args:
+            kind: what it is called.
+
+        Raises:
+            DiscoverError: rewards are of whole batches.
+        """
+        if self.shared:
+            raise DiscoverError(
+                f"{kind} gives each pick a reward of its own, and these are of whole batches: judge the log as it is, "
+                "or take the picks' rewards"
+            )
 
     def of(self, name: str) -> Any:
         """An array that not every log has.
@@ -196,8 +212,8 @@ class Feedback:
             values = getattr(self, name)
             if values is not None:
                 said = "be the same in all rows of a batch"
-                with np.errstate(invalid="ignore"):  # two that are -inf are alike
-                    _refuse(~(values == values[first]), name, values, said, "give one a batch")
+                alike = (values == values[first]) | (np.isnan(values) & np.isnan(values[first]))
+                _refuse(~alike, name, values, said, "give one a batch, and each batch a name of its own")
         twice = np.ones(len(self), bool)
         twice[np.unique(np.column_stack([self.batch, self.position]), axis=0, return_index=True)[1]] = False
         _refuse(twice, "position", self.position, "be different in each row of a batch", "number the draws from 0")

@@ -22,12 +22,14 @@ def from_obp(bandit_feedback: Mapping[str, Any], action_dist: ArrayLike) -> Feed
     Raises:
         DiscoverError: a key is missing, a shape does not fit, or positions are no order of a draw.
     """
+    if not isinstance(bandit_feedback, Mapping):
+        raise DiscoverError(f"obp's dictionary is expected, found {bandit_feedback!r:.80}: take it from obp's dataset")
     missing = next((key for key in NEEDED if bandit_feedback.get(key) is None), None)
     if missing is not None:
         raise DiscoverError(
             f"obp's dictionary must have {', '.join(NEEDED)}, found no {missing!r}: take it from obp's dataset"
         )
-    n, k = int(bandit_feedback["n_rounds"]), int(bandit_feedback["n_actions"])
+    n, k = (_count(key, bandit_feedback[key]) for key in ("n_rounds", "n_actions"))
     position, batch = _draws(bandit_feedback, n)
     behaviour, context = bandit_feedback.get("pi_b"), bandit_feedback.get("context")
     return Feedback(
@@ -45,9 +47,14 @@ def from_obp(bandit_feedback: Mapping[str, Any], action_dist: ArrayLike) -> Feed
 def to_obp(feedback: Feedback) -> tuple[dict[str, Any], Floats]:
     """The dictionary, and the target as its ``action_dist`` (n, k, positions), the same at each position of a row.
 
+    Left out: features, the mask, predictions, the probabilities of sets, what was drawn but has no row, times, and
+    which batches are of one unit: to obp every row is independent.
+
     Raises:
-        DiscoverError: the target's probabilities are not known for every action, or positions are no order of a draw.
+        DiscoverError: the target's probabilities are not known for every action, rewards are of whole batches, or
+            positions are no order of a draw.
     """
+    feedback.check_own_rewards("obp's dictionary")
     target = feedback.of("target")
     n, k = target.shape
     batch, position = feedback.of("batch"), feedback.of("position")
@@ -67,6 +74,13 @@ def to_obp(feedback: Feedback) -> tuple[dict[str, Any], Floats]:
         "pscore": feedback.propensities,
     }
     return found, np.repeat(target[:, :, None], length, axis=2)
+
+
+def _count(key: str, value: Any) -> int:
+    """A number of rounds or actions; NumPy's are taken as well."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise DiscoverError(f"{key} must be a whole number from 1 on, found {value!r:.80}: take it from obp's dataset")
+    return int(value)
 
 
 def _draws(bandit_feedback: Mapping[str, Any], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

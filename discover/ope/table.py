@@ -51,16 +51,24 @@ def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None
         fields["contexts"] = _contexts(table, notes)
     actions, more, k = _target(table, labels, target)
     fields |= {"actions": actions, **more}
-    feedback = Feedback(rewards=table.numbers("reward"), propensities=table.numbers("propensity"), **fields)
+    fields |= {"rewards": table.numbers("reward"), "propensities": table.numbers("propensity")}
+    try:
+        feedback = Feedback(**fields)
+    except DiscoverError as error:
+        raise DiscoverError(f"{path}: {error}") from error
     return feedback, [*notes, *([f"actions: {k}"] if k else [])]
 
 
 def write_table(feedback: Feedback, path: Path) -> None:
-    """Write feedback as a table that `read_table` reads with ``--target target``; features of actions are left out.
+    """Write feedback as a table that `read_table` reads with ``--target target``.
+
+    Left out: features, the mask, predictions, the behaviour's other probabilities, those of sets, and what was drawn
+    but has no row.
 
     Raises:
-        DiscoverError: the kind of file is unknown, or it cannot be written.
+        DiscoverError: rewards are of whole batches, the kind of file is unknown, or it cannot be written.
     """
+    feedback.check_own_rewards("a table")
     export_rows(_rows(feedback), path)
 
 
@@ -115,6 +123,11 @@ def _from_file(
     """The target's probabilities by action, and by position where the file has it."""
     policy = Columns.read(path, {}, ("action", "probability"))
     known, probabilities = policy.labels("action"), policy.numbers("probability")
+    bad = np.flatnonzero(~((probabilities >= 0) & (probabilities <= 1 + SUM_TOLERANCE)))
+    if len(bad):
+        raise DiscoverError(
+            f"{path}, row {bad[0] + 1}: probability must be in [0, 1], found {probabilities[bad[0]]:g}: mend the row"
+        )
     actions = np.unique(np.concatenate([known, labels]))
     _check_size(table, len(actions))
     by_place = "position" in policy
