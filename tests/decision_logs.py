@@ -20,12 +20,12 @@ N, CLASSES = 12, 3
 def make_run(
     root: Path, *, rounds=3, batch=2, strategy="margin", temperature=0.5, seed=0, rewarded="pick"
 ) -> RunFolder:
-    """A run folder with its decision log; round 0 knows no model, as in a real run."""
+    """A run folder with its decision log: the seed labels, which are never rewarded, and the rounds after them."""
     folder = RunFolder(root)
     folder.create()
     database = Database(f"sqlite:///{folder.database}")
     ids = _documents(database, seed)
-    for round_ in range(rounds):
+    for round_ in range(rounds + 1):
         _round(database, folder, ids, (round_, batch, strategy, temperature, seed), rewarded)
     export(database, folder.decisions, Multiclass(), root.name)
     database.close()
@@ -68,7 +68,7 @@ def _round(database, folder, ids, drawn, rewarded):
         temperature=temperature,
         floor=0.1 if temperature else 0.0,
         make_vectors=lambda: rng.normal(size=(N, 4)).astype(np.float32),
-        make_probabilities=(lambda: probabilities) if round_ else None,
+        make_probabilities=lambda: probabilities,
     )
     word = strategy if round_ else "random"
     picks = load_strategy(word)(view, batch, rng)
@@ -76,6 +76,8 @@ def _round(database, folder, ids, drawn, rewarded):
     row = {"id": name, "arm": strategy, "round": round_, "strategy": word, "policy": None, "model": None, "seed": seed}
     with database.write() as connection:
         record(connection, folder, row, view, picks, Audit(ids[N:][:1], np.array([-1.0])))
+        if not round_:
+            return
         set_reward(connection, name, float(rng.normal()), "test")
         if rewarded == "pick":
             for position, index in enumerate(picks.indices):

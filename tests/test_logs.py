@@ -40,7 +40,7 @@ def broken(candidates):
 
 @pytest.fixture
 def run(tmp_path):
-    return make_run(tmp_path / "run", rounds=4, batch=3)
+    return make_run(tmp_path / "run", rounds=3, batch=3)
 
 
 def feedback_of(log, target, reward=""):
@@ -49,20 +49,21 @@ def feedback_of(log, target, reward=""):
 
 def test_rows_are_the_strategys_picks_with_the_probabilities_they_had(run):
     feedback, notes = feedback_of(run, "uniform")
-    picks = [line for line in lines_of(run) if line.get("kind") == "policy"]
-    assert len(feedback) == len(picks) == 12
+    picks = _picks(run, 1)
+    assert len(feedback) == len(picks) == 9
     assert feedback.propensities == pytest.approx(np.exp([pick["log_propensity"] for pick in picks]), abs=1e-12)
     assert feedback.rewards.tolist() == [pick["pick_reward"] for pick in picks]
-    assert feedback.behaviour[np.arange(12), feedback.actions] == pytest.approx(feedback.propensities, abs=1e-12)
-    assert feedback.targets == pytest.approx([1 / N, 1 / (N - 1), 1 / (N - 2)] * 4)
-    assert feedback.batch.tolist() == np.repeat(range(4), 3).tolist() == feedback.step.tolist()
-    assert "reward: that of each pick" in notes and "taken as independent: 4 queries" in notes
+    assert feedback.behaviour[np.arange(9), feedback.actions] == pytest.approx(feedback.propensities, abs=1e-12)
+    assert feedback.targets == pytest.approx([1 / N, 1 / (N - 1), 1 / (N - 2)] * 3)
+    assert feedback.batch.tolist() == np.repeat([1, 2, 3], 3).tolist() == feedback.step.tolist()
+    assert "reward: that of each pick" in notes and "taken as independent: 3 queries" in notes
+    assert "left out: 1 queries of seed labels" in notes
 
 
 def test_the_target_is_what_that_strategy_would_have_drawn_by(run):
     """Round by round, from the features of a log of `margin`: `entropy`, drawn sharply, of the whole batch as well."""
-    feedback, notes = feedback_of(run, "entropy,temperature=0.2,floor=0.3")
-    assert len(feedback) == 9 and "left out: 1 queries before a first model" in notes
+    feedback, _ = feedback_of(run, "entropy,temperature=0.2,floor=0.3")
+    assert len(feedback) == 9
     for number in (1, 2, 3):
         arrays, _ = read_arrays(run.decision_arrays / f"margin-{number:04d}.safetensors")
         logits = log_probabilities(arrays["features"][:, 1], 0.2, 0.3)
@@ -102,10 +103,10 @@ def test_a_users_own_target_and_what_it_must_return(run, tmp_path):
     feedback, _ = feedback_of(run, f"{path}:oldest,weight=2")
     assert feedback.target[0].argmax() == N - 1
     for name, message in (
-        ("denser", "query 'margin-0000': the target asks for the feature 'density', the log has margin, entropy"),
-        ("raw", "log-probabilities that sum to 1 on query 'margin-0000', found 12"),
-        ("short", r"must give 12 log-probabilities on query 'margin-0000', found the shape \(3,\)"),
-        ("broken", "failed on query 'margin-0000': AttributeError"),
+        ("denser", "query 'margin-0001': the target asks for the feature 'density', the log has margin, entropy"),
+        ("raw", "log-probabilities that sum to 1 on query 'margin-0001', found 12"),
+        ("short", r"must give 12 log-probabilities on query 'margin-0001', found the shape \(3,\)"),
+        ("broken", "failed on query 'margin-0001': AttributeError"),
     ):
         with pytest.raises(DiscoverError, match=message):
             feedback_of(run, f"{path}:{name}")
@@ -120,7 +121,7 @@ def test_a_target_that_is_no_function_is_refused(run, tmp_path):
 def test_the_reward_of_the_whole_batch(tmp_path):
     run = make_run(tmp_path / "run", rewarded="query")
     feedback, notes = feedback_of(run, "uniform")
-    queries = [line for line in lines_of(run) if "candidates" in line]
+    queries = [line for line in lines_of(run) if line.get("round")]
     assert feedback.rewards.tolist() == [query["reward"] for query in queries for _ in range(2)]
     assert "reward: that of each query" in notes
     found = ope(run.root, "uniform")
@@ -134,10 +135,11 @@ def test_the_reward_of_the_whole_batch(tmp_path):
 def test_what_has_no_reward_yet_is_left_out_and_told(run):
     rewrite(run, lambda line: line | {"pick_reward": None} if line["query"] == "margin-0003" else line)
     feedback, notes = feedback_of(run, "uniform")
-    assert len(feedback) == 9 and "left out: 1 queries without a reward yet" in notes
+    assert len(feedback) == 6 and "left out: 1 queries without a reward yet" in notes
     rewrite(run, lambda line: line | ({"pick_reward": None} if "document" in line else {"reward": None}))
     with pytest.raises(
-        DiscoverError, match="must hold picks with a reward, found 4 queries, 4 queries without a reward"
+        DiscoverError,
+        match="must hold picks with a reward, found 4 queries, 1 queries of seed labels, 3 queries without a reward",
     ):
         feedback_of(run, "uniform")
 
@@ -166,7 +168,7 @@ def test_a_query_of_audits_alone_is_no_decision(run):
     save_file(kept | empty, path, metadata | {"temperature": "0.0"})
     for target in ("uniform", "margin", "logged"):
         assert 2 not in feedback_of(run, target)[0].step
-    assert "taken as independent: 3 queries" in feedback_of(run, "uniform")[1]
+    assert "taken as independent: 2 queries" in feedback_of(run, "uniform")[1]
 
 
 @pytest.mark.parametrize("through", [True, False])
@@ -208,7 +210,7 @@ def test_what_was_drawn_at_temperature_0_is_not_certain(run):
     arrays = {name: np.array(array) for name, array in arrays.items() if name != "logits"}
     save_file(arrays, path, metadata | {"temperature": "0.0"})
     feedback, _ = feedback_of(run, "uniform")
-    assert feedback.behaviour is None and len(feedback) == 12
+    assert feedback.behaviour is None and len(feedback) == 9
 
 
 def test_a_target_of_too_few_candidates_draws_the_rest_evenly(run, tmp_path):
@@ -253,6 +255,46 @@ def test_many_runs_are_campaigns_and_few_are_queries(tmp_path):
     assert "40 campaigns" not in feedback_of(tmp_path / "runs" / "00", "uniform")[1]
 
 
+def test_seed_labels_are_no_decision_of_a_policy(tmp_path):
+    for number in range(20):
+        make_run(tmp_path / f"{number:02d}", seed=number, rounds=2, batch=2)
+    same = "margin,temperature=0.5,floor=0.1"  # as the runs drew
+    feedback, _ = feedback_of(tmp_path, same)
+    assert feedback.carried == pytest.approx(np.zeros(len(feedback))) and set(feedback.step.tolist()) == {1, 2}
+    (found,) = ope(tmp_path, same, estimators=["pdis"]).estimates
+    assert found.value == pytest.approx(2 * feedback.rewards.mean()) and found.share == pytest.approx(1)
+
+
+def test_a_query_that_does_not_know_what_the_target_asks_for_is_left_out(run):
+    path = run.decision_arrays / "margin-0002.safetensors"
+    arrays, metadata = read_arrays(path)
+    features = arrays["features"].copy()
+    features[3, 1] = np.nan
+    save_file({name: np.array(array) for name, array in arrays.items()} | {"features": features}, path, metadata)
+    feedback, notes = feedback_of(run, "entropy")
+    assert 2 not in feedback.step and "left out: 1 queries that lack what the target asks for" in notes
+    assert 2 in feedback_of(run, "margin")[0].step
+
+
+def test_a_batch_that_the_budget_cut_is_weighed_by_its_order(run):
+    whole = feedback_of(run, "entropy,temperature=0.3,floor=0.3")[0]
+    rewrite(run, lambda line: line | {"set_log_propensity": None} if line.get("round") == 3 else line)
+    found = by_batch(feedback_of(run, "entropy,temperature=0.3,floor=0.3")[0])
+    ratio = whole.targets / whole.propensities
+    of_set = np.exp(whole.set_log_targets - whole.set_log_propensities)
+    assert found.ratio == pytest.approx([of_set[0], of_set[3], ratio[6:].prod()])
+    assert [one.per for one in ope(run.root, "uniform", estimators=["set_ips"]).estimates] == ["batch"]
+
+
+def test_picks_in_another_order_than_drawn_are_refused(run):
+    lines = run.decisions.read_text().splitlines()
+    at = next(row for row, line in enumerate(lines) if '"margin-0002"' in line and '"document"' in line)
+    lines[at], lines[at + 1] = lines[at + 1], lines[at]
+    run.decisions.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DiscoverError, match="'margin-0002' must be those of its arrays, in the order of the draw"):
+        feedback_of(run, "uniform")
+
+
 def test_what_was_not_drawn_has_no_support_and_is_refused(tmp_path):
     run = make_run(tmp_path / "run", temperature=0.0, rounds=30, batch=1)
     found = ope(run.root, "uniform")
@@ -277,13 +319,38 @@ def test_a_strategy_that_draws_step_by_step_is_judged_by_its_picks_alone(tmp_pat
 def test_a_mask_leaves_candidates_out(run):
     from safetensors.numpy import load_file, save_file
 
-    path = run.decision_arrays / "margin-0000.safetensors"
+    path = run.decision_arrays / "margin-0001.safetensors"
     arrays, metadata = read_arrays(path)
     out = next(index for index in range(N) if index not in arrays["picked"])
     arrays = load_file(path) | {"mask": np.arange(N) != out}
     save_file(arrays, path, metadata)
     with pytest.raises(DiscoverError, match="propensities must be the behaviour's probability"):
         feedback_of(run, "uniform")  # it was drawn from all of them, and the log now says otherwise
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mask": None}, "found no 'mask'"),
+        ({"log_propensities": [-1.0]}, r"found 'log_propensities' of the shape \(1,\) instead of \(3,\)"),
+        ({"picked": [0, 1, N]}, "found picks that are none of them"),
+        ({"mask": [False] * N}, "found picks that are none of them"),
+        ({"logits": [0.0]}, rf"found 'logits' of the shape \(1,\) instead of \({N},\)"),
+        ({"generator": [9] * N}, "found unnamed generators"),
+        ({}, "found no 'features'"),
+    ],
+)
+def test_damaged_arrays_are_named(run, change, message):
+    path = run.decision_arrays / "margin-0002.safetensors"
+    arrays, metadata = read_arrays(path)
+    changed = {
+        name: np.array(change.get(name, array)) for name, array in arrays.items() if change.get(name, 0) is not None
+    }
+    save_file(changed, path, metadata if change else {})
+    with pytest.raises(
+        DiscoverError, match=rf"margin-0002\.safetensors must hold the candidates of a query, {message}"
+    ):
+        feedback_of(run, "uniform")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +372,7 @@ def test_a_mask_leaves_candidates_out(run):
 def test_damaged_lines_are_named(run, change, message):
     rewrite(run, change)
     if not message:
-        assert len(feedback_of(run, "uniform")[0]) == 12
+        assert len(feedback_of(run, "uniform")[0]) == 9
         return
     with pytest.raises(DiscoverError, match=message):
         feedback_of(run, "uniform")
@@ -338,7 +405,7 @@ def test_a_log_that_was_exported_without_its_arrays_says_where_they_are(run, tmp
     with pytest.raises(DiscoverError, match=advice):
         feedback_of(alone, "uniform")
     shutil.copytree(run.decision_arrays, tmp_path / "elsewhere" / "decisions")
-    assert len(feedback_of(alone, "uniform")[0]) == 12
+    assert len(feedback_of(alone, "uniform")[0]) == 9
 
 
 def test_a_name_that_is_no_log_says_so(run, tmp_path):

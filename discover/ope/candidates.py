@@ -70,8 +70,8 @@ class Candidates:
         bad = np.flatnonzero(~np.isfinite(values))
         if len(bad):
             raise Unknown(
-                f"query {self.query!r}: the feature {name!r} of candidate {bad[0] + 1} is not known (before a first "
-                "model it is not): take a target that does without it"
+                f"query {self.query!r}: the feature {name!r} of candidate {bad[0] + 1} is not known: take a target "
+                "that does without it"
             )
         return np.asarray(values, np.float64)
 

@@ -19,7 +19,6 @@ from discover.ope.feedback import Feedback, Floats, Ints
 PACKAGE = "discover.ope.estimators"
 Per = Literal["pick", "batch", "campaign"]
 Function = TypeVar("Function", bound=Callable[..., Any])
-Interval = Callable[[Feedback, float], tuple[float, float]]
 
 
 def per(what: Per) -> Callable[[Function], Function]:

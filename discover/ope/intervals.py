@@ -67,8 +67,8 @@ def studentised(
     beyond = int(np.floor((1 - level) * (resamples + 1)))
     if beyond < 1:
         raise DiscoverError(
-            f"{resamples} resamples cannot tell an interval of level {level}: take a lower level, or "
-            f"{math.ceil(1 / (1 - level))} resamples"
+            f"{resamples} resamples cannot tell an interval of level {level}: take a lower level, or in Python "
+            f"Settings(resamples={math.ceil(1 / (1 - level)) - 1})"
         )
     return Interval(value - float(far[-beyond]) * error, value + float(far[-beyond]) * error)
 

@@ -1,15 +1,16 @@
 """Our own decision log as feedback: what a run logged, and any other policy's probabilities of the same picks.
 
 In come ``decisions.jsonl`` and the arrays beside it; nothing else is needed, neither model nor text. A row is a pick of
-the strategy (the audit sample is no decision); its probabilities are those given the picks before it in its batch. What
-has no reward (a skip, an answer that is still awaited) is left out, and so are queries before a first model where the
-target needs what only a model knows.
+the strategy (the audit sample is no decision, nor are the seed labels of round 0, which no policy chooses); its
+probabilities are those given the picks before it in its batch. What has no reward (a skip, an answer that is still
+awaited) is left out, and so are queries that do not know of each candidate what the target asks for.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -31,6 +32,17 @@ NUMBER = (int, float, NoneType)
 QUERY: Kinds = {"query": (str,), "run": (str,), "arm": (str,), "round": (int,), "strategy": (str,), "reward": NUMBER}
 QUERY["set_log_propensity"] = NUMBER
 PICK: Kinds = {"query": (str,), "kind": (str,), "pick_reward": NUMBER}
+
+SHAPES: dict[str, tuple[str | int, ...]] = {  # of a query's arrays: n candidates, f features, k picks
+    "mask": ("n",),
+    "public_ids": ("n", 16),
+    "features": ("n", "f"),
+    "generator": ("n",),
+    "picked": ("k",),
+    "log_propensities": ("k",),
+    "logits": ("n",),
+}
+METADATA = ("features", "generators", "temperature", "floor")
 
 
 @dataclass
@@ -83,6 +95,9 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
     kind = reward or ("pick" if any(r is not None for query in queries for r in query.rewards("pick")) else "query")
     parts, left_out = [], Counter[str]()
     for number, query in enumerate(queries):
+        if not query.line["round"]:
+            left_out["queries of seed labels"] += 1
+            continue
         arrays, metadata = _arrays(query)
         if not query.picks:  # audits alone
             continue
@@ -92,7 +107,7 @@ def read_log(files: list[Path], target: str, reward: str = "") -> tuple[Feedback
         try:
             parts.append(_part(query, number, policy, kind, arrays, metadata) | {"known": known})
         except Unknown:
-            left_out["queries before a first model"] += int(known.any())
+            left_out["queries that lack what the target asks for"] += int(known.any())
         else:
             left_out["picks without a reward yet"] += int((~known).sum()) if known.any() else 0
     if not any(part["known"].any() for part in parts):
@@ -124,7 +139,7 @@ def _queries(path: Path) -> Iterator[Query]:
                 f"{path}, line {number}: a {'pick' if needed is PICK else 'query'} must have {missing!r}, found "
                 f"{', '.join(row)}: export the log again, and do not mix it with other files"
             )
-        bad = next((key for key, kind in needed.items() if not isinstance(row[key], kind)), None)
+        bad = next((key for key, kind in needed.items() if not _is(row[key], kind)), None)
         if bad is not None:
             raise DiscoverError(f"{path}, line {number}: {bad!r} cannot be {row[bad]!r:.80}: export the log again")
         if needed is QUERY and row["query"] in found:
@@ -140,21 +155,56 @@ def _queries(path: Path) -> Iterator[Query]:
     yield from found.values()
 
 
+def _is(value: Any, kind: tuple[type, ...]) -> bool:
+    """Whether it is of the kind, and a number finite; JSON's true is no number."""
+    return (
+        isinstance(value, kind)
+        and not isinstance(value, bool)
+        and not (isinstance(value, float) and not isfinite(value))
+    )
+
+
 def _arrays(query: Query) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """What was kept of a query beside its lines, which it must fit."""
+    path = query.path.parent / "decisions" / f"{query.line['query']}.safetensors"
     try:
-        arrays, metadata = read_arrays(query.path.parent / "decisions" / f"{query.line['query']}.safetensors")
+        arrays, metadata = read_arrays(path)
     except DiscoverError as error:
         raise DiscoverError(
             f"{error}: {query.path} has the picks, and `decisions` of the run folder the candidates: name the run "
             "folder, or copy that folder beside the file"
         ) from error
+    wrong = _damage(arrays, metadata)
+    if wrong:
+        raise DiscoverError(f"{path} must hold the candidates of a query, {wrong}: export the log of the run again")
     if len(arrays["picked"]) != len(query.picks):
         raise DiscoverError(
             f"{query.path}, line {query.number}: query {query.line['query']!r} has {len(query.picks)} picks there, "
             f"its arrays {len(arrays['picked'])}: export the log of the same run again"
         )
+    drawn = [bytes(arrays["public_ids"][row]).hex() for row in arrays["picked"].tolist()]
+    if drawn != [pick["document"] for pick in query.picks]:
+        raise DiscoverError(
+            f"{query.path}, line {query.number}: the picks of query {query.line['query']!r} must be those of its "
+            "arrays, in the order of the draw, found others: export the log of the same run again"
+        )
     return arrays, metadata
+
+
+def _damage(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
+    """What of a query's arrays is not as `discover.query.decisions` writes it; '' where all is."""
+    missing = [name for name in SHAPES if name not in (*arrays, "logits")]
+    missing += [name for name in METADATA if name not in metadata]
+    if missing:
+        return f"found no {missing[0]!r}"
+    sizes = {"n": arrays["mask"].size, "k": arrays["picked"].size, "f": len(metadata["features"].split(","))}
+    for name, shape in SHAPES.items():
+        expected = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+        if name in arrays and arrays[name].shape != expected:
+            return f"found {name!r} of the shape {arrays[name].shape} instead of {expected}"
+    if not np.isin(arrays["picked"], np.flatnonzero(arrays["mask"])).all():
+        return "found picks that are none of them"
+    return "" if (arrays["generator"] < metadata["generators"].count(",") + 1).all() else "found unnamed generators"
 
 
 def _part(
@@ -240,9 +290,8 @@ def _or_nan(value: float | None) -> float:
 def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]:
     """What has a reward as one feedback, its slots filled up to the longest; and what its units are."""
     kept = [part for part in parts if part["known"].any()]
-    in_sets = all(np.isfinite(part["set_log_propensities"]).all() for part in kept)
     names = dict.fromkeys(part["campaign"] for part in kept)
-    carried = _carried(parts, in_sets, through=len(names) >= CAMPAIGNS)
+    carried = _carried(parts, through=len(names) >= CAMPAIGNS)
     # Each draw has the probability that it had given all before it, those without a reward included.
     parts = [{name: _of(part["known"], found) for name, found in part.items()} for part in kept]
     rows, k = sum(len(part["actions"]) for part in parts), max(part["target"].shape[1] for part in parts)
@@ -261,7 +310,7 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
     fields["mask"] = np.concatenate([_filled(np.ones(part["target"].shape, bool), k) for part in parts])
     if all(part["behaviour"] is not None for part in parts):
         fields["behaviour"] = np.concatenate([_filled(part["behaviour"], k) for part in parts])
-    if in_sets:
+    if any(np.isfinite(part["set_log_propensities"]).all() for part in parts):
         for name in ("set_log_propensities", "set_log_targets"):
             fields[name] = np.concatenate([part[name] for part in parts])
     if len(names) >= CAMPAIGNS:
@@ -271,12 +320,13 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
     return Feedback(**fields), f"{len(parts)} queries"
 
 
-def _carried(parts: list[dict[str, Any]], in_sets: bool, through: bool) -> list[float]:
+def _carried(parts: list[dict[str, Any]], through: bool) -> list[float]:
     """Of each query with a reward, the log ratio of its picks without one, and of those since the last such query.
+
+    Where the ratio of its set is known, that is of all its picks.
 
     Args:
         parts: all queries, in order.
-        in_sets: whether the ratio of a set is known, which is that of all its picks.
         through: whether campaigns are judged as wholes; else a query answers for itself alone.
     """
     found: list[float] = []
@@ -285,12 +335,12 @@ def _carried(parts: list[dict[str, Any]], in_sets: bool, through: bool) -> list[
         rows, known = np.arange(len(part["actions"])), part["known"]
         with np.errstate(divide="ignore"):  # what the target never draws
             logs = np.log(part["target"][rows, part["actions"]]) - np.log(part["propensities"])
-        sets = part["set_log_targets"] - part["set_log_propensities"]
+        (of_set, *_) = part["set_log_targets"] - part["set_log_propensities"]
         before = pending.pop(part["campaign"], 0.0) if through else 0.0
         if known.any():
-            found.append(before + (0.0 if in_sets else float(logs[~known].sum())))
+            found.append(before + (float(logs[~known].sum()) if np.isnan(of_set) else 0.0))
         else:
-            pending[part["campaign"]] = before + float(logs.sum() if np.isnan(sets[0]) else sets[0])
+            pending[part["campaign"]] = before + float(logs.sum() if np.isnan(of_set) else of_set)
     return found
 
 

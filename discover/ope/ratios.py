@@ -1,7 +1,7 @@
 """Importance ratios: how much likelier the target makes what was logged, by pick, by batch, by campaign.
 
 Shapes: n rows (picks), m batches. A batch's ratio is that of its set where both set probabilities are known, since a
-reward does not care for the order of a draw; else the product over its picks.
+reward does not care for the order of a draw; else the product over its picks, which is right as well and varies more.
 """
 
 from dataclasses import dataclass
@@ -41,32 +41,17 @@ def of_picks(feedback: Feedback) -> Floats:
     return feedback.targets / feedback.propensities
 
 
-def of_sets(feedback: Feedback) -> Floats:
-    """(n,) the same of each row's whole batch, in any order.
-
-    Raises:
-        DiscoverError: a probability of a set is not known, and batches have several picks.
-    """
-    if len(np.unique(feedback.of("batch"))) == len(feedback):
-        return of_picks(feedback)
-    logged, wanted = feedback.of("set_log_propensities"), feedback.of("set_log_targets")
-    bad = np.flatnonzero(~np.isfinite(logged))
-    if len(bad):
-        raise DiscoverError(f"set_log_propensities must be finite; row {bad[0] + 1} has {logged[bad[0]]}: log them")
-    return _bounded(np.exp(np.minimum(wanted - logged, 709)), np.arange(len(feedback)))
-
-
 def by_batch(feedback: Feedback) -> Batches:
     """The log by batches."""
     batch, step = feedback.of("batch"), feedback.of("step")
     _, first, codes, counts = np.unique(batch, return_index=True, return_inverse=True, return_counts=True)
+    ratio = np.ones(len(first))
+    with np.errstate(over="ignore"):  # refused below
+        np.multiply.at(ratio, codes, of_picks(feedback))
     if feedback.set_log_propensities is not None and feedback.set_log_targets is not None:
-        ratio = of_sets(feedback)[first]
-    else:
-        ratio = np.ones(len(first))
-        with np.errstate(over="ignore"):  # refused below
-            np.multiply.at(ratio, codes, of_picks(feedback))
-        _bounded(ratio, first)
+        of_set = np.exp(np.minimum(feedback.set_log_targets - feedback.set_log_propensities, 709))[first]
+        ratio = np.where(np.isnan(of_set), ratio, of_set)
+    _bounded(ratio, first)
     reward = np.bincount(codes, feedback.rewards) / counts
     order = np.lexsort([step[first], feedback.units[first]])
     rows = first[order]

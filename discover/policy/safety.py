@@ -8,7 +8,8 @@ bet against: with x the mean reward of some of the policy's picks and y that of 
 
 l from a grid in (0, 1), s every round and w_s = 1 / (s + 1)(s + 2), is under the null a nonnegative supermartingale
 that begins with 1 (money for later rounds is kept till then), whatever the rewards' distribution within [0, 1] and
-however the policy, the model and the documents change from round to round. So it ever reaches 1 / level with a
+however the policy, the model and the documents change from round to round; rewards that wait for a round in which the
+other has some are compared across rounds, whose documents must then be alike. So it ever reaches 1 / level with a
 probability of at most ``level`` (Ville 1939): one may look after every round and stop. Waudby-Smith & Ramdas 2024,
 "Estimating means of bounded random variables by betting", https://arxiv.org/abs/2010.09686, section 4 and appendix B: a
 mixture over constant bets. It is one over the rounds in which they begin as well, since what was won in good rounds

@@ -3,7 +3,8 @@
     V = mean over batches of W R,   W = P_target(set) / P_logged(set),   R the mean reward of the batch's picks
 
 A reward does not care for the order of a draw, so the ratio of the set, which averages over all orders, is right as
-well and varies less than the ratio of the order drawn. This is what a reward of the whole batch needs.
+well and varies less than the ratio of the order drawn. This is what a reward of the whole batch needs. A batch whose
+set has no known probability, as one that the budget cut, is weighed by the order drawn.
 """
 
 import numpy as np
@@ -18,8 +19,9 @@ def set_ips(feedback: Feedback, weights: Floats) -> moments.Estimates:
     """Values (B,) and standard errors (B,) of (B, n) resamples.
 
     Raises:
-        DiscoverError: batches have several picks, and a set's probability is not known.
+        DiscoverError: batches have several picks, and no set's probability is known.
     """
-    ratios.of_sets(feedback)  # the product over an order, which `by_batch` falls back on, is another estimator
     batches = ratios.by_batch(feedback)
+    if len(batches.rows) < len(feedback):  # the product over an order alone is another estimator
+        feedback.of("set_log_propensities"), feedback.of("set_log_targets")
     return moments.mean(batches.ratio * batches.reward, batches.unit, np.asarray(weights)[:, batches.rows])
