@@ -24,6 +24,37 @@ def test_a_script_without_spaces_is_cut_by_character():
     assert shingles("Python 3の使い方") == {"python 3 の", "3 の 使", "の 使 い", "使 い 方"}
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I love this phone 😀", "I love this phone 😡"),
+        ("Rate: 👍", "Rate: 👎"),
+        ("the temperature is -5", "the temperature is 5"),
+        ("I code in C++", "I code in C#"),
+        ("I code in C", "I code in C#"),
+        ("it costs 5 €", "it costs 5 $"),
+        ("if a ≤ b", "if a ≥ b"),
+        ("वह दिन में आया", "वह दीन में आया"),
+        ("कुल", "कूल"),
+        ("ไป", "ไม่ไป"),
+    ],
+)
+def test_signs_that_change_what_is_said_are_of_the_text(one: str, other: str):
+    assert jaccard(shingles(one), shingles(other)) < 0.8
+    assert (bands([one]) != bands([other])).any()
+
+
+@pytest.mark.parametrize(
+    "other", ["Covid-19 in 2020-21: A, b!", "covid 19 in (2020)-21; a | b", "> covid-19 – in ~2020/21 <a> = b"]
+)
+def test_punctuation_says_nothing(other: str):
+    assert shingles(other) == shingles("covid 19 in 2020 21 a b")
+
+
+def test_a_skin_colour_says_nothing():
+    assert shingles("well done 👍🏽") == shingles("well done 👍")
+
+
 def test_jaccard_is_that_of_the_sets():
     a, b = frozenset("abcd"), frozenset("cdef")
     assert jaccard(a, b) == 2 / 6

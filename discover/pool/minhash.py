@@ -6,7 +6,9 @@ by its exact Jaccard similarity, so the signature decides only what is looked at
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from datasketch import MinHash
@@ -19,12 +21,28 @@ BANDS = 20
 ROWS = 6
 BLOCK = 4096
 
-_WORD = re.compile(rf"[^\W{UNSPACED}]+|[{UNSPACED}]")
+
+def _ranges(*categories: str) -> str:
+    """Characters of some categories as a set in a regular expression has them: of those beyond ASCII, before U+10000.
+
+    Where a set goes beyond, each range costs a comparison at each blank.
+    """
+    found = [code for code in range(0x80, 0x10000) if unicodedata.category(chr(code)) in categories]
+    runs = ([code for _, code in run] for _, run in groupby(enumerate(found), lambda one: one[1] - one[0]))
+    return "".join(rf"\u{run[0]:04x}-\u{run[-1]:04x}" for run in runs)
+
+
+# Vowel signs and tones are of their word, though to Python they are no letters. Emoji (but for the colour of a skin),
+# currencies and signs of arithmetic say something, as do the signs of C++, C# and -5: each is a word. Punctuation is
+# none, nor are the signs that quote, rule, tag and part in plain text (< = > | ~).
+_MARKS = _ranges("Mn", "Mc")
+_SIGNS = "#$+" + _ranges("Sc", "Sm", "So") + "\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
+_WORD = re.compile(rf"[^\W{UNSPACED}]+(?:[{_MARKS}]+[^\W{UNSPACED}]*)*|[{UNSPACED}{_SIGNS}]|-(?=\d)(?<![\w)]-)")
 _BLANK = MinHash(num_perm=BANDS * ROWS, seed=1)
 
 
 def shingles(text: str) -> frozenset[str]:
-    """The distinct runs of three words, in lower case and without punctuation; a shorter text is one shingle."""
+    """The distinct runs of three words or signs, in lower case, without punctuation; a shorter text is one shingle."""
     words = _WORD.findall(text.lower())
     if not words:
         return frozenset([text])
@@ -59,6 +77,7 @@ def bands(texts: Sequence[str]) -> NDArray[np.int64]:
     return mixed.view(np.int64)
 
 
-# What is really computed here of several scripts names the scheme: bands of another one are never compared with these.
-_TRIED = "the quick brown fox 北京 ジョン กิน"
+# What is really computed here of several scripts and of signs names the scheme: bands of another one are never compared
+# with these.
+_TRIED = "the quick brown fox 北京 ジョン กิน कूल c++ c# -5 € 😀"
 SCHEME = f"{SHINGLE_WORDS}w-{BANDS}x{ROWS}-{int(bands([_TRIED])[0].sum()) % 2**32:08x}"
