@@ -1,4 +1,5 @@
 import copy
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,6 +73,34 @@ def test_rare_letters_are_unknown_where_the_vocabulary_is_full():
     letters = [chr(0x4E00 + at) for at in range(200)]
     found = train_tokenizer([" ".join(letters[: at + 1]) for at in range(200)], 100)
     assert len(found) == 95 and found.tokenize(letters[0]) == [letters[0]] and found.tokenize(letters[150]) == ["[UNK]"]
+
+
+@pytest.mark.parametrize("words", ["कुल कूल कल केल कैल", "ma má mà mã mạ mả", "שָׁלוֹם שלום", "กิน กัน กน"])
+def test_words_that_differ_in_a_mark_are_different_ones(words: str):
+    found = train_tokenizer([words] * 50, 200)
+    tokens = [tuple(found.tokenize(word)) for word in words.split()]
+    assert len(set(tokens)) == len(tokens) and not any("[UNK]" in one for one in tokens)
+    assert found.tokenize(unicodedata.normalize("NFD", words)) == found.tokenize(words)
+
+
+def test_scripts_without_blanks_are_parted_by_character_and_its_marks():
+    sentence = "เขาไปกินข้าวที่กรุงเทพ" * 20
+    found = train_tokenizer([sentence, "ジョンはbutterと🦉"] * 2, 100)
+    tokens = found.tokenize(sentence)
+    assert tokens[:6] == ["เ", "ข", "า", "ไ", "ป", "กิ"] and "".join(tokens) == sentence
+    assert found.tokenize("ジョンはbutterと🦉") == ["ジ", "ョ", "ン", "は", "butter", "と", "🦉"]
+
+
+def test_what_is_unknown_is_told_by_characters(tokenizer, corpus, tmp_path, capsys):
+    found = tokenise(tokenizer, ["butter " + "🦉" * 30, "", "oven"], 16)
+    found.save(tmp_path / "tokens")
+    assert found.characters == load(tmp_path / "tokens").characters == (40, 30) and corpus.characters[1] == 0
+    pretraining._announce(replace(corpus, characters=(100, 5)), SMALL)
+    assert (said := capsys.readouterr().out).endswith("steps a pass\n") and "5.0% of the characters unknown" in said
+    pretraining._announce(found, SMALL)
+    assert "of 200 entries does not know much of this text: a higher pretrain.vocabulary" in capsys.readouterr().out
+    pretraining._announce(found, PretrainConfig())
+    assert "all-MiniLM-L6-v2 does not know much of this text: pretrain.start: scratch" in capsys.readouterr().out
 
 
 def test_long_texts_are_cut_into_pieces(tokenizer):

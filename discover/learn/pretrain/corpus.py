@@ -32,12 +32,14 @@ class Corpus:
         begins: (t,) whether a word begins there; what follows up to the next one belongs to it.
         lengths: (n,) tokens of each piece.
         documents: how many texts the pieces are of.
+        characters: how many these have, blanks left out, and how many of them are in unknown tokens.
     """
 
     ids: NDArray[np.int32]
     begins: NDArray[np.bool_]
     lengths: NDArray[np.int64]
     documents: int
+    characters: tuple[int, int]
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -75,7 +77,8 @@ class Corpus:
     def save(self, path: Path) -> None:
         """Write it to a file."""
         arrays = {name: getattr(self, name) for name in ARRAYS}
-        path.write_bytes(save(arrays, {"documents": json.dumps(self.documents), "sha256": _digest(arrays)}))
+        said = {"documents": json.dumps(self.documents), "characters": json.dumps(self.characters)}
+        path.write_bytes(save(arrays, said | {"sha256": _digest(arrays)}))
 
 
 def inside(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -94,7 +97,8 @@ def load(path: Path) -> Corpus:
             arrays, said = {name: file.get_tensor(name) for name in ARRAYS}, file.metadata()
         if said["sha256"] != _digest(arrays):
             raise ValueError("it is damaged")
-        return Corpus(**arrays, documents=json.loads(said["documents"]))
+        characters, unknown = json.loads(said["characters"])
+        return Corpus(**arrays, documents=json.loads(said["documents"]), characters=(characters, unknown))
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise DiscoverError(
             f"{path} must hold the pool's tokens, but {error}: remove {path.parent}, to begin anew"
@@ -118,19 +122,21 @@ def tokenise(tokenizer: Any, texts: Iterable[str], limit: int) -> Corpus:
     """
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    parts = [Corpus(np.empty(0, np.int32), np.empty(0, bool), np.empty(0, np.int64), 0)]
+    parts = [Corpus(np.empty(0, np.int32), np.empty(0, bool), np.empty(0, np.int64), 0, (0, 0))]
     texts = progress(texts, None, "tokenise")
     while chunk := list(itertools.islice(texts, CHUNK)):
-        parts.append(_tokenised(tokenizer.backend_tokenizer, chunk, limit))
+        parts.append(_tokenised(tokenizer.backend_tokenizer, chunk, limit, tokenizer.unk_token_id))
     ids, begins, lengths = (np.concatenate([getattr(one, name) for one in parts]) for name in ARRAYS)
-    return Corpus(ids, begins, lengths, sum(one.documents for one in parts))
+    characters, unknown = (sum(each) for each in zip(*(one.characters for one in parts), strict=True))
+    return Corpus(ids, begins, lengths, sum(one.documents for one in parts), (characters, unknown))
 
 
-def _tokenised(backend: Any, texts: list[str], limit: int) -> Corpus:
+def _tokenised(backend: Any, texts: list[str], limit: int, nothing: int | None) -> Corpus:
     around = np.array(backend.encode("").ids, np.int32)
     before, after = np.split(around, [len(around) // 2])
     room = limit - len(around)
     ids, begins, lengths = [before[:0]], [before[:0] > 0], []
+    characters = unknown = 0
     for found in backend.encode_batch(texts, add_special_tokens=False):
         words = np.array([-1 if word is None else word for word in found.word_ids], np.int64)
         for at in range(0, len(words), room):
@@ -138,7 +144,11 @@ def _tokenised(backend: Any, texts: list[str], limit: int) -> Corpus:
             ids += [before, np.array(found.ids[part], np.int32), after]
             begins += [before >= 0, np.diff(words[part], prepend=-2) != 0, after >= 0]
             lengths.append(len(words[part]) + len(around))
-    return Corpus(np.concatenate(ids), np.concatenate(begins), np.array(lengths, np.int64), len(texts))
+        held = np.diff(np.array(found.offsets, np.int64).reshape(-1, 2)).ravel()
+        characters += int(held.sum())
+        unknown += int(held[np.array(found.ids) == (-1 if nothing is None else nothing)].sum())
+    kept = np.concatenate(ids), np.concatenate(begins), np.array(lengths, np.int64)
+    return Corpus(*kept, len(texts), (characters, unknown))
 
 
 def check_size(corpus: Corpus, budget: int) -> None:

@@ -26,7 +26,7 @@ from discover.run import RunFolder, keep_settings, publish
 
 SPELLED = 100_000  # texts that a tokenizer is made from, the first ones: an order by public ids, which are hashes
 SETTINGS, TOKENS = "settings.json", "tokens.safetensors"
-UNKNOWN = 0.05  # share of unknown tokens from which on a tokenizer does not fit the pool
+UNKNOWN = 0.05  # share of characters in unknown tokens from which on a tokenizer does not fit the pool
 
 
 def pretrain(
@@ -56,7 +56,7 @@ def pretrain(
         _begin(tokenizer, tokenise(tokenizer, texts(), limit), config, settings, work)
     keep_settings(work / SETTINGS, settings)
     tokenizer, corpus = transformer.load_tokenizer(work), load(work / TOKENS)
-    _announce(corpus, tokenizer, config)
+    _announce(corpus, config)
     masking = masking_of(tokenizer, config.masked, known.config.vocab_size if known else len(tokenizer))
     if known is None:
         words = word_vectors(corpus, masking.usual, config.width, seed)
@@ -101,14 +101,21 @@ def _begin(tokenizer: Any, corpus: Corpus, config: PretrainConfig, settings: dic
         keep_settings(scratch / SETTINGS, settings)
 
 
-def _announce(corpus: Corpus, tokenizer: Any, config: PretrainConfig) -> None:
-    unknown = float((corpus.ids == tokenizer.unk_token_id).mean())
+def _announce(corpus: Corpus, config: PretrainConfig) -> None:
+    characters, lost = corpus.characters
+    unknown = lost / max(characters, 1)  # of tokens the share would be too low: an unknown word is one, however long
     print(
-        f"{corpus.documents:,} documents, {len(corpus.ids):,} tokens, {unknown:.1%} of them unknown, "
+        f"{corpus.documents:,} documents, {len(corpus.ids):,} tokens, {unknown:.1%} of the characters unknown, "
         f"{corpus.steps(config.batch_tokens):,} steps a pass",
         flush=True,
     )
-    if unknown > UNKNOWN and not config.scratch:
+    if unknown > UNKNOWN and config.scratch:
+        print(
+            f"the tokenizer of {config.vocabulary} entries does not know much of this text: a higher "
+            "pretrain.vocabulary has room for more of its letters",
+            flush=True,
+        )
+    elif unknown > UNKNOWN:
         print(f"{config.start} does not know much of this text: pretrain.start: {SCRATCH} may serve better", flush=True)
 
 

@@ -1,7 +1,8 @@
 """A WordPiece tokenizer for the pool; the same texts give the same one.
 
-Schuster & Nakajima, "Japanese and Korean voice search", 2012. BERT's normaliser sets Chinese characters apart, lowers
-case and takes accents off.
+Schuster & Nakajima, "Japanese and Korean voice search", 2012. BERT's normaliser sets Chinese characters apart, and
+lowers case; it would take accents off, and with them Hindi's vowels and the tones of Vietnamese, which stay. In every
+script without blanks a character is a word, with the marks that follow it, as `discover.pool.words` has it.
 
 The library's trainer numbers letters in the order of a hash table and breaks ties by these numbers, so that two
 trainings on one text differ. Here the letters are given to it in order, as if they were special, and what it found
@@ -13,21 +14,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from discover.pool.words import UNSPACED
 
 PAD, UNKNOWN, FIRST, LAST, MASK = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUED = "##"  # begins an entry that goes on with a word
 LETTERS = 0.9  # of the vocabulary, at most: rarer ones are unknown
 TWICE = 2  # an entry must have been seen so often
+LONGEST_WORD = 256  # characters; what is longer is unknown: it is no word of a language, and takes quadratic time
 
 
 def train_tokenizer(texts: Iterable[str], size: int) -> Any:
     """A tokenizer of at most ``size`` entries, as transformers wants it."""
     from transformers import PreTrainedTokenizerFast
 
-    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.BertNormalizer(strip_accents=False)])
+    unspaced = pre_tokenizers.Split(Regex(rf"[{UNSPACED}]\p{{M}}*"), "isolated")
+    splitter = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), unspaced])
     words = Counter(word for text in texts for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-    made = Tokenizer(models.WordPiece(vocab=_vocabulary(words, size), unk_token=UNKNOWN))
+    vocabulary = _vocabulary(words, size)
+    made = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=LONGEST_WORD))
     made.normalizer, made.pre_tokenizer = normalizer, splitter
     made.decoder = decoders.WordPiece(prefix=CONTINUED)
     made.post_processor = processors.TemplateProcessing(
