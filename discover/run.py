@@ -42,6 +42,7 @@ class RunFolder:
         self.tensorboard = self.root / "tensorboard"
         self.encoder = self.root / "encoder"  # what `discover pretrain` makes
         self.pretraining = self.root / "pretraining"  # on the way to it
+        self.pretrained_on = self.pretraining / "documents.json"  # the row ids of what is read, all there or none
         self.reembedding_log = self.root / "reembedding.log"
         self.search = self.root / "search"  # what `discover search` tried, and found
         self.cells = self.root / "cells"  # this and the rest: of a bench, or of policies that are judged

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_what_measures_is_not_read(tmp_path):
         connection.execute(
             slot.insert(), [row | {"kind": kind} for row, kind in zip(rows, ["audit", "policy"] * 2, strict=True)]
         )
-    read = list(pretrain._texts(campaign))
+    read = list(pretrain._texts(campaign, pretrain._read(campaign)))
     tests = draw_test(campaign)
     assert len(read) == len(ids) - 22 and not set(read) & set(campaign.pool.texts([*ids[[0, 2]].tolist(), *tests]))
     campaign.close()
@@ -103,6 +104,35 @@ def test_continued_from_an_encoder_of_ones_own(tmp_path):
         with pytest.raises(DiscoverError, match=rf"is damaged: {name} is not the one"):
             Encoder(EncoderConfig(model=str(folder.encoder)))
         (folder.encoder / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_document_that_is_removed_meanwhile_is_not_learned(tmp_path, capsys, monkeypatch, held):
+    """By whichever of the two commands comes first: a removal does not wait for a loop that holds the run."""
+    arguments, folder = a_pool(tmp_path, write_config(tmp_path)), RunFolder(tmp_path / "run")
+
+    def stop(name: str) -> None:
+        raise KeyboardInterrupt(name)
+
+    monkeypatch.setattr(training, "crashpoint", stop)
+    assert main(arguments) in (130, 143)
+    monkeypatch.undo()
+    read = json.loads(folder.pretrained_on.read_text())
+    database = Database(f"sqlite:///{folder.database}")
+    with database.read() as connection:
+        ids = {row.id: row.public_id for row in connection.execute(select(document.c.id, document.c.public_id))}
+    database.close()
+    remove = ["remove", "--run", str(folder.root)]
+    unread = next(row for row in ids if row not in read)
+    assert main([*remove, ids[unread]]) == 0 and folder.pretrained_on.is_file()
+    capsys.readouterr()
+    with folder.lock() if held else nullcontext():
+        assert main([*remove, ids[read[3]]]) == 0 and folder.pretraining.exists() == held
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert said.count("the pretraining under way has read 1 documents that are removed: it begins anew") == 1
+    card = json.loads((folder.encoder / "card.json").read_text())["trained"]
+    assert len(read) - 3 <= card["documents"] < len(read) and f"{card['documents']:,} documents, " in said
 
 
 @pytest.mark.parametrize(

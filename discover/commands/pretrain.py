@@ -1,11 +1,12 @@
 """An encoder for the run's pool, made before the loop begins, or while it rests, for the next run: it holds the run."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sqlalchemy import select
 
 from discover.campaign import Campaign
+from discover.commands.remove import forget_pretraining
 from discover.learn.pretrain.pretraining import pretrain
 from discover.steps import simulation
 from discover.steps.intake import draw_test
@@ -28,8 +29,10 @@ def pretrain_encoder(campaign: Campaign) -> None:
         if folder.encoder.is_dir():
             print(f"{folder.encoder} is there already: remove it to pretrain on the pool as it is now")
         else:
+            forget_pretraining(campaign)
             _take_in(campaign)
-            pretrain(lambda: _texts(campaign), config.encoder, config.pretrain, config.seed, folder)
+            ids = _read(campaign)
+            pretrain(lambda: _texts(campaign, ids), config.encoder, config.pretrain, config.seed, folder, ids)
             print(f"{folder.encoder}: use it with encoder.model: {folder.encoder}")
         shutil.rmtree(folder.pretraining, ignore_errors=True)
 
@@ -41,10 +44,15 @@ def _take_in(campaign: Campaign) -> None:
         campaign.pool.intake(simulation.unanswerable(campaign))
 
 
-def _texts(campaign: Campaign) -> Iterator[str]:
+def _read(campaign: Campaign) -> list[int]:
+    """Row ids of what is read, by public id."""
     with campaign.database.read() as connection:
         measures = set(connection.execute(select(slot.c.document_id).where(slot.c.kind == "audit")).scalars())
     if not campaign.begun():
         measures.update(draw_test(campaign))
     ids, _ = campaign.pool.ids()
-    return (found.text for found in campaign.pool.documents([row for row in ids.tolist() if row not in measures]))
+    return [row for row in ids.tolist() if row not in measures]
+
+
+def _texts(campaign: Campaign, ids: Sequence[int]) -> Iterator[str]:
+    return (found.text for found in campaign.pool.documents(ids))

@@ -1,11 +1,15 @@
 """Documents leave a run: its pool, its queue, and with the next round its index and what the models have learned."""
 
+import json
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, select, update
 
 from discover.campaign import Campaign
+from discover.errors import DiscoverError
 from discover.label import slots
 from discover.pool import removal
 from discover.tables import step
@@ -38,6 +42,30 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
             "the next round, or the next `discover run`, takes them out of the index, and learns the newest models "
             "anew where they knew them; exports, reports and models from before know them for as long as you keep these"
         )
+    with suppress(DiscoverError), campaign.folder.lock():  # held: the next `discover pretrain` does it
+        forget_pretraining(campaign)
+
+
+def forget_pretraining(campaign: Campaign) -> None:
+    """Drop what a pretraining that was stopped has read, if a document of that was removed since; the run is held.
+
+    Raises:
+        DiscoverError: what it has read is not known.
+    """
+    kept = campaign.folder.pretrained_on
+    if not kept.is_file():
+        return
+    try:
+        read = set(json.loads(kept.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DiscoverError(
+            f"{kept} must hold the row ids that were read, but it is damaged ({error}): remove {kept.parent}, to begin "
+            "anew"
+        ) from error
+    if gone := len(read & campaign.pool.removed()):
+        kept.unlink()  # first, so that a kill in between leaves nothing that is gone on with
+        shutil.rmtree(kept.parent)
+        print(f"the pretraining under way has read {gone} documents that are removed: it begins anew")
 
 
 def _forget_explanations(connection: Connection, gone: dict[int, str]) -> None:

@@ -1,7 +1,8 @@
 """Pretraining from texts to a published encoder, step by step; each step is kept, and a killed one goes on."""
 
 import itertools
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ UNKNOWN = 0.05  # share of characters in unknown tokens from which on a tokenize
 
 
 def pretrain(
-    texts: Callable[[], Iterable[str]], encoder: EncoderConfig, config: PretrainConfig, seed: int, folder: RunFolder
+    texts: Callable[[], Iterable[str]],
+    encoder: EncoderConfig,
+    config: PretrainConfig,
+    seed: int,
+    folder: RunFolder,
+    documents: Sequence[int] = (),
 ) -> Path:
     """Make an encoder for the texts, and publish it as ``folder.encoder``.
 
@@ -40,6 +46,7 @@ def pretrain(
         config: what is pretrained, and how long.
         seed: of all draws.
         folder: where the result and the way to it are kept.
+        documents: row ids of the texts, kept until the end, as `folder.pretrained_on`.
 
     Raises:
         DiscoverError: the pool is too small, the start cannot be trained further, or it was begun with other settings.
@@ -51,9 +58,11 @@ def pretrain(
     dtype = choose_dtype(encoder.dtype, device)
     computed = {"seed": seed, "encoder.max_tokens": limit, "encoder.dtype": str(dtype).removeprefix("torch.")}
     settings = _settings(config, start) | computed
-    if not (work / SETTINGS).is_file():
+    if not folder.pretrained_on.is_file():
         tokenizer = _tokenizer(texts, start, known, config)
-        _begin(tokenizer, tokenise(tokenizer, texts(), limit), config, settings, work)
+        corpus = tokenise(tokenizer, texts(), limit)
+        check_size(corpus, config.batch_tokens)
+        _begin(tokenizer, corpus, settings, folder, documents)
     keep_settings(work / SETTINGS, settings)
     tokenizer, corpus = transformer.load_tokenizer(work), load(work / TOKENS)
     _announce(corpus, config)
@@ -91,14 +100,16 @@ def _tokenizer(texts: Callable[[], Iterable[str]], start: Path | None, known: An
     return found
 
 
-def _begin(tokenizer: Any, corpus: Corpus, config: PretrainConfig, settings: dict[str, Any], work: Path) -> None:
+def _begin(
+    tokenizer: Any, corpus: Corpus, settings: dict[str, Any], folder: RunFolder, documents: Sequence[int]
+) -> None:
     """Keep tokenizer, tokens and settings: what is trained on stays as it is, whatever comes into the pool."""
-    check_size(corpus, config.batch_tokens)
-    with publish(work) as scratch:
+    with publish(folder.pretraining) as scratch:
         scratch.mkdir()
         tokenizer.save_pretrained(scratch)
         corpus.save(scratch / TOKENS)
         keep_settings(scratch / SETTINGS, settings)
+        (scratch / folder.pretrained_on.name).write_text(json.dumps(list(documents)), encoding="utf-8")
 
 
 def _announce(corpus: Corpus, config: PretrainConfig) -> None:
