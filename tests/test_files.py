@@ -12,7 +12,7 @@ from discover.db import Database
 from discover.errors import DiscoverError
 from discover.pool.config import PoolConfig
 from discover.pool.document import Document, clean
-from discover.pool.files import export_rows, import_files, read_documents
+from discover.pool.files import WRITE, export_rows, import_files, read_documents
 from discover.pool.labels import Multiclass
 from discover.pool.pool import Pool
 from discover.tables import rejection
@@ -107,6 +107,19 @@ def test_a_rows_own_id_comes_along_for_joining(kind: str, pool: Pool, tmp_path: 
     import_files(pool, [path], Multiclass())
     pool.intake()
     assert {document.given_id for document in pool.documents()} >= {"8", "ticket-7"}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_what_pandas_lacks_is_not_said(kind: str, tmp_path: Path):
+    """A column of floats has NaN where it lacks one, in JSON and in Parquet."""
+    names = ("id", "label", "split", "url", "title", "language", "date")
+    with (tmp_path / f"in.{kind}").open("wb") as handle:
+        WRITE[kind]([{"text": "a text", **dict.fromkeys(names, float("nan"))}], handle)
+    documents, bad = read(tmp_path / f"in.{kind}")
+    assert (documents, bad) == ([Document("a text", f"{(tmp_path / f'in.{kind}').as_posix()}:1")], [])
+    (tmp_path / "in.jsonl").write_text('{"text": NaN}\n{"text": "a text", "tokens": NaN, "tags": NaN}\n')
+    documents, bad = read(tmp_path / "in.jsonl")
+    assert [one.text for one in documents] == ["a text"] and bad == [(1, "no text")]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,7 @@
 """Answers as files write them, as the database keeps them, and as arrays; and what no file may say."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from discover.label.queue import Queue
 from discover.pool.answers import agree, strata
 from discover.pool.config import PoolConfig
 from discover.pool.files import export_rows, import_files, read_documents
-from discover.pool.labels import NONE, Multiclass, Multilabel
+from discover.pool.labels import NONE, Multiclass, Multilabel, Spans
 from discover.pool.pool import Pool
 
 LABELS = Multilabel(("wind", "rain", "fog"))
@@ -41,9 +42,9 @@ def test_what_is_said_is_kept_once_and_read_again(said, names: list[str]) -> Non
     assert LABELS.kept(row[None]) == [kept]
 
 
-@pytest.mark.parametrize("said", [None, ""])
+@pytest.mark.parametrize("said", [None, "", math.nan])
 def test_nothing_said_is_no_answer(said) -> None:
-    assert LABELS.read(said, "") is Multiclass().read(said, "") is None
+    assert all(labels.read(said, "a text") is None for labels in (LABELS, Multiclass(), Spans(("place",))))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The Document: one dataclass from spider to export."""
 
 import hashlib
+import math
 import re
 import unicodedata
 from dataclasses import dataclass, field
+from typing import Any
 
 _INVISIBLE = re.compile(
     r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
@@ -19,6 +21,11 @@ def clean(text: str) -> str:
     text = unicodedata.normalize("NFC", text)  # last, so that cleaning twice changes nothing
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def missing(value: Any) -> bool:
+    """Whether a value of a file says nothing: null, an empty text, or the NaN that pandas writes in their place."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 @dataclass

@@ -14,7 +14,7 @@ from discover.db import insert_new
 from discover.errors import DiscoverError
 from discover.pool import formats, spans
 from discover.pool.adding import refusal
-from discover.pool.document import Document, clean
+from discover.pool.document import Document, clean, missing
 from discover.pool.formats import OnBad
 from discover.pool.labels import Labels, Multiclass
 from discover.pool.pool import Pool
@@ -163,6 +163,7 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels | None) -> Iterator[tupl
 
 def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Document | str:
     """The document that a row holds, or why it holds none."""
+    row = {name: value for name, value in row.items() if not missing(value)}
     try:
         raw, said = _said(row, labels) if labels else (_unlabelled(row), None)
         if not isinstance(raw, str) or not (text := clean(raw)):
@@ -171,7 +172,7 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
     except DiscoverError as error:
         return str(error)
     split = row.get("split")
-    if split not in (None, "", "train", "test"):
+    if split not in (None, "train", "test"):
         return f"split is not train or test: {split!r:.40}"
     url, title, language, date, given_id = (
         "" if row.get(n) is None else clean(str(row[n])) for n in ("url", "title", "language", "date", "id")
@@ -181,7 +182,7 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
 
 def _said(row: Mapping[str, Any], labels: Labels) -> tuple[Any, Any]:
     """The text of a row, not cleaned, and what is said of it; from `tokens` and `tags` where there is no such thing."""
-    text, tokens, tags, label = (None if row.get(n) == "" else row.get(n) for n in ("text", "tokens", "tags", "label"))
+    text, tokens, tags, label = (row.get(n) for n in ("text", "tokens", "tags", "label"))
     if tokens is None or (text is not None and (labels.task != "spans" or label is not None or tags is None)):
         return text, label
     if labels.task != "spans":
@@ -199,7 +200,7 @@ def _said(row: Mapping[str, Any], labels: Labels) -> tuple[Any, Any]:
 def _unlabelled(row: Mapping[str, Any]) -> Any:
     """The text of a row, whatever is said of it."""
     text, tokens = row.get("text"), row.get("tokens")
-    return text if text or tokens in (None, "") else spans.joined(tokens, None)[0]
+    return text if text or tokens is None else spans.joined(tokens, None)[0]
 
 
 def _with_text_id(row: Mapping[str, Any]) -> Mapping[str, Any]:

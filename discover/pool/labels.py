@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from discover.errors import DiscoverError
 from discover.pool import spans
 from discover.pool.answers import spans_array
-from discover.pool.document import clean
+from discover.pool.document import clean, missing
 
 NONE = "none of these"
 NO_ENTITY = "no entity"
@@ -129,7 +129,7 @@ class Multilabel:
         """A list of names, as a list or as JSON (a cell of a CSV file); a lone name is a list of one."""
         if isinstance(value, str) and value.lstrip().startswith("["):
             value = _parsed(value)
-        if value is None or value == "":
+        if missing(value):
             return None
         listed = value if isinstance(value, list | tuple) else [value]
         found = [_name(one, "label list holds no text") for one in listed]
@@ -183,7 +183,7 @@ class Spans:
         """A list of objects with `start`, `end` and `label`, or that as JSON; an empty one says: no entity."""
         if isinstance(value, str) and value:
             value = _parsed(value)
-        if value is None or value == "":
+        if missing(value):
             return None
         found = [(start, end, _name(name, "span label is not text")) for start, end, name in spans.placed(value, text)]
         return _spanned((start, end, _known(name, self.classes)) for start, end, name in found)
@@ -245,11 +245,13 @@ def _spanned(found: Iterable[tuple[int, int, str]]) -> str:
 
 
 def _name(value: Any, complaint: str) -> str:
+    if missing(value):
+        return ""
     if isinstance(value, float) and value.is_integer():  # a column of whole numbers that lacks one, to pandas
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | None):
+    if isinstance(value, bool) or not isinstance(value, str | int):
         raise DiscoverError(f"{complaint}: {type(value).__name__}")
-    return "" if value is None else clean(str(value))
+    return clean(str(value))
 
 
 def _known(name: str, classes: tuple[str, ...], advice: str = "") -> str:
