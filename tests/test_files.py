@@ -122,6 +122,26 @@ def test_what_pandas_lacks_is_not_said(kind: str, tmp_path: Path):
     assert [one.text for one in documents] == ["a text"] and bad == [(1, "no text")]
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_whole_numbers_among_missing_ones_are_whole(kind: str, tmp_path: Path):
+    rows = [{"text": f"text {number}", "id": number, "date": 2020.0} for number in (0.0, 1e15, float("nan"), 0.5)]
+    with (tmp_path / f"in.{kind}").open("wb") as handle:
+        WRITE[kind](rows, handle)
+    documents, bad = read(tmp_path / f"in.{kind}")
+    assert [one.given_id for one in documents] == ["0", "1000000000000000", "", "0.5"] and not bad
+    assert {one.date for one in documents} == {"2020"}
+
+
+def test_bytes_that_are_text_are_read_as_that(tmp_path: Path):
+    with (tmp_path / "in.parquet").open("wb") as handle:
+        WRITE["parquet"](
+            [{"text": f"text {one!r}", "id": one} for one in (b"ticket-7", "größe".encode(), b"\xff")], handle
+        )
+    documents, bad = read(tmp_path / "in.parquet")
+    assert [one.given_id for one in documents] == ["ticket-7", "größe"]
+    assert bad == [(3, r"id is not UTF-8: b'\xff'; write it as text")]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_a_character_in_a_rows_own_id_is_dropped(kind: str, tmp_path: Path):
     (tmp_path / "in.jsonl").write_text('{"text": "a text", "id": "7\\ud83d"}\n')

@@ -169,15 +169,26 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
         if not isinstance(raw, str) or not (text := clean(raw)):
             return "no text"
         label = labels.read(said, raw) if labels else None
+        url, title, language, date, given_id = (_plain(row, n) for n in ("url", "title", "language", "date", "id"))
     except DiscoverError as error:
         return str(error)
     split = row.get("split")
     if split not in (None, "train", "test"):
         return f"split is not train or test: {split!r:.40}"
-    url, title, language, date, given_id = (
-        "" if row.get(n) is None else clean(str(row[n])) for n in ("url", "title", "language", "date", "id")
-    )
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
+
+
+def _plain(row: Mapping[str, Any], name: str) -> str:
+    """What stands in a column, as text."""
+    value = row.get(name, "")
+    if isinstance(value, float) and value.is_integer():  # a column of whole numbers that lacks one, to pandas
+        value = int(value)
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise DiscoverError(f"{name} is not UTF-8: {value!r:.80}; write it as text") from error
+    return clean(str(value))
 
 
 def _said(row: Mapping[str, Any], labels: Labels) -> tuple[Any, Any]:
