@@ -41,7 +41,9 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
         raise DiscoverError(f"--output must not be --input, {source}, which would be lost: name another file")
     total, skipped = _counted(source)
     if not total:
-        raise DiscoverError(f"{source} holds no document with a `text`: there is nothing to predict")
+        raise DiscoverError(
+            f"{source} must hold documents with a `text`, but has none to predict{skipped or ': no rows'}"
+        )
     labelled, spans, model = 0, campaign.config.label.task == "spans", campaign.predictor()
 
     def rows() -> Iterator[dict[str, Any]]:

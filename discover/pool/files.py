@@ -35,7 +35,7 @@ def read_documents(path: Path, on_bad: OnBad, labels: Labels | None = ANY_CLASS)
     Args:
         path: a .jsonl, .csv or .parquet file; the first two may end in .gz.
         on_bad: called with the line (of Parquet the row, both from 1) and the reason for each that is skipped.
-        labels: what a document may be said to be; none: that is not looked at.
+        labels: what a document may be said to be; none: that is not looked at, nor is the split.
 
     Raises:
         DiscoverError: the file is missing, damaged, of an unknown kind, or has no column ``text`` (or ``tokens``).
@@ -172,7 +172,7 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
         url, title, language, date, given_id = (_plain(row, n) for n in ("url", "title", "language", "date", "id"))
     except DiscoverError as error:
         return str(error)
-    split = row.get("split")
+    split = row.get("split") if labels else None
     if split not in (None, "train", "test"):
         return f"split is not train or test: {split!r:.40}"
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
