@@ -71,3 +71,19 @@ def test_a_file_without_texts_is_told_its_first_fault(tmp_path: Path) -> None:
         source.write_text(content)
         with pytest.raises(DiscoverError, match=f"must hold documents with a `text`, but has none to predict.*{said}$"):
             predict.predict(with_model(), source, tmp_path / "out.jsonl")
+
+
+def test_progress_is_told_while_a_chunk_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, told = tmp_path / "in.jsonl", []
+    source.write_text("".join(json.dumps({"text": f"text {number}"}) + "\n" for number in range(5)))
+    monkeypatch.setattr("discover.progress.INTERVAL", 0)
+
+    def explain(texts: list[str]) -> list[dict[str, Any]]:
+        told.append(capsys.readouterr().err)
+        return [{"label": "calm", "words": [], "neighbours": []}]
+
+    campaign = with_model(predicted=unsure, explain=explain)
+    predict.predict(campaign, source, tmp_path / "out.jsonl", explain=True)
+    assert [line.partition(",")[0] for line in told] == ["", *(f"predicting: {done} of 5" for done in range(1, 5))]

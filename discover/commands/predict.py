@@ -49,8 +49,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal labelled
         documents = read_documents(source, lambda line, reason: None, None)
-        starts = range(0, total, CHUNK)
-        for _ in progress(starts, len(starts), "predicting"):
+        for _ in range(0, total, CHUNK):
             chunk = list(islice(documents, CHUNK))
             found = model.predicted([d.text for d in chunk])
             labels = campaign.labels.kept(found.answers)
@@ -70,7 +69,7 @@ def predict(campaign: Campaign, source: Path, to: Path, confidence: float = 0.0,
                     row["probabilities"] = {name: round(p, 6) for name, p in names}
                 yield row | (_reasons(model, document.text) if explain else {})
 
-    export_rows(rows(), to)
+    export_rows(progress(rows(), total, "predicting"), to)  # of documents, each of which may take long to explain
     print(f"{total} predictions are in {to}{skipped}")
     if confidence:
         covered = f"{labelled} of them ({labelled / total:.1%}) are at least {confidence:g} sure and have a label"
