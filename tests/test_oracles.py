@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,6 +57,29 @@ def test_page_table_reads_all_sources(sources: list[str], label: str | None) -> 
 def test_a_page_may_be_called_by_a_number() -> None:
     table = {12: "files", "about": "guides"}  # as YAML reads it
     assert page_table(table=table).answer([Document(text="t", address="http://h/12.html")]) == ["files"]
+
+
+def test_pages_may_have_several_labels() -> None:
+    table = {"a": ["bill", "login"], "b": ["login", "bill"], "c": ["bill"]}
+    oracle = oracle_of(
+        LabelConfig(task="multilabel", classes=["bill", "login"], oracle="page_table", options={"table": table})
+    )
+    documents = [Document(text="t", sources=[f"http://h/{page}" for page in pages]) for pages in ("a", "ab", "ac", "d")]
+    assert oracle.answer(documents) == [["bill", "login"], ["bill", "login"], None, None]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (None, "table must be `page name: label`, a line each, in label.options, got None"),
+        ([["json", "Internet"]], "table must be `page name: label`"),
+        ({"json": {"a": "b"}}, "must give each page a label, or a list of labels, got {'a': 'b'} for 'json'"),
+        ({"json": True}, "got True for 'json': write a name in quotes"),
+    ],
+)
+def test_a_table_of_another_shape_is_refused(table: Any, message: str) -> None:
+    with pytest.raises(DiscoverError, match=f"the oracle 'page_table': .*{re.escape(message)}"):
+        oracle_of(LabelConfig(classes=["a", "b"], oracle="page_table", options={"table": table}))
 
 
 def test_page_table_falls_back_to_the_one_address() -> None:
