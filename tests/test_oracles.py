@@ -114,6 +114,7 @@ def test_noise_has_its_rate_and_ignores_order() -> None:
         ({"noise": 0.1}, "noise"),
         ({"seed": -1}, "seed must be 0 or more, got -1"),
         ({"noise": 0.1, "classes": ["a"]}, "noise"),
+        ({"noise": 0.1, "classes": ["1", 1]}, r"list two or more in label.options, found \['1'\]"),
         ({"noise": 0.1, "classes": 5}, "'file_labels': classes must be a list of labels, .* got 5"),
         ({"noise": 0.1, "classes": "abc"}, "list of labels"),
     ],

@@ -27,11 +27,13 @@ class file_labels:  # the name is the word in a config
             raise DiscoverError(f"seed must be 0 or more, got {seed}")
         if isinstance(classes, str) or not isinstance(classes, Sequence):
             raise DiscoverError(f"classes must be a list of labels, as in label.classes, got {classes!r:.80}")
-        if noise and len(classes) < 2:
-            raise DiscoverError("noise needs classes to err with: list two or more in label.options")
+        self.classes = list(dict.fromkeys(map(str, classes)))  # one that is listed twice is no likelier
+        if noise and len(self.classes) < 2:
+            raise DiscoverError(
+                f"noise needs classes to err with: list two or more in label.options, found {self.classes}"
+            )
         self.noise = noise
         self.seed = seed
-        self.classes = [str(name) for name in classes]
 
     def answer(self, documents: Sequence[Document]) -> list[str | None]:
         """One label a document; None where the file gave none."""
