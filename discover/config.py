@@ -184,7 +184,9 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise DiscoverError(f"--set takes a.b=value, got {override!r}")
     *parents, last = key.strip().split(".")
     for parent in parents:
-        content = content.setdefault(parent, {})
+        if content.get(parent) is None:  # or every line of the section is commented out
+            content[parent] = {}
+        content = content[parent]
         if not isinstance(content, dict):
             raise DiscoverError(f"--set {override!r}: {parent!r} is not a section")
     try:

@@ -13,6 +13,7 @@ from discover.policy.config import PolicyConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 MINIMAL = "label: {classes: [a, b]}\n"
+EMPTY = "crawl:\nquery:\n  # batch: 7\n  candidates:\n  options:\nloop:\n  arms:\n  # - margin\n"
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -38,6 +39,8 @@ def write(tmp_path: Path, text: str) -> Path:
         ("label: {classes: [a, b], budget: 0}", "'label.budget'"),
         ("label: {classes: [only]}", "at least two classes are needed to learn anything, found 1"),
         ("seed: 1", "key 'label' is needed"),
+        ("label:", "key 'label' is needed"),
+        (MINIMAL + "query: {batch: }", "'query.batch': Input should be a valid integer, got None"),
         (MINIMAL + "seed: -1", "'seed': Input should be greater than or equal to 0"),
         (MINIMAL + "learn: {folds: 1}", "'learn.folds': a lone fold leaves nothing to learn from"),
         (MINIMAL + "learn: {rank: 100000}", "'learn.rank': Input should be less than or equal to 1024"),
@@ -93,6 +96,13 @@ def test_overrides_replace_nested_values(tmp_path: Path) -> None:
         load_config(write(tmp_path, MINIMAL), ["query.batch"])
     with pytest.raises(DiscoverError, match="not a section"):
         load_config(write(tmp_path, MINIMAL + "seed: 1"), ["seed.x=1"])
+
+
+def test_a_section_with_every_line_commented_out_is_as_if_it_were_not_there(tmp_path: Path) -> None:
+    plain = load_config(write(tmp_path, MINIMAL))
+    path = write(tmp_path, MINIMAL + EMPTY)
+    assert load_config(path) == plain
+    assert load_config(path, ["query.batch=7", "query.candidates.count=50"]).query.batch == 7
 
 
 def test_allowed_domains_are_hosts_as_addresses_have_them(tmp_path: Path) -> None:
