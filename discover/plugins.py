@@ -4,8 +4,10 @@ import difflib
 import importlib
 import importlib.util
 import inspect
+import math
 import pkgutil
 import re
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +22,12 @@ from discover.errors import DiscoverError
 
 OWN = "discover_user_"  # begins the names of modules in a user's own files
 Count = Annotated[int, "1 or more"]  # the type of an option of which there must be some
+Weight = Annotated[float, "0 or more"]  # of one that says how much something counts, such as a power
 PLAIN = {
     int: "a whole number",
     Count: "a whole number, 1 or more",
-    float: "a number",
+    float: "a finite number",
+    Weight: "a finite number, 0 or more",
     bool: "true or false",
     str: "a text",
     NoneType: "null",
@@ -111,32 +115,38 @@ def _where(error: BaseException) -> str:
 def check_options(plugin: Any, options: dict[str, Any], where: str) -> None:
     """Check a config's options against the plug-in's keyword-only parameters, and against their types where plain.
 
+    A number must be finite, unless the default is infinite.
+
     Raises:
         DiscoverError: an option is unknown, or of another type, or one without a default is missing.
     """
     parameters = [p for p in inspect.signature(plugin).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    known = {parameter.name: parameter.annotation for parameter in parameters}
+    known = {parameter.name: parameter for parameter in parameters}
     for option, value in options.items():
         if option not in known:
             close = difflib.get_close_matches(option, known, n=1)
             advice = f"did you mean {close[0]!r}?" if close else f"known options: {', '.join(known) or 'none'}"
             raise DiscoverError(f"{where} has no option {option!r}: {advice}")
-        kinds = get_args(known[option]) if isinstance(known[option], UnionType) else (known[option],)
-        if set(kinds) <= set(PLAIN) and not any(_is(value, kind) for kind in kinds):
+        annotation, default = known[option].annotation, known[option].default
+        kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+        most = math.inf if isinstance(default, float) and math.isinf(default) else sys.float_info.max
+        if set(kinds) <= set(PLAIN) and not any(_is(value, kind, most) for kind in kinds):
             wanted = " or ".join(PLAIN[kind] for kind in kinds)
-            raise DiscoverError(f"{where}: {option} must be {wanted}, found {value!r}")
+            raise DiscoverError(f"{where}: {option} must be {wanted}, found {value!r:.80}")
     for parameter in parameters:
         if parameter.default is parameter.empty and parameter.name not in options:
             raise DiscoverError(f"{where} needs the option {parameter.name!r}")
 
 
-def _is(value: Any, kind: Any) -> bool:
+def _is(value: Any, kind: Any, most: float) -> bool:
     """Whether a value of YAML is of a plain type; true is no number there, and a whole number will do for any."""
     if isinstance(value, bool):
         return kind is bool
     if kind == Count:
         return isinstance(value, int) and value >= 1
-    return isinstance(value, (int, float) if kind is float else kind)
+    if kind in (float, Weight):
+        return isinstance(value, int | float) and (0 if kind == Weight else -most) <= value <= most  # which nan is not
+    return isinstance(value, kind)
 
 
 def _from_file(word: str) -> Any:

@@ -233,9 +233,9 @@ def _picks(run, first):
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("logged,power=sharp", "power must be a number, found 'sharp'"),
+        ("logged,power=sharp", "power must be a finite number, found 'sharp'"),
         ("logged,power=.inf", "power must be a finite number, found inf"),
-        ("margin,temperature=hot", "temperature must be a number or null, found 'hot'"),
+        ("margin,temperature=hot", "temperature must be a finite number or null, found 'hot'"),
         ("margin,floor=2", "floor must be a share from 0 to 1, found 2"),
     ],
 )

@@ -5,6 +5,7 @@ import pytest
 from modAL.models import ActiveLearner
 from modAL.uncertainty import margin_sampling
 
+from discover import plugins
 from discover.errors import DiscoverError
 from discover.query.acquire import Picks
 from discover.query.strategy import as_modal_strategy, load_strategy
@@ -55,6 +56,10 @@ def test_a_stock_strategy_is_what_modal_does():
         ("clustered_density_margin", {"count": -1}, r"count must be a whole number, 1 or more, found -1"),
         ("rare_class", {"count": 0}, r"count must be a whole number, 1 or more, found 0"),
         ("typiclust", {"most": 0.5}, r"most must be a whole number, 1 or more, found 0.5"),
+        ("rare_class", {"power": float("nan")}, r"power must be a finite number, 0 or more, found nan"),
+        ("density_margin", {"weight": float("inf")}, r"weight must be a finite number, 0 or more, found inf"),
+        ("clustered_density_margin", {"weight": -1}, r"weight must be a finite number, 0 or more, found -1"),
+        ("rare_class", {"power": 10**400}, r"power must be a finite number, 0 or more, found 1000*$"),
         ("{file}:rarest", {"powr": 2}, r"did you mean 'power'\?"),
         ("{file}:number", {}, r"must be a function"),
         ("{file}:nothing", {}, r"defines no 'nothing'"),
@@ -98,6 +103,16 @@ def test_options_reach_the_strategy(user_file):
     plain = load_strategy(f"{user_file}:rarest")(view, 3, np.random.default_rng(0))
     squared = load_strategy(f"{user_file}:rarest", {"power": 2.0})(view, 3, np.random.default_rng(0))
     assert squared.utilities == pytest.approx(plain.utilities**2)
+
+
+def test_what_is_infinite_by_default_may_be_so():
+    def within(view, *, limit: float = np.inf, share: float = 0.5):
+        """Nothing; it is looked at only."""
+
+    plugins.check_options(within, {"limit": float("inf")}, "here")
+    for options in ({"limit": float("nan")}, {"share": float("inf")}):
+        with pytest.raises(DiscoverError, match=r"here: (limit|share) must be a finite number, found (nan|inf)"):
+            plugins.check_options(within, options, "here")
 
 
 class Fixed:

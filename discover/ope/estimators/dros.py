@@ -6,8 +6,6 @@
 the direct method, a large s is `dr`.
 """
 
-import numpy as np
-
 from discover.errors import DiscoverError
 from discover.ope import moments, ratios
 from discover.ope.feedback import Feedback, Floats
@@ -18,13 +16,11 @@ def dros(feedback: Feedback, weights: Floats, *, shrinkage: float | None = None)
     """Values (B,) and standard errors (B,) of (B, n) resamples; `shrinkage` is s, by default n.
 
     Raises:
-        DiscoverError: the shrinkage is negative or infinite.
+        DiscoverError: the shrinkage is negative.
     """
     s = float(len(feedback) if shrinkage is None else shrinkage)
-    if not 0 <= s < np.inf:
-        raise DiscoverError(
-            f"shrinkage must be 0 or more, and finite, found {shrinkage}: a ratio of its square root is halved"
-        )
+    if s < 0:
+        raise DiscoverError(f"shrinkage must be 0 or more, found {shrinkage}: a ratio of its square root is halved")
     baseline, residuals = baseline_and_residuals(feedback)
     ratio = ratios.of_picks(feedback)
     shrunk = s * ratio / (ratio**2 + s) if s else 0 * ratio

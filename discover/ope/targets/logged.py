@@ -12,11 +12,8 @@ def logged(candidates: Candidates, *, power: float = 1.0) -> Floats:
     """(n,) log-probabilities of one draw; power 1 is the logging policy, 0 is uniform.
 
     Raises:
-        DiscoverError: the query was drawn step by step, or nothing was drawn: there are no logits; or the power is not
-            finite.
+        DiscoverError: the query was drawn step by step, or nothing was drawn: there are no logits.
     """
-    if not np.isfinite(power):
-        raise DiscoverError(f"power must be a finite number, found {power}: a large one is as good")
     if candidates.logits is None:
         raise DiscoverError(
             f"query {candidates.query!r}: logits are needed, and its strategy {candidates.strategy!r} has none: "

@@ -7,7 +7,7 @@ those that have few. `density_margin` for the density, O(n k d) for the clusters
 
 import numpy as np
 
-from discover.plugins import Count
+from discover.plugins import Count, Weight
 from discover.query.acquire import Picks, gumbel_top_k, per_cost
 from discover.query.geometry import clusters, halved, occupied
 from discover.query.strategies.density_margin import crowded_margin
@@ -15,7 +15,7 @@ from discover.query.view import View
 
 
 def clustered_density_margin(
-    view: View, n: int, rng: np.random.Generator, *, weight: float = 0.25, count: Count = 50
+    view: View, n: int, rng: np.random.Generator, *, weight: Weight = 0.25, count: Count = 50
 ) -> Picks:
     """Pick uncertain documents in crowded places of which little is labelled or picked.
 

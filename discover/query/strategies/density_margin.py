@@ -10,6 +10,7 @@ O(n r d). That is looked up for the half that the model is less sure of; the oth
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.plugins import Weight
 from discover.query import uncertainty
 from discover.query.acquire import Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import NEIGHBOURS, density, density_among
@@ -20,7 +21,7 @@ from discover.query.view import View
 FEWEST, PART = 4, 50
 
 
-def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: float = 0.5) -> Picks:
+def density_margin(view: View, n: int, rng: np.random.Generator, *, weight: Weight = 0.5) -> Picks:
     """Pick uncertain documents in crowded places; the utility is the product of both ranks.
 
     Args:

@@ -17,7 +17,7 @@ import zlib
 
 import numpy as np
 
-from discover.plugins import Count
+from discover.plugins import Count, Weight
 from discover.query.acquire import GOLDEN, Picks, gumbel_top_k, per_cost, rank_scaled
 from discover.query.geometry import clusters, halved
 from discover.query.view import View
@@ -27,7 +27,7 @@ ALONE = 100  # answers of one class: of a class that has three documents in a hu
 FOUND = 20  # answers of each class: none is looked for any more (runs/LOG.md)
 
 
-def rare_class(view: View, n: int, rng: np.random.Generator, *, power: float = 2.0, count: Count = 400) -> Picks:
+def rare_class(view: View, n: int, rng: np.random.Generator, *, power: Weight = 2.0, count: Count = 400) -> Picks:
     """Pick what is uncertain between classes with few answers; by ranks, spread but beside rare finds.
 
     Args:
