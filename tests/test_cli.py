@@ -120,6 +120,23 @@ def test_status_report_predict_and_export(finished: Path) -> None:
     assert_one_line(onto_itself, "--output must not be --input")
 
 
+def test_an_export_says_how_much_there_was_and_what_is_still_to_come(finished: Path, tmp_path: Path, capsys) -> None:
+    config, new = write_inputs(tmp_path, documents=30), tmp_path / "run"
+    assert main(["import", str(config), str(tmp_path / "documents.jsonl.gz"), "--run", str(new)]) == 0
+    for what in ("pool", "labels"):
+        files = {folder: tmp_path / f"{folder.parent.name}.{what}.csv" for folder in (new, finished / "run")}
+        for folder, file in files.items():
+            capsys.readouterr()
+            assert main(["export", what, "--run", str(folder), "--to", str(file)]) == 0
+            said = capsys.readouterr().out
+            with file.open(newline="", encoding="utf-8") as rows:
+                assert f"holds the {what} of {folder}, {len(list(csv.DictReader(rows)))} rows" in said
+            told = "not in the pool yet: 30 documents that were found, which the next `discover run` takes in" in said
+            assert told == (what == "pool" and folder == new)
+        empty, full = (file.read_text(encoding="utf-8").splitlines() for file in files.values())
+        assert empty == full[:1]
+
+
 def test_predict_explains(finished: Path) -> None:
     source = finished / "explained.jsonl"
     source.write_text(json.dumps({"text": "goal  striker league coach penalty"}) + "\n")

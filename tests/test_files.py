@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from discover.db import Database
 from discover.errors import DiscoverError
@@ -60,7 +61,7 @@ def test_what_is_written_is_read_back(kind: str, tmp_path: Path):
     ]
     rows = [dict(ROW, text=text, label=label) for text, label in zip(texts, ["-1", None] * 5, strict=True)]
     path = tmp_path / f"out.{kind}"
-    export_rows(iter(rows), path)
+    assert export_rows(iter(rows), path) == 10
     documents, bad = read(path)
     assert bad == []
     assert [document.text for document in documents] == texts
@@ -79,8 +80,16 @@ def test_no_cell_of_an_exported_csv_starts_a_formula(start: str, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_export_without_rows_is_a_readable_file(kind: str, tmp_path: Path):
-    export_rows([], tmp_path / f"out.{kind}")
+    assert export_rows([], tmp_path / f"out.{kind}") == 0
     assert read(tmp_path / f"out.{kind}") == ([], [])
+
+
+def test_an_export_without_rows_has_its_columns(tmp_path: Path):
+    for kind in ("csv", "parquet"):
+        assert export_rows([], tmp_path / f"out.{kind}", ("id", "text")) == 0
+        assert read(tmp_path / f"out.{kind}") == ([], [])
+    assert (tmp_path / "out.csv").read_text() == "id,text\n"
+    assert parquet.read_schema(tmp_path / "out.parquet").names == ["id", "text"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

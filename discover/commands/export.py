@@ -10,6 +10,9 @@ from discover.errors import DiscoverError
 from discover.pool.files import export_rows
 from discover.run import publish
 
+LABELS = ("id", "given_id", "text", "label", "url", "arm", "round", "kind", "annotator")
+POOL = ("id", "given_id", "text", "title", "language", "date", "url", "split")
+
 
 def export(campaign: Campaign, what: str, to: Path) -> None:
     """Write one of ``labels``, ``pool``, ``model``, ``decisions`` to ``to``.
@@ -17,6 +20,7 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
     Raises:
         DiscoverError: the kind of file is unknown, it cannot be written, or there is no model yet.
     """
+    held = f"the {what} of {campaign.folder.root}"
     if what == "model":
         _model(campaign, to)
     elif what == "decisions":
@@ -26,8 +30,11 @@ def export(campaign: Campaign, what: str, to: Path) -> None:
 
         decisions.export(campaign.database, to, campaign.labels, campaign.config.name)
     else:
-        export_rows(_labels(campaign) if what == "labels" else _pool(campaign), to)
-    print(f"{to} holds the {what} of {campaign.folder.root}")
+        rows, columns = (_labels(campaign), LABELS) if what == "labels" else (_pool(campaign), POOL)
+        held += f", {export_rows(rows, to, columns):,} rows"
+    print(f"{to} holds {held}")
+    if what == "pool" and (waiting := campaign.pool.counts()["found"]):
+        print(f"not in the pool yet: {waiting:,} documents that were found, which the next `discover run` takes in")
 
 
 def _labels(campaign: Campaign) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ A row's own ``id`` is kept as ``given_id``, for joining: a document's public id 
 """
 
 import csv
+import itertools
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -94,22 +95,26 @@ def check_readable(path: Path) -> str:
     return kind
 
 
-def export_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write rows to a .jsonl, .csv or .parquet file, which appears whole or not at all.
+def export_rows(rows: Iterable[Mapping[str, Any]], path: Path, columns: Sequence[str] = ()) -> int:
+    """Write rows to a .jsonl, .csv or .parquet file, which appears whole or not at all; returns how many there were.
 
     Args:
         rows: each with the same keys; an ``id`` is a public id, text.
         path: the first two kinds may end in .gz.
+        columns: those keys, for a file without rows.
 
     Raises:
         DiscoverError: the kind is unknown, or the file cannot be written.
     """
     write = WRITE[formats.kind_of(path)]
+    written = itertools.count()
+    numbered = zip(map(_with_text_id, rows), written, strict=False)
     try:
         with publish(path) as scratch, formats.opened(scratch, "wb", path.suffix.lower() == ".gz") as handle:
-            write(map(_with_text_id, rows), handle)
+            write((row for row, _ in numbered), handle, columns)
     except OSError as error:
         raise DiscoverError(f"{path} cannot be written ({error.strerror or error}): choose another place") from error
+    return next(written)
 
 
 class _Skipped:

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -193,34 +193,37 @@ def check_columns(names: Iterable[str]) -> None:
         raise BadColumns(f"one column 'text' is expected, found {listed}: rename the column that holds the texts")
 
 
-def write_jsonl(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """One object a line, UTF-8 as it is."""
+def write_jsonl(rows: Iterable[Mapping[str, Any]], handle: IO[bytes], columns: Sequence[str] = ()) -> None:
+    """One object a line, UTF-8 as it is; columns are for the other kinds, each object names its own."""
     for row in rows:
         handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
-def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """The first row's keys are the header; lists and objects are written as JSON."""
+def write_csv(rows: Iterable[Mapping[str, Any]], handle: IO[bytes], columns: Sequence[str] = ()) -> None:
+    """The first row's keys are the header, or without rows the columns; lists and objects are written as JSON."""
     text = io.TextIOWrapper(handle, "utf-8", newline="")
     writer = csv.writer(text)
-    names: list[str] = []
-    for row in rows:
-        if not names:
-            names = list(row)
-            writer.writerow(names)
+    rows = iter(rows)
+    first = list(islice(rows, 1))
+    if names := list(first[0] if first else columns):
+        writer.writerow(names)
+    for row in chain(first, rows):
         writer.writerow([_cell(row[name]) for name in names])
     text.flush()
     text.detach()
 
 
-def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes]) -> None:
-    """Types come from the first thousand rows, or more while something is empty in all; what stays empty is text."""
+def write_parquet(rows: Iterable[Mapping[str, Any]], handle: IO[bytes], columns: Sequence[str] = ()) -> None:
+    """Types come from the first thousand rows, or more while something is empty in all; what stays empty is text.
+
+    Without rows these columns are there, empty.
+    """
     import pyarrow
     from pyarrow import parquet
 
     rows = iter(rows)
     first = list(islice(rows, BATCH))
-    schema = pyarrow.Table.from_pylist(first).schema
+    schema = pyarrow.Table.from_pylist(first or [dict.fromkeys(columns)]).schema
     while any(_of_nothing(f.type) for f in schema) and (more := list(islice(rows, len(first)))):
         first += more
         schema = pyarrow.Table.from_pylist(first).schema
