@@ -162,14 +162,28 @@ class Campaign:
         return self.arms[0] if name is None else name
 
     def predictor(self, arm: str | None = None) -> Predictor:
-        """An arm's newest model, by default the first arm's; it stays the one it is when there are newer ones."""
+        """An arm's newest model, by default the first arm's; it stays the one it is when there are newer ones.
+
+        Raises:
+            DiscoverError: there is none yet, it is damaged, or it was learned with settings that the run has had since
+                it was opened here, such as another class.
+        """
         version = self.latest_model(self._arm(arm))
         if version is None:
             raise DiscoverError(f"{self.folder.root} has no model yet: run `discover run` on it first")
         checksum = self.checksum(version)  # a version that is learned anew keeps its name
         if self._predicting is None or self._predicting[0] != checksum:
             folder = self.folder.models / version
-            self._predicting = checksum, Predictor(folder, self.encoder, self.pool, self.labels, self.config)
+            try:
+                found = Predictor(folder, self.encoder, self.pool, self.labels, self.config)
+            except DiscoverError as error:
+                if load_config(self.folder.config) == self.config:
+                    raise
+                raise DiscoverError(
+                    f"the settings of {self.folder.root}, such as label.classes, have changed since it was opened "
+                    f"here, and do not fit its model {version} any more: open it again"
+                ) from error
+            self._predicting = checksum, found
         return self._predicting[1]
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:

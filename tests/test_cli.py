@@ -22,6 +22,7 @@ from discover.cli import main
 from discover.commands import search as commands_search
 from discover.config import load_config, save_config
 from discover.db import Database
+from discover.errors import DiscoverError
 from discover.label.queue import Queue
 from discover.label.simulate import ANNOTATOR
 from discover.learn.search import Finding, Objective
@@ -31,7 +32,7 @@ from discover.run import RunFolder
 from tests.commands import assert_one_line
 from tests.commands import command as run
 from tests.conftest import mounted
-from tests.kills import curves_of, write_inputs
+from tests.kills import curves_of, play_rounds, write_inputs
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +206,22 @@ def test_the_python_interface_takes_what_a_server_is_sent(finished: Path) -> Non
         assert np.isfinite(campaign.predict(["half a \ud800 character"])).all()
         with pytest.raises(TypeError, match="predict takes texts, got NoneType at 1"):
             campaign.predict(["a text", None])
+
+
+def test_a_run_whose_classes_have_changed_is_to_be_opened_again(tmp_path: Path, small_encoder: Path) -> None:
+    config = write_inputs(tmp_path, documents=60, encoder=small_encoder)
+    settings = json.loads(config.read_text()) | {"loop": {"arms": ["margin"]}}
+    config.write_text(json.dumps(settings))
+    play_rounds(config, tmp_path / "run", 1).close()
+    with closing(discover.open(tmp_path / "run")) as campaign:
+        assert campaign.predict(["goal striker"]).shape == (1, 4)
+        settings["label"]["classes"]["politics"] = "who governs"
+        config.write_text(json.dumps(settings))
+        assert main(["run", str(config), "--run", str(tmp_path / "run"), "--rounds", "2"]) == 0
+        with pytest.raises(DiscoverError, match=r"label\.classes, have changed since .* open it again$"):
+            campaign.predict(["goal striker"])
+    with closing(discover.open(tmp_path / "run")) as campaign:
+        assert campaign.predict(["goal striker"]).shape == (1, 5)
 
 
 def test_predict_can_abstain_and_says_what_that_covers(finished: Path) -> None:
