@@ -74,13 +74,13 @@ class Campaign:
                 f"{folder.root} has finished rounds, but {folder.database.name} is missing or empty: put a copy of it "
                 "back, or start a new run with --run"
             )
+        self.strategies = strategies_of(config)  # before anything is open, since it may refuse
+        self.arms = list(self.strategies)
         self.database = Database(config.pool.url or folder.database)
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.labels = labels_of(config.label.task, self.classes)
         self.queue = Queue(self.database, config.label.lease_minutes, self.labels, config.query.cost == "tokens")
-        self.strategies = strategies_of(config)
-        self.arms = list(self.strategies)
         self._predicting: tuple[str, Predictor] | None = None  # the checksum of a model, and what predicts by it
         self._one_at_a_time = threading.Lock()  # a server may ask from several threads, a model keeps one's texts
 

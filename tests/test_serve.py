@@ -1,11 +1,15 @@
 """The queue as it is served beside a loop: its pages go with the settings that the run has now."""
 
+import asyncio
 import re
+from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from discover.campaign import Campaign
 from discover.commands.serve import Pages
 from discover.config import Config, save_config, validate
 from discover.db import Database
@@ -47,6 +51,52 @@ def test_settings_that_cannot_be_read_change_nothing(served: TestClient, tmp_pat
     assert 'value="storm"' in served.get("/").text
     save_config(config("calm", "storm", "fog"), path)
     assert 'value="fog"' in served.get("/").text
+
+
+def test_settings_of_before_keep_no_file_open(served: TestClient, tmp_path: Path) -> None:
+    def opened() -> int:
+        found = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return sum(path.parent == tmp_path / "run" for path in found)
+
+    path = tmp_path / "run" / "config.yaml"
+    with closing(Database(tmp_path / "run" / "discover.db")) as database, database.write() as connection:
+        row = {"arm": "", "round": 0, "step": "intake", "output": {}, "seconds": 0.0}
+        connection.execute(step.insert().values(**row))
+    served.get("/")
+    before = opened()
+    for number in range(5):
+        save_config(config("calm", "storm", f"fog {number}"), path)
+        assert f'value="fog {number}"' in served.get("/").text
+        save_config(config("calm", "gale"), path)  # which is refused
+        assert f'value="fog {number}"' in served.get("/").text
+    assert opened() == before
+
+
+def test_a_request_that_began_before_is_answered_by_the_settings_of_then(tmp_path: Path, monkeypatch) -> None:
+    campaign, closed = start_run(config("calm", "storm"), tmp_path / "run"), []
+    monkeypatch.setattr(Campaign, "close", lambda self: closed.append(self))
+    pages = Pages(campaign)
+
+    async def play() -> None:
+        began, go, answer = asyncio.Event(), asyncio.Event(), pages._app
+
+        async def slowly(*request) -> None:
+            began.set()
+            await go.wait()
+            await answer(*request)
+
+        pages._app = slowly
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(pages), base_url="http://localhost") as client:
+            slow = asyncio.create_task(client.get("/questions", headers={"Cookie": "discover_annotator=Ada"}))
+            await began.wait()
+            save_config(config("calm", "storm", "fog"), campaign.folder.config)
+            assert (await client.get("/")).status_code == 200 and closed == []
+            go.set()
+            assert (await slow).status_code == 200 and closed == [campaign]
+
+    asyncio.run(play())
+    campaign.database.close()
+    pages._campaign.database.close()
 
 
 def test_before_the_first_choice_nothing_is_over(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+from collections import Counter
 from typing import Any
 
 from discover.campaign import Campaign
@@ -36,8 +37,9 @@ def serve(campaign: Campaign, host: str, port: int) -> None:
         ) from error
     shown = f"[{host}]" if ":" in host else host
     print(f"label at http://{shown}:{port}/{f'?token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
+    pages = Pages(campaign, token)
     # Not `uvicorn.run`, which swallows the signal that ended it: how a command was stopped shows in its status.
-    uvicorn.Server(uvicorn.Config(Pages(campaign, token), host=host, port=port, log_level="warning")).run()
+    uvicorn.Server(uvicorn.Config(pages, host=host, port=port, log_level="warning", lifespan="off")).run()
 
 
 class Pages:
@@ -50,6 +52,7 @@ class Pages:
 
     def __init__(self, campaign: Campaign, token: str | None = None):
         self._token = token
+        self._answering: Counter[Campaign] = Counter()  # requests that began with one, and are not answered yet
         self._stamp = _stamp(campaign)
         self._run = _run(campaign)
         self._show(campaign)
@@ -57,13 +60,26 @@ class Pages:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request by the settings that the run has now."""
         self._follow()
-        await self._app(scope, receive, send)
+        campaign = self._campaign
+        self._answering[campaign] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._answering[campaign] -= 1
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Close what is served no longer, once its last request is answered: those run in threads of their own."""
+        for campaign in [one for one, left in self._answering.items() if not left and one is not self._campaign]:
+            del self._answering[campaign]
+            campaign.close()
 
     def _show(self, campaign: Campaign) -> None:
         from discover.label.web.app import create_app
 
         arm = campaign.arms[0]
         self._campaign = campaign
+        self._answering[campaign] = 0
         self._app = create_app(
             campaign.queue,
             arm,
@@ -84,7 +100,11 @@ class Pages:
             config = load_config(folder.config)
             if config != self._campaign.config:
                 campaign = Campaign(folder, config)
-                check_saved(campaign)
+                try:
+                    check_saved(campaign)
+                except BaseException:
+                    campaign.close()
+                    raise
                 self._show(campaign)
         except DiscoverError:  # changed by hand, say, and not to the end: the settings of before will do
             return
