@@ -110,7 +110,10 @@ class Tagger:
         self._forget()
 
     def fit(self, X: NDArray[np.int64], y: NDArray[np.object_]) -> "Tagger":
-        """Learn the answers as they now stand, starting from what is known: see `TextClassifier.fit`.
+        """Learn the answers as they now stand, starting from what is known.
+
+        New and corrected answers are trained on, with a replay of the others. All are learned from scratch when they
+        have doubled, and when one is gone, which cannot be unlearned; a class's first answer is an increment.
 
         Args:
             X: (m, 1) row ids, each once.
