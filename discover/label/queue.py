@@ -124,7 +124,7 @@ class Queue:
             rows = connection.execute(free).all()
             tokens = {row.id: row.token if row.mine else slots.new_token(row.public_id) for row in rows}
             for slot, token in tokens.items():
-                lease = {"owner": annotator, "token": token, "lease_until": now + self.lease_seconds}
+                lease = self._lease(annotator, token)
                 connection.execute(update(tables.slot).where(tables.slot.c.id == slot).values(**lease))
             documents = fetch(connection, [row.document_id for row in rows])
         return [Question(row.id, tokens[row.id], documents[row.document_id]) for row in rows]
@@ -200,11 +200,7 @@ class Queue:
             slots.release(connection, annotator)
             event = {"slot_id": row.id, "annotator": annotator, "action": "undo", "created": db.now()}
             connection.execute(insert(tables.answer).values(**event))
-            lease = {
-                "owner": annotator,
-                "token": slots.new_token(row.public_id),
-                "lease_until": db.now() + self.lease_seconds,
-            }
+            lease = self._lease(annotator, slots.new_token(row.public_id))
             reopened = {"state": "open", "label": None, "annotator": "", "cost": 0.0, **lease}
             connection.execute(update(tables.slot).where(tables.slot.c.id == row.id).values(**reopened))
             return int(row.id)
@@ -328,6 +324,9 @@ class Queue:
         """The text that a question is about."""
         with self.database.read() as connection:
             return slots.text_of(connection, slot)
+
+    def _lease(self, annotator: str, token: str) -> dict[str, Any]:
+        return {"owner": annotator, "token": token, "lease_until": db.now() + self.lease_seconds}
 
     def _price(self, connection: Connection, document_id: int) -> float:
         if not self.by_words:
