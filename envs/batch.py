@@ -14,7 +14,7 @@ from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.policy.heuristics import HEURISTICS, utilities
 from envs.episodes import Episodes
-from envs.spaces import built_in, info
+from envs.spaces import built_in, check_undrawn, info
 
 Floats = NDArray[np.float32]
 
@@ -44,11 +44,19 @@ class Batch(gymnasium.Env[Floats, Floats]):
     Settings
         corpora: to draw from; by default one small made-up task.
         episode: the rules; ``twin`` has no effect here.
+        render_mode: None; nothing is drawn.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
-    def __init__(self, corpora: Sequence[Corpus] | None = None, episode: EpisodeConfig | None = None):
+    def __init__(
+        self,
+        corpora: Sequence[Corpus] | None = None,
+        episode: EpisodeConfig | None = None,
+        render_mode: str | None = None,
+    ):
+        check_undrawn(render_mode)
+        self.render_mode = render_mode
         rules = (episode or EpisodeConfig()).model_copy(update={"twin": False})
         self.episodes = Episodes(corpora or built_in(), 1, rules)
         self.rounds = -(-rules.steps // rules.batch)
@@ -66,6 +74,7 @@ class Batch(gymnasium.Env[Floats, Floats]):
 
     def step(self, action: Floats) -> tuple[Floats, float, bool, bool, dict[str, Any]]:
         """Ask about a batch."""
+        self.episodes.check_going()
         action = np.asarray(action)
         if action.shape != self.action_space.shape or not np.isfinite(action).all():
             raise DiscoverError(f"an action must be {len(SOURCES)} finite numbers, one a source, found {action!r:.80}")

@@ -96,6 +96,7 @@ class Episodes:
         self.generator = np.full(k, "uniform", dtype="<U10")
         self.generator[: sum(self._shares)] = np.repeat(list(SHARES), self._shares)
         self.returned = np.zeros(e)
+        self._over = np.ones(e, bool)  # or not begun
         self._ahead = LookAhead(self.head, self.scorer, rules.reward)
         self._twin = Twin(corpora, count, rules.model_copy(update={"twin": False})) if rules.twin else None
 
@@ -142,7 +143,16 @@ class Episodes:
         self._learned[row, : rules.initial] = features.unit(self.vectors[row, first])
         self.crowded[row] = np.bincount(self.cluster[row, first], minlength=self.crowded.shape[1])
         self.time[row], self.pointer[row], self.calibrated[row] = 0, rules.initial, rules.initial
-        self.returned[row] = 0
+        self.returned[row], self._over[row] = 0, False
+
+    def check_going(self) -> None:
+        """Refuse to go on with what is over.
+
+        Raises:
+            DiscoverError: an episode has not begun, or has ended.
+        """
+        if self._over.any():
+            raise DiscoverError("expected a reset before the first step, and after the last, found none: call reset")
 
     def step(self, actions: Rows) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
         """Pick one candidate in every episode; one that is masked changes nothing but the time.
@@ -155,8 +165,9 @@ class Episodes:
             over.
 
         Raises:
-            DiscoverError: an action is no slot, or there are more or fewer than episodes.
+            DiscoverError: an action is no slot, or there are more or fewer than episodes; or one is over.
         """
+        self.check_going()
         e, k = self.valid.shape
         if actions.shape != (e,) or actions.dtype.kind not in "iu" or actions.min() < 0 or actions.max() >= k:
             found = " ".join(str(actions).split())
@@ -186,7 +197,8 @@ class Episodes:
         going = np.flatnonzero(taken & ~full & ~over)
         self._renew_batch(going)
         self.state[:, LEFT] = 1 - self.spent / self.rules.budget
-        return rewards, ~taken, over | ~self.valid.any(axis=1)
+        self._over = over | ~self.valid.any(axis=1)
+        return rewards, ~taken, self._over.copy()
 
     def greedy(self, column: str) -> Rows:
         """(e,) slot of the candidate that ranks highest in a column of the features."""

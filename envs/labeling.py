@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from envs.episodes import Episodes
-from envs.spaces import built_in, info, observation_space, observe
+from envs.spaces import built_in, check_undrawn, info, observation_space, observe
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -41,11 +41,19 @@ class Labeling(gymnasium.Env[Observation, np.int64]):
     Settings
         corpora: to draw from; by default one small made-up task.
         episode: the rules.
+        render_mode: None; nothing is drawn.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
-    def __init__(self, corpora: Sequence[Corpus] | None = None, episode: EpisodeConfig | None = None):
+    def __init__(
+        self,
+        corpora: Sequence[Corpus] | None = None,
+        episode: EpisodeConfig | None = None,
+        render_mode: str | None = None,
+    ):
+        check_undrawn(render_mode)
+        self.render_mode = render_mode
         self.episodes = Episodes(corpora or built_in(), 1, episode or EpisodeConfig())
         candidates = self.episodes.rules.candidates
         self.observation_space = observation_space(candidates)

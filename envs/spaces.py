@@ -7,6 +7,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from discover.errors import DiscoverError
 from discover.policy import features
 from discover.policy.corpus import Corpus, synthetic
 from envs.episodes import Episodes
@@ -22,6 +23,12 @@ def observation_space(candidates: int) -> spaces.Dict:
     """Of k candidates: their features row by row, the state, and which may be picked; all in [0, 1], all flat."""
     sizes = {"candidates": candidates * len(features.NAMES), "state": len(features.STATE), "mask": candidates}
     return spaces.Dict({name: spaces.Box(0, 1, (size,), np.float32) for name, size in sizes.items()})
+
+
+def check_undrawn(render_mode: str | None) -> None:
+    """Refuse to draw: Gymnasium hands every environment a render mode, and campaigns have nothing to show."""
+    if render_mode is not None:
+        raise DiscoverError(f"render_mode must be None, found {render_mode!r:.80}: nothing is drawn here, leave it out")
 
 
 def observe(episodes: Episodes) -> dict[str, NDArray[np.float32]]:

@@ -20,7 +20,7 @@ from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.query.view import View
 from envs.episodes import Episodes
-from envs.spaces import built_in, info, observation_space, observe
+from envs.spaces import built_in, check_undrawn, info, observation_space, observe
 
 Observations = dict[str, NDArray[np.float32]]
 
@@ -34,13 +34,20 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         num_envs: e, how many.
         corpora: to draw from; by default one small made-up task.
         episode: the rules.
+        render_mode: None; nothing is drawn.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
-        self, num_envs: int = 1, corpora: Sequence[Corpus] | None = None, episode: EpisodeConfig | None = None
+        self,
+        num_envs: int = 1,
+        corpora: Sequence[Corpus] | None = None,
+        episode: EpisodeConfig | None = None,
+        render_mode: str | None = None,
     ):
+        check_undrawn(render_mode)
+        self.render_mode = render_mode
         self.num_envs = num_envs
         self.episodes = Episodes(corpora or built_in(), num_envs, episode or EpisodeConfig())
         candidates = self.episodes.rules.candidates
@@ -92,8 +99,6 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         self, actions: NDArray[np.int64]
     ) -> tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Ask about one candidate of every campaign."""
-        if not self._rngs:
-            raise DiscoverError("expected a reset before the first step, found none: call reset")
         rewards, masked, over = self.episodes.step(np.asarray(actions))
         infos: dict[str, Any] = {"masked": masked, "_masked": np.ones(self.num_envs, bool)}
         observations = observe(self.episodes)

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from discover.errors import DiscoverError
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import prepare, synthetic
-from envs.batch import SOURCES
+from envs.batch import SOURCES, Batch
 from envs.episodes import Episodes
+from envs.labeling import Labeling
+from envs.vector import VectorLabeling
 from tests.episodes import BATCH, LABELING, corpus, episode, vector
 
 
@@ -30,6 +32,28 @@ def test_actions_of_several_environments_are_one_each(actions):
     env.reset(seed=0)
     with pytest.raises(DiscoverError, match="for each of 2 episodes, found"):
         env.step(np.array(actions))
+
+
+@pytest.mark.parametrize(("name", "action"), [(LABELING, 0), (BATCH, np.zeros(len(SOURCES)))])
+def test_a_step_out_of_turn_is_refused(name, action):
+    env = gymnasium.make(name, corpora=[corpus()], episode=episode(budget=21)).unwrapped
+    with pytest.raises(DiscoverError, match="expected a reset before the first step, and after the last, found none"):
+        env.step(action)
+    env.reset(seed=0)
+    assert env.step(action)[2]
+    with pytest.raises(DiscoverError, match="call reset"):
+        env.step(action)
+    env.reset(seed=0)
+    assert env.step(action)[2]
+
+
+def test_nothing_is_drawn():
+    for name in (LABELING, BATCH):
+        assert gymnasium.make(name, render_mode=None, corpora=[corpus()], episode=episode()).render_mode is None
+    assert gymnasium.make_vec(LABELING, render_mode=None, vectorization_mode="vector_entry_point").render_mode is None
+    for make in (Labeling, Batch, VectorLabeling):
+        with pytest.raises(DiscoverError, match="render_mode must be None, found 'human': nothing is drawn here"):
+            make(render_mode="human")
 
 
 @pytest.mark.parametrize("action", [np.zeros(3), np.full(len(SOURCES), np.nan), 0.5])
