@@ -181,7 +181,7 @@ class Campaign:
                     raise
                 raise DiscoverError(
                     f"the settings of {self.folder.root}, such as label.classes, have changed since it was opened "
-                    f"here, and do not fit its model {version} any more: open it again"
+                    f"here, and may not fit its model {version} any more ({error}): open it again"
                 ) from error
             self._predicting = checksum, found
         return self._predicting[1]

@@ -100,6 +100,8 @@ def test_a_batch_gives_its_rows_their_places():
             "set_log_propensities must be the same in all rows of a batch; row 4 has -3",
         ),
         ({"set_log_propensities": [-1, 0.3, -1, -1]}, "set_log_propensities must be at most 0; row 2 has 0.3"),
+        ({"set_log_propensities": [-1, -np.inf, -1, -1]}, "set_log_propensities must be above -inf; row 2 has -inf"),
+        ({"carried": [0, np.nan, 0, 0]}, "carried must be the same in all rows of a batch; row 2 has none"),
         ({"rewards": [1, 0, 1e200, 0]}, r"rewards must be at most 1e\+100 in size; row 3 has 1e\+200"),
     ],
 )

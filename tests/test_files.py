@@ -149,6 +149,9 @@ def test_bytes_that_are_text_are_read_as_that(tmp_path: Path):
     documents, bad = read(tmp_path / "in.parquet")
     assert [one.given_id for one in documents] == ["ticket-7", "größe"]
     assert bad == [(3, r"id is not UTF-8: b'\xff'; write it as text")]
+    with (tmp_path / "in.parquet").open("wb") as handle:
+        WRITE["parquet"]([{"text": "größe".encode(), "label": b"a"}], handle)
+    assert [(one.text, one.label) for one in read(tmp_path / "in.parquet")[0]] == [("größe", "a")]
 
 
 @pytest.mark.parametrize("kind", KINDS)

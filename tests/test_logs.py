@@ -332,11 +332,13 @@ def test_a_mask_leaves_candidates_out(run):
     ("change", "message"),
     [
         ({"mask": None}, "found no 'mask'"),
-        ({"log_propensities": [-1.0]}, r"found 'log_propensities' of the shape \(1,\) instead of \(3,\)"),
+        ({"log_propensities": [-1.0]}, r"found 'log_propensities' of the shape \(1,\) and float64 instead of \(3,\)"),
+        ({"picked": [0.0, 1.0, 2.0]}, r"found 'picked' of the shape \(3,\) and float64 instead of"),
+        ({"logits": [np.nan] * N}, "found logits that are not finite"),
         ({"picked": [0, 1, N]}, "found picks that are none of them"),
         ({"mask": [False] * N}, "found picks that are none of them"),
-        ({"logits": [0.0]}, rf"found 'logits' of the shape \(1,\) instead of \({N},\)"),
-        ({"generator": [9] * N}, "found unnamed generators"),
+        ({"logits": [0.0]}, rf"found 'logits' of the shape \(1,\) and float64 instead of \({N},\)"),
+        ({"generator": np.full(N, 9, np.uint8)}, "found unnamed generators"),
         ({}, "found no 'features'"),
     ],
 )
@@ -350,6 +352,14 @@ def test_damaged_arrays_are_named(run, change, message):
     with pytest.raises(
         DiscoverError, match=rf"margin-0002\.safetensors must hold the candidates of a query, {message}"
     ):
+        feedback_of(run, "uniform")
+
+
+def test_a_temperature_that_is_no_number_is_named(run):
+    path = run.decision_arrays / "margin-0002.safetensors"
+    arrays, metadata = read_arrays(path)
+    save_file({name: np.array(array) for name, array in arrays.items()}, path, metadata | {"temperature": "hot"})
+    with pytest.raises(DiscoverError, match=r"found a temperature or a floor that is no number .*'hot'"):
         feedback_of(run, "uniform")
 
 

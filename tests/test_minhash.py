@@ -45,7 +45,13 @@ def test_signs_that_change_what_is_said_are_of_the_text(one: str, other: str):
 
 
 @pytest.mark.parametrize(
-    "other", ["Covid-19 in 2020-21: A, b!", "covid 19 in (2020)-21; a | b", "> covid-19 – in ~2020/21 <a> = b"]
+    "other",
+    [
+        "Covid-19 in 2020-21: A, b!",
+        "covid 19 in (2020)-21; a | b",
+        "> covid-19 – in ~2020/21 <a> = b",
+        "# Covid® 19\n── in 2020 → 21\n● A｜B +",
+    ],
 )
 def test_punctuation_says_nothing(other: str):
     assert shingles(other) == shingles("covid 19 in 2020 21 a b")

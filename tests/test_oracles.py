@@ -75,6 +75,7 @@ def test_pages_may_have_several_labels() -> None:
         ([["json", "Internet"]], "table must be `page name: label`"),
         ({"json": {"a": "b"}}, "must give each page a label, or a list of labels, got {'a': 'b'} for 'json'"),
         ({"json": True}, "got True for 'json': write a name in quotes"),
+        ({"json": ["a", None]}, "got None for 'json': write a name in quotes"),
     ],
 )
 def test_a_table_of_another_shape_is_refused(table: Any, message: str) -> None:

@@ -135,6 +135,25 @@ def test_a_document_that_is_removed_meanwhile_is_not_learned(tmp_path, capsys, m
     assert len(read) - 3 <= card["documents"] < len(read) and f"{card['documents']:,} documents, " in said
 
 
+def test_a_document_that_is_removed_while_it_is_learned_is_told(tmp_path, capsys, monkeypatch):
+    arguments, folder = a_pool(tmp_path, write_config(tmp_path)), RunFolder(tmp_path / "run")
+
+    def take_out(name: str) -> None:
+        monkeypatch.undo()
+        database = Database(f"sqlite:///{folder.database}")
+        with database.read() as connection:
+            wanted = select(document.c.public_id).where(
+                document.c.id == json.loads(folder.pretrained_on.read_text())[0]
+            )
+            public_id = connection.scalars(wanted).one()
+        database.close()
+        assert main(["remove", "--run", str(folder.root), public_id]) == 0
+
+    monkeypatch.setattr(training, "crashpoint", take_out)
+    assert main(arguments) == 0
+    assert "1 documents that it has read were removed meanwhile: for an encoder without" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("settings", "line"),
     [

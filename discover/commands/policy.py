@@ -50,7 +50,7 @@ def train_policy(path: Path, overrides: list[str] | None, root: Path | None) -> 
         folder.sweep()
         keep_settings(folder.root / "policy.json", config.model_dump(mode="json"))
         corpora = read_corpora(config.corpora, config.documents, folder)
-        files = [file for one in config.corpora for file in (one.train, one.test)]
+        files = [file for one in config.corpora for file in (one.train, one.test)]  # which can be read
         content = {f"content of {file}": hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         keep_settings(folder.root / "corpora.json", {"features": schema()} | content)
         train(corpora, config, folder.root)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import select
 
 from discover.campaign import Campaign
-from discover.commands.remove import forget_pretraining
+from discover.commands.remove import forget_pretraining, read_and_removed
 from discover.learn.pretrain.pretraining import pretrain
 from discover.steps import simulation
 from discover.steps.intake import draw_test
@@ -34,6 +34,11 @@ def pretrain_encoder(campaign: Campaign) -> None:
             ids = _read(campaign)
             pretrain(lambda: _texts(campaign, ids), config.encoder, config.pretrain, config.seed, folder, ids)
             print(f"{folder.encoder}: use it with encoder.model: {folder.encoder}")
+            if gone := read_and_removed(campaign):
+                print(
+                    f"{gone} documents that it has read were removed meanwhile: for an encoder without them, remove "
+                    f"{folder.encoder} and give the same command again"
+                )
         shutil.rmtree(folder.pretraining, ignore_errors=True)
 
 

@@ -42,7 +42,7 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
             "the next round, or the next `discover run`, takes them out of the index, and learns the newest models "
             "anew where they knew them; exports, reports and models from before know them for as long as you keep these"
         )
-    with suppress(DiscoverError), campaign.folder.lock():  # held: the next `discover pretrain` does it
+    with suppress(DiscoverError), campaign.folder.lock():  # held: `discover pretrain` looks itself
         forget_pretraining(campaign)
 
 
@@ -52,9 +52,22 @@ def forget_pretraining(campaign: Campaign) -> None:
     Raises:
         DiscoverError: what it has read is not known.
     """
+    if gone := read_and_removed(campaign):
+        kept = campaign.folder.pretrained_on
+        kept.unlink()  # first, so that a kill in between leaves nothing that is gone on with
+        shutil.rmtree(kept.parent)
+        print(f"the pretraining under way has read {gone} documents that are removed: it begins anew")
+
+
+def read_and_removed(campaign: Campaign) -> int:
+    """How many documents the pretraining under way has read, if there is one, that are removed by now.
+
+    Raises:
+        DiscoverError: what it has read is not known.
+    """
     kept = campaign.folder.pretrained_on
     if not kept.is_file():
-        return
+        return 0
     try:
         read = set(json.loads(kept.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
@@ -62,10 +75,7 @@ def forget_pretraining(campaign: Campaign) -> None:
             f"{kept} must hold the row ids that were read, but it is damaged ({error}): remove {kept.parent}, to begin "
             "anew"
         ) from error
-    if gone := len(read & campaign.pool.removed()):
-        kept.unlink()  # first, so that a kill in between leaves nothing that is gone on with
-        shutil.rmtree(kept.parent)
-        print(f"the pretraining under way has read {gone} documents that are removed: it begins anew")
+    return len(read & campaign.pool.removed())
 
 
 def _forget_explanations(connection: Connection, gone: dict[int, str]) -> None:

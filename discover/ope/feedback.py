@@ -199,6 +199,8 @@ class Feedback:
             values = getattr(self, name)
             if values is not None:
                 _refuse(values > SUM_TOLERANCE, name, values, "be at most 0", "give logarithms of probabilities")
+                drawn = name == "set_log_propensities"
+                _refuse(np.isneginf(values) & drawn, name, values, "be above -inf", "what was drawn was possible")
         first = first_of(self.batch)
         equal = (
             "unit",
@@ -212,7 +214,8 @@ class Feedback:
             values = getattr(self, name)
             if values is not None:
                 said = "be the same in all rows of a batch"
-                alike = (values == values[first]) | (np.isnan(values) & np.isnan(values[first]))
+                unknown = np.isnan(values) & np.isnan(values[first]) & name.startswith("set_log_")
+                alike = (values == values[first]) | unknown
                 _refuse(~alike, name, values, said, "give one a batch, and each batch a name of its own")
         twice = np.ones(len(self), bool)
         twice[np.unique(np.column_stack([self.batch, self.position]), axis=0, return_index=True)[1]] = False

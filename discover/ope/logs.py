@@ -33,14 +33,14 @@ QUERY: Kinds = {"query": (str,), "run": (str,), "arm": (str,), "round": (int,), 
 QUERY["set_log_propensity"] = NUMBER
 PICK: Kinds = {"query": (str,), "kind": (str,), "pick_reward": NUMBER}
 
-SHAPES: dict[str, tuple[str | int, ...]] = {  # of a query's arrays: n candidates, f features, k picks
-    "mask": ("n",),
-    "public_ids": ("n", 16),
-    "features": ("n", "f"),
-    "generator": ("n",),
-    "picked": ("k",),
-    "log_propensities": ("k",),
-    "logits": ("n",),
+ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {  # kind and shape: n candidates, f features, k picks
+    "mask": ("b", ("n",)),
+    "public_ids": ("u", ("n", 16)),
+    "features": ("f", ("n", "f")),
+    "generator": ("u", ("n",)),
+    "picked": ("i", ("k",)),
+    "log_propensities": ("f", ("k",)),
+    "logits": ("f", ("n",)),
 }
 METADATA = ("features", "generators", "temperature", "floor")
 
@@ -193,15 +193,21 @@ def _arrays(query: Query) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 def _damage(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
     """What of a query's arrays is not as `discover.query.decisions` writes it; '' where all is."""
-    missing = [name for name in SHAPES if name not in (*arrays, "logits")]
+    missing = [name for name in ARRAYS if name not in (*arrays, "logits")]
     missing += [name for name in METADATA if name not in metadata]
     if missing:
         return f"found no {missing[0]!r}"
     sizes = {"n": arrays["mask"].size, "k": arrays["picked"].size, "f": len(metadata["features"].split(","))}
-    for name, shape in SHAPES.items():
+    for name, (kind, shape) in ARRAYS.items():
         expected = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-        if name in arrays and arrays[name].shape != expected:
-            return f"found {name!r} of the shape {arrays[name].shape} instead of {expected}"
+        if name in arrays and (arrays[name].dtype.kind != kind or arrays[name].shape != expected):
+            return f"found {name!r} of the shape {arrays[name].shape} and {arrays[name].dtype} instead of {expected}"
+    if not np.isfinite(arrays.get("logits", np.empty(0))).all():
+        return "found logits that are not finite"
+    try:
+        _ = [float(metadata[name]) for name in ("temperature", "floor")]
+    except ValueError as error:
+        return f"found a temperature or a floor that is no number ({error})"
     if not np.isin(arrays["picked"], np.flatnonzero(arrays["mask"])).all():
         return "found picks that are none of them"
     return "" if (arrays["generator"] < metadata["generators"].count(",") + 1).all() else "found unnamed generators"

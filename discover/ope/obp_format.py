@@ -47,8 +47,8 @@ def from_obp(bandit_feedback: Mapping[str, Any], action_dist: ArrayLike) -> Feed
 def to_obp(feedback: Feedback) -> tuple[dict[str, Any], Floats]:
     """The dictionary, and the target as its ``action_dist`` (n, k, positions), the same at each position of a row.
 
-    Left out: features, the mask, predictions, the probabilities of sets, what was drawn but has no row, times, and
-    which batches are of one unit: to obp every row is independent.
+    Left out: features, the mask, predictions, probabilities of sets and of other rows' actions, what was drawn but has
+    no row, times, and which batches are of one unit: to obp every row is independent.
 
     Raises:
         DiscoverError: the target's probabilities are not known for every action, rewards are of whole batches, or

@@ -62,8 +62,8 @@ def read_table(path: Path, target: str, columns: Mapping[str, str] | None = None
 def write_table(feedback: Feedback, path: Path) -> None:
     """Write feedback as a table that `read_table` reads with ``--target target``.
 
-    Left out: features, the mask, predictions, the behaviour's other probabilities, those of sets, and what was drawn
-    but has no row.
+    Left out: features, the mask, predictions, the behaviour's other probabilities, those of sets and of other rows'
+    actions, and what was drawn but has no row.
 
     Raises:
         DiscoverError: rewards are of whole batches, the kind of file is unknown, or it cannot be written.

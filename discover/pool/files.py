@@ -168,8 +168,8 @@ def _numbered(path: Path, on_bad: OnBad, labels: Labels | None) -> Iterator[tupl
 
 def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Document | str:
     """The document that a row holds, or why it holds none."""
-    row = {name: value for name, value in row.items() if not missing(value)}
     try:
+        row = {name: _decoded(name, value) for name, value in row.items() if not missing(value)}
         raw, said = _said(row, labels) if labels else (_unlabelled(row), None)
         if not isinstance(raw, str) or not (text := clean(raw)):
             return "no text"
@@ -183,16 +183,19 @@ def _document(row: Mapping[str, Any], place: str, labels: Labels | None) -> Docu
     return Document(text, url or place, title, language, date, label, split or "train", given_id=given_id)
 
 
+def _decoded(name: str, value: Any) -> Any:
+    """A value of a column, as text where a Parquet file has that as bytes."""
+    try:
+        return value.decode() if isinstance(value, bytes) else value
+    except UnicodeDecodeError as error:
+        raise DiscoverError(f"{name} is not UTF-8: {value!r:.80}; write it as text") from error
+
+
 def _plain(row: Mapping[str, Any], name: str) -> str:
     """What stands in a column, as text."""
     value = row.get(name, "")
     if isinstance(value, float) and value.is_integer():  # a column of whole numbers that lacks one, to pandas
         value = int(value)
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError as error:
-            raise DiscoverError(f"{name} is not UTF-8: {value!r:.80}; write it as text") from error
     return clean(str(value))
 
 

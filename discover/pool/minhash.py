@@ -22,22 +22,26 @@ ROWS = 6
 BLOCK = 4096
 
 
-def _ranges(*categories: str) -> str:
+def _ranges(*categories: str, but: str) -> str:
     """Characters of some categories as a set in a regular expression has them: of those beyond ASCII, before U+10000.
 
     Where a set goes beyond, each range costs a comparison at each blank.
     """
-    found = [code for code in range(0x80, 0x10000) if unicodedata.category(chr(code)) in categories]
+    of = (code for code in range(0x80, 0x10000) if unicodedata.category(chr(code)) in categories)
+    found = [code for code in of if not re.match(f"[{but}]", chr(code))]
     runs = ([code for _, code in run] for _, run in groupby(enumerate(found), lambda one: one[1] - one[0]))
     return "".join(rf"\u{run[0]:04x}-\u{run[-1]:04x}" for run in runs)
 
 
 # Vowel signs and tones are of their word, though to Python they are no letters. Emoji (but for the colour of a skin),
 # currencies and signs of arithmetic say something, as do the signs of C++, C# and -5: each is a word. Punctuation is
-# none, nor are the signs that quote, rule, tag and part in plain text (< = > | ~).
-_MARKS = _ranges("Mn", "Mc")
-_SIGNS = "#$+" + _ranges("Sc", "Sm", "So") + "\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
-_WORD = re.compile(rf"[^\W{UNSPACED}]+(?:[{_MARKS}]+[^\W{UNSPACED}]*)*|[{UNSPACED}{_SIGNS}]|-(?=\d)(?<![\w)]-)")
+# none, nor are the signs that quote, rule, tag and part (< = > | ~, wide ones too, arrows, boxes, bullets, © ® ™).
+_MARKS = _ranges("Mn", "Mc", but="\ufe00-\ufe0f")
+_PARTING = "¦©®™\u2190-\u21ff\u2500-\u25ff\uff1c-\uff1e\uff5c\uff5e\ufffd"
+_SIGNS = "$" + _ranges("Sc", "Sm", "So", but=_PARTING) + "\U0001f000-\U0001f3fa\U0001f400-\U0001faff"
+_WORD = re.compile(
+    rf"[^\W{UNSPACED}]+(?:[{_MARKS}]+[^\W{UNSPACED}]*)*|[{UNSPACED}{_SIGNS}]|(?<=\w)[#+]+|-(?=\d)(?<![\w)]-)"
+)
 _BLANK = MinHash(num_perm=BANDS * ROWS, seed=1)
 
 

@@ -174,13 +174,14 @@ def _check(picks: Any, view: View, count: int, word: str) -> None:
 
 def _disagreement(picks: Picks, logits: NDArray[np.float64], indices: NDArray[np.int64]) -> str:
     """Which probability of the picks is not what the logits say; '' where all are."""
-    drawn: dict[str, tuple[Any, Any]] = {
-        "log_propensities": (picks.log_propensities, ordered_log_propensities(logits, indices)),
-        "set_log_propensity": (picks.set_log_propensity, set_log_propensity(logits, indices)),
-    }
-    for name, (given, expected) in drawn.items():
-        if given is not None and not np.allclose(given, expected, rtol=1e-6, atol=1e-6):
-            return f"{name} must be what the logits say, {expected}, found {given}"
+    said = ordered_log_propensities(logits, indices)
+    wrong = np.flatnonzero(~np.isclose(picks.log_propensities, said, rtol=1e-6, atol=1e-6))
+    if len(wrong):
+        pick, found = wrong[0], picks.log_propensities[wrong[0]]
+        return f"log_propensities must be what the logits say, {said[pick]:.6g} for pick {pick}, found {found:.6g}"
+    given, of_set = picks.set_log_propensity, set_log_propensity(logits, indices)
+    if given is not None and not np.isclose(given, of_set, rtol=1e-6, atol=1e-6):
+        return f"set_log_propensity must be what the logits say, {of_set:.6g}, found {given:.6g}"
     return ""
 
 

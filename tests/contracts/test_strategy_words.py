@@ -81,7 +81,7 @@ def test_a_wrong_word_or_option_gets_one_clear_line(user_file, word, options, me
         ("infinite", "log_propensities must be 3 finite numbers"),
         ("impossible", "set_log_propensity must be finite"),
         ("unlikely", "set_log_propensity must be what the logits say, .*, found -50"),
-        ("even", "log_propensities must be what the logits say"),
+        ("even", "log_propensities must be what the logits say, .* for pick 0, found -1"),
         ("in_no_order", "set_log_propensity must be None where logits is None"),
         ("shared", "choosers must be 3 times one of policy, auto, or None"),
         ("broken", "failed: AttributeError"),

@@ -25,12 +25,13 @@ class page_table:  # the name is the word in a config
     def __init__(self, *, table: dict[str, Any]):
         if not isinstance(table, dict):
             raise DiscoverError(f"table must be `page name: label`, a line each, in label.options, got {table!r:.80}")
-        for name, label in table.items():
-            if isinstance(label, bool) or not isinstance(label, str | int | float | list | None):
-                raise DiscoverError(
-                    f"table must give each page a label, or a list of labels, got {label!r:.80} for {name!r:.80}: "
-                    "write a name in quotes that YAML reads as something else"
-                )
+        for name, said in table.items():
+            for label in said if isinstance(said, list) else [] if said is None else [said]:
+                if isinstance(label, bool) or not isinstance(label, str | int | float):
+                    raise DiscoverError(
+                        f"table must give each page a label, or a list of labels, got {label!r:.80} for {name!r:.80}: "
+                        "write a name in quotes that YAML reads as something else"
+                    )
         # YAML reads the page 12 as a number; in what order labels are listed says nothing.
         self.table = {str(n): sorted(said, key=str) if isinstance(said, list) else said for n, said in table.items()}
 

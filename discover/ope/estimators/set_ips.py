@@ -9,6 +9,7 @@ set has no known probability, as one that the budget cut, is weighed by the orde
 
 import numpy as np
 
+from discover.errors import DiscoverError
 from discover.ope import moments, ratios
 from discover.ope.estimator import per
 from discover.ope.feedback import Feedback, Floats
@@ -22,6 +23,8 @@ def set_ips(feedback: Feedback, weights: Floats) -> moments.Estimates:
         DiscoverError: batches have several picks, and no set's probability is known.
     """
     batches = ratios.by_batch(feedback)
-    if len(batches.rows) < len(feedback):  # the product over an order alone is another estimator
-        feedback.of("set_log_propensities"), feedback.of("set_log_targets")
+    if len(batches.rows) < len(feedback):
+        known = np.isfinite(feedback.of("set_log_propensities")) & ~np.isnan(feedback.of("set_log_targets"))
+        if not known.any():  # the product over an order alone is another estimator
+            raise DiscoverError("the probability of a whole batch must be known of some, found none: log it")
     return moments.mean(batches.ratio * batches.reward, batches.unit, np.asarray(weights)[:, batches.rows])
