@@ -157,11 +157,7 @@ def _queries(path: Path) -> Iterator[Query]:
 
 def _is(value: Any, kind: tuple[type, ...]) -> bool:
     """Whether it is of the kind, and a number finite; JSON's true is no number."""
-    return (
-        isinstance(value, kind)
-        and not isinstance(value, bool)
-        and not (isinstance(value, float) and not isfinite(value))
-    )
+    return isinstance(value, kind) and not isinstance(value, bool) and (not isinstance(value, float) or isfinite(value))
 
 
 def _arrays(query: Query) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

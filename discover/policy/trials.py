@@ -192,16 +192,16 @@ def _saved(rows: Rows, dataset: str, policy: str) -> float:
 def table(found: Mapping[str, Any]) -> Iterator[str]:
     """The summary in lines: macro-F1 by dataset, the means of both metrics, in points, and the labels saved."""
     gains = [one for one in found["gains"] if one["metric"] == "macro_f1"]
-    widths, names = [max(14, len(one["policy"])) for one in gains], max(map(len, found[REFERENCE]))
+    widths, longest = [max(14, len(one["policy"])) for one in gains], max(map(len, found[REFERENCE]))
     yield "area under the macro-F1 curve less that of margin, in points, mean of the seeds (half of a 95% interval)"
     yield "  ".join(
-        [" " * names, f"{REFERENCE:>7}", *(one["policy"].rjust(w) for one, w in zip(gains, widths, strict=True))]
+        [" " * longest, f"{REFERENCE:>7}", *(one["policy"].rjust(w) for one, w in zip(gains, widths, strict=True))]
     )
     for dataset, reference in found[REFERENCE].items():
         pairs = [one["datasets"][dataset] for one in gains]
         cells = [f"{100 * mean:+.1f} " + ("(-)" if half is None else f"({100 * half:.1f})") for mean, half in pairs]
         columns = (cell.rjust(w) for cell, w in zip(cells, widths, strict=True))
-        yield "  ".join([dataset.ljust(names), f"{100 * reference['macro_f1']:7.1f}", *columns])
+        yield "  ".join([dataset.ljust(longest), f"{100 * reference['macro_f1']:7.1f}", *columns])
     for one in found["gains"]:
         said = f"{one['policy']}: {one['metric']} {100 * one['mean']:+.1f} points over margin"
         if one["interval"]:
