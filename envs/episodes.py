@@ -258,8 +258,8 @@ class Episodes:
         self.near_batch[rows] = 0
         likely, sample = self.beliefs(rows)
         self.observed[rows] = features.columns(self.raw(rows, sample), self.generator, self.valid[rows])
-        left = 1 - self.spent[rows] / self.rules.budget
-        self.state[rows] = features.state(left, self.head.counts[rows], likely.max(axis=-1), self.head.validated[rows])
+        left, sure = 1 - self.spent[rows] / self.rules.budget, ridge.largest(likely)
+        self.state[rows] = features.state(left, self.head.counts[rows], sure, self.head.validated[rows])
 
     def _draw(self, rows: Rows) -> None:
         """Candidates of some episodes for a round: places in the pool, and whether they may be picked."""

@@ -196,6 +196,14 @@ def test_quotas_and_sources():
             assert env.episodes.generator[env._pick(source)] == source.removeprefix("from_")
 
 
+def test_the_state_tells_how_sure_a_sample_is():
+    sure, no_labels = np.random.default_rng(0).random((3, 7)), np.zeros((3, 2), np.int64)
+    for documents in (1, 2, 7):
+        state = features.state(np.ones(3), no_labels, sure[:, :documents], np.zeros(3))
+        found = state[:, [features.STATE.index(name) for name in ("sure_low", "sure", "sure_high")]]
+        assert found == pytest.approx(np.quantile(sure[:, :documents], (0.1, 0.5, 0.9), axis=1).T, abs=1e-6)
+
+
 def test_altered_tasks_are_tasks():
     for seed in range(30):
         other = altered(corpus(), np.random.default_rng(seed))

@@ -81,10 +81,15 @@ def calibrate(rows: Floats, labels: NDArray[np.int64], inverse: Floats, weights:
 def probabilities(scores: Floats, seen: NDArray[np.bool_], sharpness: Floats) -> Floats:
     """Softmax over the classes seen: (…, k, c) scores, (…, c) flags and (…) factors to (…, k, c); 0 for the others."""
     found = np.where(seen[..., None, :], scores * np.asarray(sharpness, scores.dtype)[..., None, None], -np.inf)
-    found -= np.moveaxis(found, -1, 0).copy().max(axis=0)[..., None]  # along a short last axis NumPy is slow
+    found -= largest(found)[..., None]
     np.exp(found, out=found)
     found /= np.matmul(found, np.ones(found.shape[-1], found.dtype))[..., None]
     return found
+
+
+def largest(values: NDArray) -> NDArray:
+    """(…) the largest of (…, c)."""
+    return np.moveaxis(values, -1, 0).copy().max(axis=0)  # along a short last axis NumPy is slow
 
 
 def prospects(vectors: NDArray, inverse: Floats, scores: Floats, likely: Floats, sample: "Sample") -> dict[str, Floats]:
@@ -109,9 +114,9 @@ def prospects(vectors: NDArray, inverse: Floats, scores: Floats, likely: Floats,
         of gain_y over y; and ``upside``, its standard deviation.
     """
     steps = np.matmul(vectors, inverse)
-    leverage = (steps * vectors).sum(axis=-1)
+    leverage = np.einsum("...d,...d", steps, vectors)
     steps /= 1 + leverage[..., None]
-    reach = (np.matmul(steps, sample.moment) * steps).sum(axis=-1)
+    reach = np.einsum("...d,...d", np.matmul(steps, sample.moment), steps)
     surprise = 1 - 2 * scores + np.square(scores).sum(axis=-1, keepdims=True)  # |e_y - f|^2 of each y
     pull = np.matmul(steps, sample.excess)
     gains = -2 * (pull - (pull * scores).sum(axis=-1, keepdims=True)) - reach[..., None] * surprise
