@@ -3,7 +3,8 @@
 Three sets, one of each fold of `BENCH=policy`, whose policies are used: simulated campaigns of `discover bench`, 20 to
 200 labels, 20 a round, the top two layers fine-tuned. Of two strategies whose areas under the macro-F1 curve differ
 (Student's interval over paired seeds, alone, without correction), which is ahead is held against 48 campaigns with
-frozen vectors in the environment. `BENCH_SEEDS` (3) fine-tuned campaigns of each.
+frozen vectors in the environment. `BENCH_SEEDS` (3) fine-tuned campaigns of each strategy; of the policy and of margin
+`BENCH_DECIDING` (10), since with three half of an interval is as long as what a policy gains.
 """
 
 import itertools
@@ -22,7 +23,7 @@ from discover.evaluate.compare import aulc
 from discover.policy.config import PolicyConfig
 from discover.policy.corpus import Corpus
 from discover.policy.learned import LEARNED
-from discover.policy.trials import judged
+from discover.policy.trials import REFERENCE, judged
 from discover.run import RunFolder
 from discover.simulate import SimulationConfig
 from tests.benchmarks import policy
@@ -38,7 +39,8 @@ STRATEGIES = {  # of a campaign, and what the environment calls it
     "clustered_density_margin": "clustered_density_margin",
     "k_center": "coverage",
 }
-SEEDS, FROZEN = int(os.environ.get("BENCH_SEEDS", "3")), 48
+SEEDS, DECIDING = int(os.environ.get("BENCH_SEEDS", "3")), int(os.environ.get("BENCH_DECIDING", "10"))
+FROZEN = 48
 INITIAL, BATCH, BUDGET, TESTED = 20, 20, 200, 1500
 LEARNER = "top,folds=0"
 AGREE = 0.9
@@ -52,11 +54,12 @@ def measure() -> list[dict[str, Any]]:
     corpora = policy.read_all(folder)
     rows, pairs = [], []
     for name, fold in SETS.items():
-        tuned = _fine_tuned(name, policy.trained(fold, corpora, folder))
-        frozen = _frozen(corpora[name])
-        gain = tuned[LEARNED] - tuned["margin"]
+        learned = f"{LEARNED},policy={policy.trained(fold, corpora, folder)}"
+        tuned, frozen = _fine_tuned(name, list(STRATEGIES), SEEDS), _frozen(corpora[name])
+        deciding = _fine_tuned(name, [REFERENCE, learned], DECIDING)
+        gain = deciding[learned] - deciding[REFERENCE]
         mean = float(gain.mean())
-        half = float(seeds.half_width(gain)) if SEEDS > 1 else float("nan")
+        half = float(seeds.half_width(gain)) if DECIDING > 1 else float("nan")
         print(f"{name}: learned over margin {100 * mean:+.1f} points, half of a 95% interval {100 * half:.1f}")
         rows.append(row(f"learned over margin, macro-F1, {name}", mean, "area", 0, mean > 0))
         for one, other in itertools.combinations(STRATEGIES, 2):
@@ -69,18 +72,17 @@ def measure() -> list[dict[str, Any]]:
     return [*rows, row(f"same sign in the environment, {len(pairs)} pairs", agree, "share", AGREE, agree >= AGREE)]
 
 
-def _fine_tuned(name: str, trained: Path) -> Areas:
-    """Areas under the macro-F1 curves of real campaigns, by strategy, the trained policy among them."""
+def _fine_tuned(name: str, strategies: list[str], count: int) -> Areas:
+    """Areas under the macro-F1 curves of real campaigns, by strategy; a campaign is played once."""
     output = Path("runs/bench/fine_tuned")
     output.mkdir(parents=True, exist_ok=True)
-    learned = f"{LEARNED},policy={trained}"
     bench(
         BenchConfig(
             train=[file_of(name, "train")],
             test=[answerable(name, output)],
-            strategies=[*STRATEGIES, learned],
+            strategies=strategies,
             learners=[LEARNER],
-            seeds=SEEDS,
+            seeds=count,
             rules=SimulationConfig(initial=INITIAL, batch=BATCH, budget=BUDGET, test_limit=TESTED),
             full=False,
             output=output / name,
@@ -89,8 +91,7 @@ def _fine_tuned(name: str, trained: Path) -> Areas:
     curves: dict[str, dict[int, dict[int, float]]] = {}
     for line in (output / name / "results.jsonl").read_text(encoding="utf-8").splitlines():
         found = json.loads(line)
-        strategy = LEARNED if found["strategy"] == learned else found["strategy"]
-        curves.setdefault(strategy, {}).setdefault(found["seed"], {})[found["labels"]] = found["macro_f1"]
+        curves.setdefault(found["strategy"], {}).setdefault(found["seed"], {})[found["labels"]] = found["macro_f1"]
     return {
         strategy: np.array([aulc(list(by_seed[seed]), list(by_seed[seed].values())) for seed in sorted(by_seed)])
         for strategy, by_seed in curves.items()
