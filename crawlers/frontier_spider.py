@@ -32,6 +32,7 @@ GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 LISTED = 50_000  # of a sitemap, as its protocol has it
+UNHEARD_OF = 999  # in place of a status with more digits: there is none, and no database holds all of them
 
 
 class Skip(Exception):
@@ -174,9 +175,9 @@ class FrontierSpider(Spider, ABC):
         self._finish(outcome)
 
     async def _outcome(self, response: Response, page: Leased) -> Outcome:
-        outcome = Outcome(page, response.status)
+        outcome = Outcome(page, min(response.status, UNHEARD_OF))
         if trouble(response):
-            outcome.reason = f"status {response.status}"
+            outcome.reason = f"status {outcome.status}"
             return self._outages.try_again(outcome, retry_after(response.headers))
         self._breaker.answered(server_of(page.address), page.address if response.status == 200 else "")
         location = response.headers.get("Location")
@@ -185,7 +186,7 @@ class FrontierSpider(Spider, ABC):
         elif 300 <= response.status < 400 and location:
             self._redirect(outcome, response, safe_url_string(location))  # of bytes: they may be raw UTF-8
         elif response.status != 200:
-            outcome.reason = f"status {response.status}"
+            outcome.reason = f"status {outcome.status}"
         else:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, self._read, response, page)

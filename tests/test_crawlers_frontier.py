@@ -239,6 +239,7 @@ def test_waiting_speaks_of_what_a_lease_would_give(frontier):
         ("file:///etc/passwd", None),
         ("http://name:password@example.org/", None),
         ("http://[broken/", None),
+        ("http://a\x00.example.org/", None),
         ("javascript:void(0)", None),
     ],
 )
