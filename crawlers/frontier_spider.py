@@ -1,6 +1,7 @@
 """The spider that works off the frontier; what a user writes is how one page becomes documents and links."""
 
 import asyncio
+import re
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,6 +13,7 @@ from urllib.parse import urljoin
 from scrapy import Request, Spider, signals
 from scrapy.http import Response, TextResponse, XmlResponse
 from scrapy.utils.log import logger
+from scrapy.utils.response import get_base_url
 from twisted.python.failure import Failure
 from w3lib.url import safe_url_string
 
@@ -32,6 +34,7 @@ GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 LISTED = 50_000  # of a sitemap, as its protocol has it
+_BASE = re.compile(r"<base\b", re.IGNORECASE)
 UNHEARD_OF = 999  # in place of a status with more digits: there is none, and no database holds all of them
 
 
@@ -184,7 +187,7 @@ class FrontierSpider(Spider, ABC):
         if response.status == UNCHANGED and (page.etag or page.modified):
             pass  # its documents and links are known
         elif 300 <= response.status < 400 and location:
-            self._redirect(outcome, response, safe_url_string(location))  # of bytes: they may be raw UTF-8
+            self._redirect(outcome, response, location)
         elif response.status != 200:
             outcome.reason = f"status {outcome.status}"
         else:
@@ -192,7 +195,7 @@ class FrontierSpider(Spider, ABC):
             return await loop.run_in_executor(self._threads, self._read, response, page)
         return outcome
 
-    def _redirect(self, outcome: Outcome, response: Response, location: str) -> None:
+    def _redirect(self, outcome: Outcome, response: Response, location: bytes) -> None:
         outcome.reason = "redirect"
         target = _absolute(response, location)
         if target == outcome.page.address:
@@ -209,7 +212,7 @@ class FrontierSpider(Spider, ABC):
         links: dict[str, None] = {}  # in the order of the page
         most = LINKS
         try:
-            text = text_of(response)
+            text = _sound(text_of(response))
             most = LISTED if isinstance(text, XmlResponse) else LINKS
             for found in self.parse_page(text):
                 if isinstance(found, Document):
@@ -289,6 +292,15 @@ class FrontierSpider(Spider, ABC):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _sound(page: TextResponse) -> TextResponse:
+    """The page, without the base in its head where that is no address: Scrapy could select nothing of it."""
+    try:
+        get_base_url(page)
+    except ValueError:  # http://[domain]/, say, which a template has left
+        return page.replace(body=_BASE.sub("<no-base", page.text).encode(), encoding="utf-8")
+    return page
+
+
 def _checked(found: Document, address: str) -> Document:
     """A document that can be stored, None being nothing.
 
@@ -304,9 +316,10 @@ def _checked(found: Document, address: str) -> Document:
     return found
 
 
-def _absolute(response: Response, found: str, session: bool = False) -> str | None:
+def _absolute(response: Response, found: str | bytes, session: bool = False) -> str | None:
     """The canonical address of a link; None where it is not one of the web."""
     try:
-        return canonical(urljoin(response.url, found.strip()), session=session)
+        link = safe_url_string(found) if isinstance(found, bytes) else found  # bytes may be raw UTF-8
+        return canonical(urljoin(response.url, link.strip()), session=session)
     except ValueError:  # not an address at all
         return None

@@ -201,8 +201,9 @@ class Odd(Site):
 
     def answer(self, path: str):
         if path == "/":
-            links = "".join(f'<a href="{link}">a link</a>' for link in ("/bad", "/old", "/away", "/endless"))
-            body = f"<html><body><p>A paragraph of more than twenty characters.</p>{links}</body></html>"
+            links = "".join(f'<a href="/{name}">a link</a>' for name in ("bad", "old", "away", "endless", "nowhere"))
+            base = '<base href="http://[domain]/">'
+            body = f"<html>{base}<body><p>A paragraph of more than twenty characters.</p>{links}</body></html>"
             return 200, {"Content-Type": "text/html"}, body.encode()
         if path == "/bad" and self.asked.count(path) == 1:
             return 500, {"Retry-After": "\xb2"}, b""
@@ -210,6 +211,8 @@ class Odd(Site):
             return 301, {"Location": "/straße".encode().decode("latin-1")}, b""
         if path == "/away":
             return 302, {"Location": "http://www.example.org/elsewhere"}, b""
+        if path == "/nowhere":
+            return 302, {"Location": "http://[domain]/"}, b""
         if path == "/endless":
             return 10**30, {}, b""
         if path in ("/bad", "/stra%C3%9Fe"):

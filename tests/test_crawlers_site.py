@@ -84,6 +84,10 @@ def test_what_a_link_is_called_is_no_reason_to_pass_over_a_page(read):
     assert links == [f"http://example.org/a/{name}" for name in names[:3]]
 
 
+def test_a_refresh_to_no_address_costs_no_page(read):
+    assert read('<meta http-equiv="refresh" content="0; url=http://[domain]/">' + PAGE) == ([ONE], [TEXT])
+
+
 def test_other_xml_is_no_text():
     with pytest.raises(Skip, match="not text"):
         list(site().parse_page(XmlResponse("http://example.org/a/", body=b"<svg><text>Not to be read</text></svg>")))

@@ -6,6 +6,7 @@ not looked for: name one in ``crawl.start``, or a page that links to it.
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import PurePosixPath
 from urllib.parse import urljoin, urlsplit
 
@@ -61,9 +62,9 @@ class site(FrontierSpider):
 
     def _links(self, response: HtmlResponse) -> Iterable[str]:
         origin = get_base_url(response)
-        refresh = get_meta_refresh(response)[1]
-        if refresh:
-            yield refresh
+        with suppress(ValueError):  # not an address at all
+            if refresh := get_meta_refresh(response)[1]:
+                yield refresh
         for link in response.xpath("//a[@href] | //area[@href] | //iframe[@src] | //frame[@src]"):
             if self.robots_meta and NOFOLLOW in link.attrib.get("rel", "").lower().split():
                 continue
