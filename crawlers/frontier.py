@@ -18,11 +18,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, update
 
 from crawlers import visits
 from crawlers.addresses import are_spellings, host, is_inside
 from crawlers.failures import OFF_SITE, PASSING
+from crawlers.settings import HARDENED
 from discover.db import Database, insert_into, insert_new, now
 from discover.pool.document import Document
 from discover.pool.pool import Pool
@@ -30,6 +31,7 @@ from discover.run import crashpoint
 from discover.tables import document, rejection, url, visit
 
 LEASE_SECONDS = 15 * 60  # longer than any fetch, pauses included
+LONGEST = HARDENED["LONGEST_PAUSE"]  # seconds before another attempt
 REMEMBERED = 200_000  # addresses that need no second insert; a matter of speed alone
 LOOKS = 100  # for pages that are due again, in the time after which they are: each goes through the whole frontier
 
@@ -169,8 +171,8 @@ class Frontier:
             each: how many of one host at most.
         """
         n, moment = min(n, self.left), now()
-        turns = [name for name, due in self._hosts.items() if due <= moment and name not in avoid] if n > 0 else []
-        if not turns:
+        turns = [name for name, due in self._hosts.items() if not _left(due, moment) and name not in avoid]
+        if not turns or n <= 0:
             return []
         pages: list[Leased] = []
         with self.database.write() as connection:
@@ -190,7 +192,8 @@ class Frontier:
         level, leased = (connection.execute(_LEVEL, {"host": name, "state": s}).scalar() for s in ("new", "leased"))
         if level is None or (leased is not None and leased < level):
             return []  # nothing, or not before what is under way is recorded
-        found = [Leased(*row) for row in connection.execute(_DUE, _at(name, level, moment=moment, n=n))]
+        wanted = _at(name, level, moment=moment, latest=moment + LONGEST, n=n)
+        found = [Leased(*row) for row in connection.execute(_DUE, wanted)]
         if not found:
             due = connection.execute(_FIRST_DUE, _at(name, level)).scalar_one()
         self._hosts[name] = due
@@ -207,7 +210,7 @@ class Frontier:
             self._forget_idle(rests)
         if self.left <= 0 or not self._hosts:
             return None
-        return max(0.0, min(max(due - moment, rests.get(name, 0.0)) for name, due in self._hosts.items()))
+        return min(max(_left(due, moment), rests.get(name, 0.0)) for name, due in self._hosts.items())
 
     def has_work(self, name: str) -> bool:
         """Whether a host may have addresses that are still to be fetched."""
@@ -307,7 +310,7 @@ _DUE = (
         *(func.coalesce(column, "") for column in (visit.c.etag, visit.c.modified)),
     )
     .join(visit, visit.c.url_id == url.c.id, isouter=True)
-    .where(_ON_LEVEL, url.c.lease_until <= bindparam("moment"))
+    .where(_ON_LEVEL, or_(url.c.lease_until <= bindparam("moment"), url.c.lease_until > bindparam("latest")))
     .order_by(url.c.id)
     .limit(bindparam("n"))
 )
@@ -352,6 +355,12 @@ def _stays(outcome: Outcome, target: str) -> bool:
 
 def _row(address: str, depth: int) -> dict[str, Any]:
     return {"address": address, "host": host(address), "depth": depth}
+
+
+def _left(due: float, moment: float) -> float:
+    """Seconds until a page may be had; none where they are more than there can be, since the clock was set back."""
+    left = due - moment
+    return left if 0 < left <= LONGEST else 0.0
 
 
 def _at(name: str, level: int, **more: float) -> dict[str, Any]:

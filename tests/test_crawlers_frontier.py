@@ -1,4 +1,5 @@
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -213,6 +214,16 @@ def test_a_page_to_try_again_waits_for_its_time(frontier):
     frontier.record([Outcome(frontier.lease(1)[0], 503, reason="status 503", retry_after=100.0)])
     assert frontier.lease(1) == []
     assert 90 < frontier.waiting() <= 100
+
+
+def test_a_clock_that_is_set_back_holds_up_no_page(frontier, monkeypatch):
+    frontier.seed([page(1)])
+    (leased,) = frontier.lease(1)
+    frontier.record([Outcome(leased, 503, reason="status 503", retry_after=100.0)])
+    assert frontier.lease(1) == [] and frontier.waiting() > 90
+    monkeypatch.setattr("crawlers.frontier.now", lambda: time.time() - 24 * 3600)
+    assert frontier.waiting() == 0.0
+    assert [again.address for again in frontier.lease(1)] == [page(1)]
 
 
 def test_waiting_speaks_of_what_a_lease_would_give(frontier):
