@@ -344,7 +344,18 @@ class Campaign:
         settings = self.config.encoder
         same = model == settings.model
         encoder = self.encoder if same else Encoder(settings.model_copy(update={"model": model}))
-        return Retriever(encoder, self.folder.vectors)
+        found, last = Retriever(encoder, self.folder.vectors), self.last_intake()
+        after = last["lasts"][-1] if last else 0
+        if (found.store.ids > after).any():
+            found.store.check(after, self.pool.known(after))
+        return found
+
+
+def _lost(folder: RunFolder) -> DiscoverError:
+    return DiscoverError(
+        f"{folder.root} has finished rounds, but {folder.database.name} is missing or empty: put a copy of it back, "
+        f"with its {folder.database.name}-wal if there is one, or start a new run with --run"
+    )
 
 
 def _holds(file: Path) -> bool:

@@ -1,5 +1,6 @@
 """A killed run goes on and ends as if nobody had killed it."""
 
+import gzip
 import json
 import random
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from discover.campaign import open_run
 from discover.learn.classifier import TextClassifier
 from discover.loop import run_rounds
 from discover.query.view import OF_TRAINING
@@ -174,3 +176,27 @@ def test_lost_vectors_are_embedded_again_as_they_were(begun: Path) -> None:
     shutil.rmtree(run / "vectors")
     assert attempt(["run", str(begun / "kills.yaml"), "--run", str(run)])["status"] == 0
     compare(begun, run)
+
+
+def test_an_older_copy_of_the_database_may_be_put_back(tmp_path: Path, small_encoder: Path) -> None:
+    config, run = write_inputs(tmp_path, encoder=small_encoder), tmp_path / "run"
+    rows = gzip.decompress((tmp_path / "documents.jsonl.gz").read_bytes()).decode().splitlines()
+    for name, part in (("first", rows[:150]), ("lost", rows[150:200]), ("other", rows[200:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(part))
+
+    def play(name: str) -> None:
+        assert attempt(["import", str(config), str(tmp_path / f"{name}.jsonl"), "--run", str(run)])["status"] == 0
+        assert attempt(["run", str(config), "--run", str(run), "--rounds", "1"])["status"] == 0
+        open_run(run).close()  # which moves the log into the database: it is one file
+
+    play("first")
+    copy = (run / "discover.db").read_bytes()
+    play("lost")
+    (run / "discover.db").write_bytes(copy)
+    play("other")
+    campaign = open_run(run)
+    documents = list(campaign.documents(split=None))
+    found = campaign.retriever.store.vectors([document.id for document in documents])
+    assert len(found) > 150
+    np.testing.assert_allclose(found, campaign.encoder.encode([one.text for one in documents]), atol=1e-3)
+    campaign.close()

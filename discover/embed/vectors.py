@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +144,19 @@ class VectorStore:
             raise ValueError("a document is in the store once: drop the ids that it has")
         self._write(arrays, f"{added} vectors")
 
+    def check(self, after: int, known: Mapping[int, str]) -> None:
+        """Empty the store where it has documents that the database does not: an older copy of that was put back.
+
+        Args:
+            after: row ids up to this one are as they were.
+            known: public ids of the documents above it.
+        """
+        above = self.ids > after
+        for row, key in zip(self.ids[above].tolist(), self.keys[above].tolist(), strict=True):
+            if row not in known or key_of(known[row]) != key:
+                _log.warning("the vectors in %s are of other documents: they are computed again", self.folder)
+                return self._forget()
+
     def remove(self, ids: ArrayLike) -> int:
         """Note durably that documents were removed; those that the store lacks, or has lost before, are passed over.
 
@@ -228,9 +241,12 @@ class VectorStore:
                 pass
         if manifest:
             _log.warning("the vectors in %s are damaged: they are computed again", self.folder)
+        self._forget()
+
+    def _forget(self) -> None:
         self._lengths = dict.fromkeys(self._columns, 0)
         self._checksums = dict.fromkeys(self._columns, 0)
-        self._generation = 0
+        self._generation, self._cleared = 0, False
         self._maps.clear()
 
     def _published(self) -> str:

@@ -146,6 +146,12 @@ class Pool:
             rows = sorted(map(tuple, connection.execute(query)))  # in SQL it would cost a scan of the whole pool
         return np.array([row_id for _, row_id in rows], np.int64), [public_id for public_id, _ in rows]
 
+    def known(self, after: int) -> dict[int, str]:
+        """Public ids of all documents, whatever their state, by row id; only those above `after`."""
+        query = select(document.c.id, document.c.public_id).where(document.c.id > after)
+        with self.database.read() as connection:
+            return dict(map(tuple, connection.execute(query)))
+
     def count(self, state: str, most: int, split: str | None = None) -> int:
         """How many documents are in a state, and of a split; counting stops at ``most``, so that it costs no more."""
         rules = [document.c.state == state]
