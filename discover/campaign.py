@@ -69,14 +69,15 @@ class Campaign:
     def __init__(self, folder: RunFolder, config: Config):
         self.folder = folder
         self.config = config
-        if not config.pool.url and folder.metrics.is_file() and not _holds(folder.database):
-            raise DiscoverError(
-                f"{folder.root} has finished rounds, but {folder.database.name} is missing or empty: put a copy of it "
-                "back, or start a new run with --run"
-            )
+        finished = not config.pool.url and folder.metrics.is_file()
+        if finished and not _holds(folder.database):
+            raise _lost(folder)
         self.strategies = strategies_of(config)  # before anything is open, since it may refuse
         self.arms = list(self.strategies)
         self.database = Database(config.pool.url or folder.database)
+        if finished and not self.begun():
+            self.database.close()
+            raise _lost(folder)
         self.pool = Pool(self.database, config.pool)
         self.classes = list(config.label.classes)
         self.labels = labels_of(config.label.task, self.classes)

@@ -301,6 +301,8 @@ def test_a_lost_database_is_told_and_not_made_anew(finished: Path, tmp_path: Pat
     (tmp_path / "run" / "discover.db").unlink()
     assert_one_line(run("status", "--run", tmp_path / "run"), "discover.db is missing or empty")
     assert not (tmp_path / "run" / "discover.db").exists()
+    Database(tmp_path / "run" / "discover.db").close()  # as where the log beside it, discover.db-wal, is lost
+    assert_one_line(run("run", finished / "kills.yaml", "--run", tmp_path / "run"), "discover.db is missing or empty")
 
 
 def test_a_running_loop_keeps_its_config(finished: Path) -> None:
