@@ -160,7 +160,7 @@ def _from_file(word: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end with sys.exit, which would be taken for our own end
         raise DiscoverError(f"{path} fails on import: {type(error).__name__}: {error}{_where(error)}") from error
     if not hasattr(module, name):
         raise DiscoverError(f"{path} defines no {name!r}")

@@ -256,6 +256,19 @@ def test_what_cannot_work_is_told_in_one_line(files, tmp_path, capsys, change, m
     assert sum(line.startswith("discover: ") for line in shown) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("def mine(): ...\nraise SystemExit(0)", "mine.py fails on import: SystemExit: 0 (line 2 of "),
+        ("def mine(): raise SystemExit(0)", "mine.py:mine' cannot be made: SystemExit: 0"),
+    ],
+)
+def test_a_file_of_ones_own_that_ends_the_program_is_no_success(files, tmp_path, capsys, content, message):
+    (tmp_path / "mine.py").write_text(content)
+    assert main(command(files, tmp_path / "out", *SMALL, learner=f"{tmp_path / 'mine.py'}:mine")) == 1
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_a_lone_class_among_the_seed_labels(tmp_path):
     (tmp_path / "mine.py").write_text(LEARNER)
     train = write(

@@ -45,7 +45,7 @@ def make(word: str, seed: int) -> Any:
     plugins.check_options(maker, options, f"the learner {word!r}")
     try:
         made = maker(**options)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DiscoverError(f"the learner {word!r} cannot be made: {type(error).__name__}: {error}") from error
     lacking = [name for name in ("fit", "predict_proba") if not callable(getattr(made, name, None))]
     if lacking:
