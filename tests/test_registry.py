@@ -81,6 +81,9 @@ def test_a_model_made_for_something_else_is_refused(make, published, encoder, mo
     folder = published[0] / "margin-0001"
     with pytest.raises(DiscoverError, match=r"made with method 'head', here it is 'top'.*discover run"):
         registry.load(folder, make("top"))
+    registry.publish(published[0], "adapted", make("lora", rank=4))
+    with pytest.raises(DiscoverError, match=r"made with adapter \['lora', 4\], here it is \['lora', 8\]"):
+        registry.load(published[0] / "adapted", make("lora"))
     for classes in (CLASSES | {"weather": ""}, dict(reversed(CLASSES.items()))):
         with monkeypatch.context() as patch:
             patch.setattr("tests.test_classifier.CLASSES", classes)

@@ -135,12 +135,14 @@ def is_model(folder: Path) -> bool:
 
 
 def _made_for(classifier: OwnEstimator) -> dict[str, Any]:
+    config = classifier.config
     return {
         "classes": [list(pair) for pair in classifier.classes.items()],  # in order: a class index is a position
         "task": classifier.task,
         "encoder": classifier.encoder.version,
-        "method": classifier.config.method,
+        "method": config.method,
         "layer": classifier.representation.layer,
+        **({"adapter": [config.adapter, config.rank]} if config.method == "lora" else {}),
         **({"tags": classifier.tags} if isinstance(classifier, Tagger) else {}),
     }
 
