@@ -21,8 +21,8 @@ def canonical(address: str, *, session: bool = False) -> str | None:
         session: keep the id of a session.
 
     Returns:
-        the address, or None where it is not one of the web: another scheme, no host, or one with control characters
-        (of which PostgreSQL stores no NUL), a password inside, too long.
+        the address, or None where it is not one of the web: another scheme, no host, or one with control characters,
+        a password inside, too long.
     """
     try:
         parts = urlsplit(canonicalize_url(address.strip()))
@@ -32,7 +32,7 @@ def canonical(address: str, *, session: bool = False) -> str | None:
         return None
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         return None
-    if not parts.netloc.isprintable():
+    if not parts.netloc.isprintable():  # PostgreSQL stores no NUL
         return None
     # Piece by piece as it stands: a query need not be UTF-8, nor made of pairs, and some servers mind a "=" more.
     pieces = ((piece, piece.partition("=")[0].lower()) for piece in sorted(filter(None, written.split("&"))))

@@ -31,7 +31,7 @@ from discover.run import crashpoint
 from discover.tables import document, rejection, url, visit
 
 LEASE_SECONDS = 15 * 60  # longer than any fetch, pauses included
-LONGEST = HARDENED["LONGEST_PAUSE"]  # seconds before another attempt
+LONGEST = HARDENED["LONGEST_PAUSE"]  # seconds before another attempt of a page; whoever asks for more rests as a host
 REMEMBERED = 200_000  # addresses that need no second insert; a matter of speed alone
 LOOKS = 100  # for pages that are due again, in the time after which they are: each goes through the whole frontier
 
@@ -172,7 +172,7 @@ class Frontier:
         """
         n, moment = min(n, self.left), now()
         turns = [name for name, due in self._hosts.items() if not _left(due, moment) and name not in avoid]
-        if not turns or n <= 0:
+        if n <= 0 or not turns:
             return []
         pages: list[Leased] = []
         with self.database.write() as connection:

@@ -34,8 +34,8 @@ GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 LISTED = 50_000  # of a sitemap, as its protocol has it
-_BASE = re.compile(r"<base\b", re.IGNORECASE)
 UNHEARD_OF = 999  # in place of a status with more digits: there is none, and no database holds all of them
+_BASE = re.compile(r"<base\b", re.IGNORECASE)
 
 
 class Skip(Exception):
