@@ -97,7 +97,8 @@ def check(config: Config) -> None:
         )
     if config.label.task == "spans":
         _check_spans(config)
-    looks = config.learn.unlabelled != 0 and (config.learn.propagate or config.label.task != "multiclass")
+    spread = config.learn.propagate or config.learn.method == "head" or config.label.task != "multiclass"
+    looks = config.learn.unlabelled != 0 and spread
     if config.loop.stop in ("certain", "stabilising") and not looks:
         raise DiscoverError(
             f"loop.stop {config.loop.stop} goes by predictions for unanswered documents, which are not made with "

@@ -331,6 +331,7 @@ def test_where_classes_are_many_more_unanswered_documents_are_looked_at(encoder,
         return TextClassifier(encoder, list, names, LearnConfig(**settings), 0, task=task).looks_at
 
     assert (looks_at(), looks_at(propagate=False)) == (wanted, 0)
+    assert looks_at(method="head", propagate=False) == wanted, "by which it knows in what documents differ"
     assert (looks_at(unlabelled=0), looks_at(unlabelled=9)) == (0, 9)
     assert looks_at("multilabel") == looks_at("multilabel", propagate=False) == 2000
 

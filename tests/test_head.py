@@ -12,9 +12,10 @@ from discover.learn import head
 from discover.learn.likelihood import Categorical
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize(("documents", "classes"), [(5, 2), (60, 3), (400, 20)])
 def test_with_nothing_known_it_is_penalised_logistic_regression(
-    monkeypatch: pytest.MonkeyPatch, documents: int, classes: int
+    monkeypatch: pytest.MonkeyPatch, documents: int, classes: int, power: float
 ) -> None:
     rng = np.random.default_rng(documents)
     vectors = rng.normal(size=(documents, 16)).astype(np.float32)
@@ -22,15 +23,36 @@ def test_with_nothing_known_it_is_penalised_logistic_regression(
     y = np.arange(documents) % classes
     penalty, weights = 0.2, head.class_weights(y, classes)
     monkeypatch.setattr(head, "MANY", classes + 1)
-    found, bias = head.fit(vectors, y, np.zeros((classes, 16), np.float32), penalty)
+    root = head.root_of(rng.normal(size=(50, 16)) * np.geomspace(1, 0.1, 16), power)
+    found, bias = head.fit(vectors, y, np.zeros((classes, 16), np.float32), head.Penalty(penalty, root))
 
-    inputs = np.pad(vectors.astype(np.float64), ((0, 0), (0, 1)), constant_values=1) * head.SCALE
+    turn = np.eye(16) if root is None else root  # which is what is penalised: weights are turn @ theirs
+    inputs = np.pad(vectors @ turn, ((0, 0), (0, 1)), constant_values=1) * head.SCALE
     share = weights[y] / weights[y].sum() / (2 * penalty * head.SCALE / documents)
     if classes == 2:  # scikit-learn then penalises one vector, the difference of ours: half as much
         share = 2 * share
     peer = LogisticRegression(fit_intercept=False, tol=1e-10, max_iter=10_000).fit(inputs, y, share)
     theirs = np.concatenate([-peer.coef_, peer.coef_]) / 2 if classes == 2 else peer.coef_
-    np.testing.assert_allclose(np.column_stack([found, bias]), theirs, atol=2e-3 * np.abs(theirs).max())
+    np.testing.assert_allclose(bias, theirs[:, -1], atol=2e-3 * np.abs(theirs).max())
+    np.testing.assert_allclose(found, theirs[:, :-1] @ turn, atol=2e-3 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("count", [2, 3, 5000])
+def test_the_root_is_of_the_documents_covariance_and_lets_them_vary_as_much(count: int) -> None:
+    rng = np.random.default_rng(count)
+    deviations = np.geomspace(1, 0.05, 24)
+    vectors = (deviations * rng.normal(size=(count, 24)) + 3).astype(np.float32)
+    for power in (0.5, 1.0):
+        root = head.root_of(vectors, power)
+        assert root is not None and np.isfinite(root).all() and np.array_equal(root.round(6), root.T.round(6))
+        if count > 100:
+            want = deviations**power
+            want *= np.sqrt((deviations**2).sum() / ((deviations * want) ** 2).sum())
+            np.testing.assert_allclose(np.diag(root), want, rtol=0.1)
+            assert np.abs(root - np.diag(np.diag(root))).max() < 0.05 * want[0]
+            spread = vectors.astype(np.float64)
+            assert np.var(spread @ root, axis=0).sum() == pytest.approx(np.var(spread, axis=0).sum(), rel=0.02)
+    assert head.root_of(vectors, 0) is None and head.root_of(vectors[:1], 1) is None
 
 
 def unit(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -69,7 +91,7 @@ def test_stopping_as_soon_as_it_does_it_is_the_optimum_over_shift_and_trust(nois
     vectors = prior[y] + noise * rng.normal(size=(documents, d)).astype(np.float32) / 4
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     assert 0.3 < ((vectors @ prior.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
-    found, bias = head.fit(vectors, y, prior, penalty)
+    found, bias = head.fit(vectors, y, prior, head.Penalty(penalty))
 
     inputs, known = torch.from_numpy(vectors).double(), torch.from_numpy(prior).double()
     shift, trust = torch.zeros(classes, d + 1, dtype=torch.double), torch.ones(1, dtype=torch.double)
@@ -93,12 +115,12 @@ def test_it_is_the_optimum_over_shift_and_trusts(
     prior = (centres + unit(rng, classes, d)) / 1.5 * described
     assert 0.3 < ((vectors @ centres.T).argmax(1) == y).mean() < 0.95, "else trust has no bound, or says nothing"
     monkeypatch.setattr(head, "MANY", classes + (not many))
-    soon, _ = head.fit(vectors, y, prior, penalty)
+    soon, _ = head.fit(vectors, y, prior, head.Penalty(penalty))
     monkeypatch.setitem(head.STOP, "gtol", 1e-6)
     monkeypatch.setitem(head.STOP, "ftol", 1e-12)
-    found, bias = head.fit(vectors, y, prior, penalty)
+    found, bias = head.fit(vectors, y, prior, head.Penalty(penalty))
     np.testing.assert_allclose(soon, found, atol=(2e-2 if many else 1e-2) * np.abs(found).max())
-    roughly = head.fit(vectors, y, prior, penalty, head.ROUGHLY)
+    roughly = head.fit(vectors, y, prior, head.Penalty(penalty), head.ROUGHLY)
     likely = [Categorical().probabilities(head.logits(vectors, *one)) for one in ((found, bias), roughly)]
     assert np.abs(likely[1] - likely[0]).mean() < 0.005
 
@@ -143,7 +165,7 @@ def test_descriptions_help_where_answers_are_few_and_do_no_harm_where_they_misle
         return noisy / np.linalg.norm(noisy, axis=1, keepdims=True)
 
     def right(descriptions: np.ndarray, answered: np.ndarray) -> float:
-        weights, bias = head.fit(drawn(answered), answered, descriptions, 0.2)
+        weights, bias = head.fit(drawn(answered), answered, descriptions, head.Penalty(0.2))
         return float((head.logits(tested, weights, bias).argmax(1) == truth).mean())
 
     tested, none = drawn(truth), np.zeros_like(prior)
@@ -157,7 +179,7 @@ def test_answers_of_one_class_leave_the_others_to_their_descriptions(classes: in
     rng = np.random.default_rng(0)
     prior = unit(rng, classes, 32)
     answered = unit(rng, 100, 32) + prior[1] / 4  # all of class 0, though more like the description of class 1
-    weights, bias = head.fit(answered, np.zeros(100, np.int64), prior, 0.2)
+    weights, bias = head.fit(answered, np.zeros(100, np.int64), prior, head.Penalty(0.2))
     asked = np.append(unit(rng, 400, 32), prior[1:2], axis=0)
     found = head.logits(asked, weights, bias)
     assert (found[:, 1] - found[:, 0]).argmax() == len(asked) - 1
@@ -166,7 +188,7 @@ def test_answers_of_one_class_leave_the_others_to_their_descriptions(classes: in
 def test_one_answer_suffices() -> None:
     rng = np.random.default_rng(0)
     vectors, prior = unit(rng, 1, 64), unit(rng, 11, 64)
-    weights, bias = head.fit(vectors, np.array([3]), prior, 0.2)
+    weights, bias = head.fit(vectors, np.array([3]), prior, head.Penalty(0.2))
     assert head.logits(vectors, weights, bias).argmax() == 3 and np.abs(weights).max() < 5
 
 
@@ -175,5 +197,5 @@ def test_its_bits_do_not_depend_on_the_number_of_threads() -> None:
     vectors, prior, found = unit(rng, 600, 384), unit(rng, 20, 384), []
     for threads in (1, 2):
         with threadpool_limits(threads, user_api="blas"):
-            found.append(head.fit(vectors, y, prior, 0.2))
+            found.append(head.fit(vectors, y, prior, head.Penalty(0.2, head.root_of(vectors, 1))))
     assert all(np.array_equal(one, other) for one, other in zip(*found, strict=True))

@@ -34,7 +34,7 @@ def drawn(m: int, seed: int, rate: float = -1.5) -> tuple[np.ndarray, np.ndarray
 def test_each_label_is_a_logistic_regression() -> None:
     """With no pull to speak of, what scikit-learn finds for each label by itself."""
     vectors, y = drawn(400, 1)
-    weights, bias = binary_relevance.fit(vectors, y, PRIOR, 1e-7)
+    weights, bias = binary_relevance.fit(vectors, y, PRIOR, head.Penalty(1e-7))
     ours = expit(head.logits(vectors, weights, bias))
     for label in range(C):
         plain = LogisticRegression(C=1e6, max_iter=10_000, tol=1e-8).fit(vectors, y[:, label])
@@ -43,7 +43,7 @@ def test_each_label_is_a_logistic_regression() -> None:
 
 def test_the_gradient_vanishes_at_the_head() -> None:
     vectors, y = drawn(60, 2)
-    weights, bias = binary_relevance.fit(vectors, y, PRIOR, 1.0)
+    weights, bias = binary_relevance.fit(vectors, y, PRIOR, head.Penalty(1.0))
     inputs = np.pad(vectors.astype(np.float64), ((0, 0), (0, 1)), constant_values=1)
 
     def loss(both: np.ndarray, offset: float, trust: float) -> float:
@@ -71,16 +71,18 @@ def test_the_gradient_vanishes_at_the_head() -> None:
 def test_a_label_without_answers_is_not_taken_for_a_likely_one() -> None:
     vectors, y = drawn(80, 4)
     y[:, 2] = 0
-    fitted = binary_relevance.fit(vectors, y, PRIOR, 0.2)
+    fitted = binary_relevance.fit(vectors, y, PRIOR, head.Penalty(0.2))
     likely = expit(head.logits(drawn(300, 5)[0], *fitted)).mean(axis=0)
     assert likely[2] < 0.05 and likely[2] == likely.min()
-    assert np.isfinite(np.concatenate([one.ravel() for one in binary_relevance.fit(vectors, 0 * y, PRIOR, 0.2)])).all()
+    assert np.isfinite(
+        np.concatenate([one.ravel() for one in binary_relevance.fit(vectors, 0 * y, PRIOR, head.Penalty(0.2))])
+    ).all()
 
 
 def test_answers_without_a_label_leave_all_labels_to_their_descriptions() -> None:
     vectors, _ = drawn(100, 1)
     near = vectors + PRIOR[0] / 4  # more like the description of the first, and still not of it
-    weights, _ = binary_relevance.fit(near, np.zeros((100, C), np.int64), PRIOR, 0.2)
+    weights, _ = binary_relevance.fit(near, np.zeros((100, C), np.int64), PRIOR, head.Penalty(0.2))
     assert (weights * PRIOR).sum(axis=1) == pytest.approx(np.ones(C), abs=0.05), "trusted as before any answer"
 
 

@@ -18,7 +18,7 @@ def fit(
     vectors: NDArray[np.float32],
     y: NDArray[np.integer],
     prior: NDArray[np.float32],
-    penalty: float,
+    penalty: head.Penalty,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (c, d) and bias (c,).
 
@@ -26,15 +26,15 @@ def fit(
         vectors: (m, d) unit vectors of the answered documents.
         y: (m, c) 0 or 1, whether a document has a label.
         prior: (c, d) unit vectors of the descriptions.
-        penalty: of the squared shift.
+        penalty: of the shift.
     """
     m, c = y.shape
-    ridge = penalty * head.SCALE / m
-    inputs = np.pad(vectors.astype(np.float64) * head.SCALE, ((0, 0), (0, 1)), constant_values=head.SCALE)
+    ridge = penalty.strength * head.SCALE / m
     with head.one_thread():
+        inputs = head.inputs_of(vectors, penalty)
         white, factor = head.whiten(inputs, np.full(m, 1 / m), c, ridge)
         white, factor32 = np.ascontiguousarray(white, np.float32), factor.astype(np.float32)
-        by_prior = (inputs[:, :-1] @ prior.T).astype(np.float32)
+        by_prior = (vectors @ prior.T * head.SCALE).astype(np.float32)
         # As in `discover.learn.head`: what is learned of trust where no document has a label is that all are wrong.
         truth, spread = y.astype(np.float32), max(float(by_prior.std()), 1e-6) if y.any() else np.inf
 
@@ -55,8 +55,8 @@ def fit(
         start = np.append(np.zeros(c * len(factor) + 1), offset)
         point = minimize(objective, start, jac=True, method="L-BFGS-B", options=head.STOP).x
         shift = point[:-2].reshape(c, -1) @ factor
-    bias = shift[:, -1] + point[-1] / head.SCALE
-    return (1 + point[-2] / spread) * prior.astype(np.float64) + shift[:, :-1], bias
+        weights, bias = head.unrooted(shift, penalty)
+    return (1 + point[-2] / spread) * prior.astype(np.float64) + weights, bias + point[-1] / head.SCALE
 
 
 def untaught(vectors: NDArray[np.float32], prior: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -68,7 +68,8 @@ class TextClassifier:
     _seen: tuple[NDArray[np.int64], NDArray[np.int64]]  # row ids that `unlabelled` held, and the answers predicted
     _unanswered: NDArray[np.float64]  # logits (2, u, c) of `unlabelled`, of each head: how sure it is
     _whole: int  # answers when they were last learned from scratch; 0 while all are the same
-    _penalty: float  # of the heads, since then
+    _strength: float  # of the heads' penalty, since then
+    _power: float  # of its root, likewise
 
     def __init__(
         self,
@@ -98,8 +99,8 @@ class TextClassifier:
     def looks_at(self) -> int:
         """How many documents `unlabelled` should hold."""
         spread = self.likelihood.propagates
-        if spread and not self.config.propagate:
-            return 0
+        if spread and not self.config.propagate and self.config.method != "head":
+            return 0  # a fine-tuned encoder would have to represent them for the heads' penalty alone
         if self.config.unlabelled is not None:
             return self.config.unlabelled
         return OF_MANY if spread and len(self.classes) >= head.MANY else LOOKED_AT
@@ -141,15 +142,17 @@ class TextClassifier:
         new = np.array([row not in self.taught for row in ids])
         if self.taught:
             self._heads.compare(self._heads.each(self.represent(np.array(ids)[new])), y[new])
+        around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
         alike = bool((y == y[0]).all())  # such answers would teach the layers to tell nothing apart
         if anew or alike:  # else a network goes on as if the answer stood that was corrected to be like the others
             self.representation.forget()
             self._whole = 0 if alike else len(ids)
-            self._penalty = self._chosen_penalty(ids, y)
+            self._strength, self._power = self._chosen_penalty(ids, y, around)
         if self.config.method != "head" and not alike:
-            start = self._fitted(ids, y) if anew or first else None
+            spread = self.represent(around if anew else around[:0])  # it would take the network as long as a round
+            start = self._fitted(ids, y, self._penalty(spread)) if anew or first else None
             self.curve = self.representation.fine_tune(ids, y, fresh, start, anew)
-        self._fit_heads(ids, y)
+        self._fit_heads(ids, y, around)
         if alike:  # a model that knows of one class only is sure, whatever there is
             self.changed, self._unanswered = None, self._unanswered[:, :0]
         self.taught = {row: answers[row] for row in ids}
@@ -235,7 +238,9 @@ class TextClassifier:
         ids = self.representation.documents.ordered(list(self.taught))
         rng = np.random.default_rng([self.seed, len(ids), 2])
         answers = self._answers(np.array(ids))
-        fitted = bagged(self.representation.vectors(ids), answers, self.prior, self._penalty, self.likelihood, rng)
+        vectors = self.representation.vectors(ids)
+        # The spread of the answers: an unanswered document may have been removed since the last `fit`.
+        fitted = bagged(vectors, answers, self.prior, self._penalty(vectors), self.likelihood, rng)
         return [Member(functools.partial(logits_of, one), c, self.likelihood) for one in fitted]
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -250,7 +255,7 @@ class TextClassifier:
             "seen.classes": self._seen[1].astype(self.likelihood.stored),
             "whole": np.array(self._whole),
             "temperature": np.array(self.temperature),
-            "penalty": np.array(self._penalty),
+            "penalty": np.array([self._strength, self._power]),
             **{f"heads.{name}": array for name, array in self._heads.state().items()},
         }
         if self.likelihood.thresholded:
@@ -266,7 +271,7 @@ class TextClassifier:
         self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy().astype(np.int64))
         if self.likelihood.thresholded:
             self.thresholds = state["thresholds"].numpy()
-        self._whole, self._penalty = int(state["whole"]), float(state["penalty"])
+        self._whole, (self._strength, self._power) = int(state["whole"]), state["penalty"].tolist()
         heads = {name.removeprefix("heads."): one.numpy() for name, one in state.items() if name.startswith("heads.")}
         self._heads.restore(heads)
         self.representation.restore(state)
@@ -280,7 +285,7 @@ class TextClassifier:
         self.curve = []
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), self.likelihood.array([], len(self.classes)))
-        self._whole, self._penalty = 0, self.likelihood.penalties[0]
+        self._whole, self._strength, self._power = 0, self.likelihood.penalties[0], 0.0
         self.representation.forget()
 
     def _due(self, m: int) -> bool:
@@ -296,7 +301,8 @@ class TextClassifier:
         fold, rows = folds_of(y, self.config.folds), np.array(ids)
         each = np.empty((2, len(ids), len(self.classes)))
         for number in range(self.config.folds):
-            settings = self.config.model_copy(update={"folds": 0, "head_penalty": self._penalty})
+            held = {"head_penalty": self._strength, "head_power": self._power}
+            settings = self.config.model_copy(update={"folds": 0, **held})
             vectors = self.representation.documents.vectors
             other = TextClassifier(
                 self.encoder, self.texts, self.classes, settings, self.seed, self.cache, vectors, self.task
@@ -310,13 +316,14 @@ class TextClassifier:
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
         self._expect_thresholds()
 
-    def _fit_heads(self, ids: list[int], y: NDArray[np.int64]) -> None:
-        self._heads.plain = self.representation.head or self._fitted(ids, y)
+    def _fit_heads(self, ids: list[int], y: NDArray[np.int64], around: NDArray[np.int64]) -> None:
+        unanswered = self.represent(around)
+        penalty = self._penalty(unanswered)
+        self._heads.plain = self.representation.head or self._fitted(ids, y, penalty)
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
-        around = self.unlabelled[~np.isin(self.unlabelled, ids)][: self.looks_at]
-        answered, unanswered = (self.represent(rows) for rows in (np.array(ids)[some], around))
-        self._heads.spread(answered, y[some], unanswered, self.prior, self._penalty)
+        believed = unanswered if self.config.propagate else unanswered[:0]
+        self._heads.spread(self.represent(np.array(ids)[some]), y[some], believed, self.prior, penalty)
         self._unanswered = self._heads.each(unanswered)
         self._expect_thresholds()
         predicted = self._decided(self._heads.combined(self._unanswered))
@@ -333,16 +340,24 @@ class TextClassifier:
         """Probabilities, (u, c), of `unlabelled` by the heads' shares and the temperature as they now are."""
         return self._calibrated(self._heads.combined(self._unanswered))
 
-    def _chosen_penalty(self, ids: list[int], y: NDArray[np.int64]) -> float:
-        if self.config.head_penalty is not None:
-            return self.config.head_penalty
-        if len(ids) < ENOUGH:
-            return self.likelihood.penalties[0]
-        return penalty.choose(self.representation.documents.vectors(ids), y, self.prior, self.likelihood)
+    def _chosen_penalty(self, ids: list[int], y: NDArray[np.int64], around: NDArray[np.int64]) -> tuple[float, float]:
+        """Strength of the heads' penalty, and power of its root."""
+        strengths = self.likelihood.penalties if self.config.head_penalty is None else (self.config.head_penalty,)
+        powers = self.likelihood.powers(len(self.classes))
+        if self.config.head_power is not None:
+            powers = (self.config.head_power,)
+        if len(ids) < ENOUGH or len(strengths) == len(powers) == 1:
+            return strengths[0], powers[0]
+        answered, unanswered = (self.representation.documents.vectors(rows) for rows in (ids, around.tolist()))
+        return penalty.choose(answered, y, self.prior, self.likelihood, unanswered, strengths, powers)
 
-    def _fitted(self, ids: list[int], y: NDArray[np.int64]) -> Head:
+    def _penalty(self, unanswered: NDArray[np.float32]) -> head.Penalty:
+        """What a head pays, among unanswered documents (u, d) as they are represented now."""
+        return head.Penalty(self._strength, head.root_of(unanswered, self._power))
+
+    def _fitted(self, ids: list[int], y: NDArray[np.int64], penalty: head.Penalty) -> Head:
         """A head over the answered documents as they are represented now."""
-        return self.likelihood.fit(self.represent(np.array(ids)), y, self.prior, self._penalty)
+        return self.likelihood.fit(self.represent(np.array(ids)), y, self.prior, penalty)
 
     def _has_first(self, answers: Mapping[int, Any]) -> bool:
         """Whether a class, or a label, has an answer that had none when this was last taught."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from discover.learn.head import Penalty
 from discover.learn.likelihood import Head, Likelihood
 from discover.learn.samples import ids_of
 
@@ -36,7 +37,7 @@ def bagged(
     vectors: NDArray[np.float32],
     y: NDArray[np.int64],
     prior: NDArray[np.float32],
-    penalty: float,
+    penalty: Penalty,
     likelihood: Likelihood,
     rng: np.random.Generator,
 ) -> list[Head]:

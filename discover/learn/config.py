@@ -49,6 +49,12 @@ class LearnConfig(Strict):
     head_penalty: float | None = Field(
         None, ge=1e-6, description="pull of the head's weights towards the descriptions'; none: cross-validated"
     )
+    head_power: float | None = Field(
+        None,
+        ge=0,
+        le=4,
+        description="how far they keep to directions in which documents differ; 0: not at all, none: cross-validated",
+    )
     cache_megabytes: int = Field(1024, ge=0, description="of lower-layer activations that are kept between rounds")
 
     @field_validator("folds")

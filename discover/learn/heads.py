@@ -88,7 +88,7 @@ class Heads:
         classes: NDArray[np.int64],
         around: NDArray[np.float32],
         prior: NDArray[np.float32],
-        penalty: float,
+        penalty: head.Penalty,
     ) -> None:
         """Fit the propagated head.
 

@@ -25,7 +25,7 @@ class Likelihood(Protocol):
     """What a classifier, its heads and their cross-validation need to know of answers.
 
     Attributes:
-        penalties: of `fit`, to choose from; with few answers the first.
+        penalties: strengths to choose from; with few answers the first.
         propagates: whether what answers say of unanswered neighbours can be learned.
         thresholded: whether thresholds have a say in what is decided.
         stored: type of the numbers that a model folder holds answers in.
@@ -36,10 +36,13 @@ class Likelihood(Protocol):
     thresholded: bool
     stored: DTypeLike
 
+    def powers(self, c: int) -> tuple[float, ...]:
+        """Of `head.root_of`, to choose from where there are c classes; with few answers the first."""
+
     def holds(self, y: Ints, c: int) -> bool:
         """Whether y are answers about c classes."""
 
-    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
+    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: head.Penalty) -> Head:
         """A head taught m answers; arguments as for `head.fit`."""
 
     def untaught(self, vectors: NDArray[np.float32], prior: NDArray[np.float32]) -> Floats:
@@ -80,11 +83,15 @@ class Categorical:
     thresholded = False
     stored: DTypeLike = np.int64
 
+    def powers(self, c: int) -> tuple[float, ...]:
+        """None but 0 where classes are so many that their means are known, and tell more (runs/LOG.md)."""
+        return (1.0, 0.5, 0.0) if c < head.MANY else (0.0,)
+
     def holds(self, y: Ints, c: int) -> bool:
         """Class indices."""
         return bool(np.isin(y, np.arange(c)).all())
 
-    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
+    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: head.Penalty) -> Head:
         """Multinomial logistic regression."""
         return head.fit(vectors, y, prior, penalty)
 
@@ -141,11 +148,15 @@ class Bernoulli:
     thresholded = True
     stored: DTypeLike = np.uint8
 
+    def powers(self, c: int) -> tuple[float, ...]:
+        """None but 0: it was of no use (runs/LOG.md)."""
+        return (0.0,)
+
     def holds(self, y: Ints, c: int) -> bool:
         """0 and 1."""
         return bool(np.isin(y, (0, 1)).all())
 
-    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: float) -> Head:
+    def fit(self, vectors: NDArray[np.float32], y: Ints, prior: NDArray[np.float32], penalty: head.Penalty) -> Head:
         """Binary relevance."""
         return binary_relevance.fit(vectors, y, prior, penalty)
 

@@ -1,8 +1,11 @@
-"""How strongly the head is held back: the penalty under which answers predict each other best.
+"""How strongly the head is held back, and in which directions: as answers predict each other best.
 
-Where classes overlap the best penalty is thirty times that of clean ones, and the wrong one costs four points of
-accuracy (runs/LOG.md), so it is cross-validated on the answers there are.
+Where classes overlap the best strength is thirty times that of clean ones, and the wrong one costs four points of
+accuracy (runs/LOG.md), so it is cross-validated on the answers there are. Likewise how far the head is held to the
+directions in which documents differ: far while answers are few, less of it when they are many.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +19,42 @@ MOST = 2000  # answers that are looked at: more change nothing but the time
 
 
 def choose(
-    vectors: NDArray[np.float32], y: NDArray[np.int64], prior: NDArray[np.float32], likelihood: Likelihood
-) -> float:
-    """The penalty for the head: from the smallest on, as long as the next is better by more than a standard error.
+    vectors: NDArray[np.float32],
+    y: NDArray[np.int64],
+    prior: NDArray[np.float32],
+    likelihood: Likelihood,
+    around: NDArray[np.float32],
+    strengths: Sequence[float],
+    powers: Sequence[float],
+) -> tuple[float, float]:
+    """Strength of the penalty and power of its root: those under which held-out answers have the smallest -log p.
 
-    Better is a smaller -log p of held-out answers, each penalty at the temperature that suits it: what it does to
-    confidence is mended later by calibration.
+    Of each power the smallest strength comes first, and the next as long as it is better by more than a standard error.
+    Each is judged at the temperature that suits it: what it does to confidence is mended later by calibration.
 
     Args:
         vectors: (m, d) unit vectors of the answered documents, in an order that says nothing: the first `MOST` count.
         y: their m answers.
         prior: (c, d) unit vectors of the descriptions.
         likelihood: of answers.
+        around: (u, d) unit vectors of unanswered documents; without any, all directions are the same.
+        strengths: to choose from, rising.
+        powers: to choose from, of `head.root_of`.
     """
     vectors, y = vectors[:MOST], y[:MOST]
-    best, *larger = likelihood.penalties
-    least = _held_out(vectors, y, prior, likelihood, best)
-    for penalty in larger:
-        found = _held_out(vectors, y, prior, likelihood, penalty)
-        gain = least - found
-        if gain.mean() <= gain.std() / np.sqrt(len(gain)):
-            break
-        best, least = penalty, found
-    return best
+    found = []
+    for power in powers if len(around) else (0.0,):
+        root = head.root_of(around, power)
+        best, *larger = strengths
+        least = _held_out(vectors, y, prior, likelihood, head.Penalty(best, root))
+        for strength in larger:
+            losses = _held_out(vectors, y, prior, likelihood, head.Penalty(strength, root))
+            gain = least - losses
+            if gain.mean() <= gain.std() / np.sqrt(len(gain)):
+                break
+            best, least = strength, losses
+        found.append((float(least.mean()), best, power))
+    return min(found)[1:]
 
 
 def _held_out(
@@ -46,8 +62,9 @@ def _held_out(
     y: NDArray[np.int64],
     prior: NDArray[np.float32],
     likelihood: Likelihood,
-    penalty: float,
+    penalty: head.Penalty,
 ) -> NDArray[np.float64]:
+    """-log p of each answer, (m,), by heads that have not learned it."""
     fold, logits = folds_of(y, FOLDS), np.empty((len(y), len(prior)))
     for number in range(FOLDS):
         learned, held = fold != number, fold == number

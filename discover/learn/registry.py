@@ -20,7 +20,7 @@ from discover.learn.tagger import Tagger
 from discover.pool.spans import OUTSIDE
 
 KIND = "discover-model-"
-FORMAT = f"{KIND}6"
+FORMAT = f"{KIND}7"
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 ADVICE = "`discover run` learns it anew from the answers"
