@@ -31,7 +31,7 @@ def fit(
     m, c = y.shape
     ridge = penalty.strength * head.SCALE / m
     with head.one_thread():
-        inputs = head.inputs_of(vectors, penalty)
+        inputs = penalty.inputs(vectors)
         white, factor = head.whiten(inputs, np.full(m, 1 / m), c, ridge)
         white, factor32 = np.ascontiguousarray(white, np.float32), factor.astype(np.float32)
         by_prior = (vectors @ prior.T * head.SCALE).astype(np.float32)
@@ -54,9 +54,8 @@ def fit(
         offset = np.log(max(float(truth.sum(1).mean()), 0.5 / m)) - float(logsumexp(by_prior, axis=1).mean())
         start = np.append(np.zeros(c * len(factor) + 1), offset)
         point = minimize(objective, start, jac=True, method="L-BFGS-B", options=head.STOP).x
-        shift = point[:-2].reshape(c, -1) @ factor
-        weights, bias = head.unrooted(shift, penalty)
-    return (1 + point[-2] / spread) * prior.astype(np.float64) + weights, bias + point[-1] / head.SCALE
+        shift, bias = penalty.shift(point[:-2].reshape(c, -1) @ factor)
+    return (1 + point[-2] / spread) * prior.astype(np.float64) + shift, bias + point[-1] / head.SCALE
 
 
 def untaught(vectors: NDArray[np.float32], prior: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -2,12 +2,12 @@
 
 The weights are ``trusts @ known + shift``: known of a class are the vector of its description and the mean of its
 documents. How far to trust either is learned, but ``TRUST / m`` times the squared distance from equal shares is paid;
-the shift, bias included, pays ``penalty * SCALE / m`` times its square, less of it in directions in which documents
-differ much (`root_of`). So descriptions that say something decide while
-answers are few, and those that say nothing do no harm; and means, as of a generative classifier, need fewer documents
-than weights do (Ng & Jordan 2001, "On discriminative vs. generative classifiers"; nearest class mean: Mensink et al.
-2013, https://doi.org/10.1109/TPAMI.2013.83). Answers of one class alone cannot tell how far its description is to be
-trusted against the others': trust then stays as it is, and another class's first document is found by its description.
+the shift, bias included, pays ``strength * SCALE / m`` times its square, less in directions in which documents differ
+much (`root_of`). So descriptions that say something decide while answers are few, and those that say nothing do no
+harm; and means, as of a generative classifier, need fewer documents than weights do (Ng & Jordan 2001, "On
+discriminative vs. generative classifiers"; nearest class mean: Mensink et al. 2013,
+https://doi.org/10.1109/TPAMI.2013.83). Answers of one class alone cannot tell how far its description is to be trusted
+against the others': trust then stays as it is, and another class's first document is found by its description.
 
 In a mean the description counts for one more document, and in training each document sees that of its own class without
 itself, or the means would seem to know everything. Trust in means is never negative: where classes lie in one another,
@@ -51,6 +51,16 @@ class Penalty(NamedTuple):
     strength: float
     root: Floats | None = None
 
+    def inputs(self, vectors: NDArray[np.float32]) -> Floats:
+        """What u is learned over: (m, d + 1), vectors by the root and a constant, scaled."""
+        rooted = vectors.astype(np.float64) if self.root is None else vectors @ self.root
+        return np.pad(rooted * SCALE, ((0, 0), (0, 1)), constant_values=SCALE)
+
+    def shift(self, learned: Floats) -> tuple[Floats, Floats]:
+        """The shift of weights (c, d) and bias (c,), of u and a bias (c, d + 1)."""
+        weights = learned[:, :-1]
+        return weights if self.root is None else weights @ self.root, learned[:, -1]
+
 
 def root_of(vectors: NDArray[np.float32], power: float) -> Floats | None:
     """The symmetric root, (d, d), of the covariance of (n, d) documents to a power; None if that is 0, or n under 2.
@@ -88,27 +98,15 @@ def fit(
     c, ridge = len(prior), penalty.strength * SCALE / len(classes)
     share = class_weights(classes, c)[classes] / len(classes)
     with one_thread():
-        inputs = inputs_of(vectors, penalty)
+        inputs = penalty.inputs(vectors)
         white, factor = whiten(inputs, share, c, ridge)
         directions, known = _known(vectors, classes, prior)
         for k in range(len(known), 0, -1):
-            shift, trusts = _optimum(white, factor, known[:k], np.eye(c)[classes], share, ridge, stop)
+            learned, trusts = _optimum(white, factor, known[:k], np.eye(c)[classes], share, ridge, stop)
             if trusts[-1] > 0:  # otherwise, the objective being convex, no trust in means is the best
                 break
-        weights, bias = unrooted(shift, penalty)
-    return np.tensordot(trusts, directions[: len(trusts)], 1) + weights, bias
-
-
-def inputs_of(vectors: NDArray[np.float32], penalty: Penalty) -> Floats:
-    """What the shift is learned over: (m, d + 1) scaled vectors, in the penalty's directions, and a constant."""
-    rooted = vectors.astype(np.float64) if penalty.root is None else vectors @ penalty.root
-    return np.pad(rooted * SCALE, ((0, 0), (0, 1)), constant_values=SCALE)
-
-
-def unrooted(shift: Floats, penalty: Penalty) -> tuple[Floats, Floats]:
-    """Weights (c, d) and bias (c,) for vectors themselves, of a shift (c, d + 1) over `inputs_of` them."""
-    weights = shift[:, :-1]
-    return weights if penalty.root is None else weights @ penalty.root, shift[:, -1]
+        shift, bias = penalty.shift(learned)
+    return np.tensordot(trusts, directions[: len(trusts)], 1) + shift, bias
 
 
 def _optimum(
