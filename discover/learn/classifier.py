@@ -318,12 +318,12 @@ class TextClassifier:
 
     def _fit_heads(self, ids: list[int], y: NDArray[np.int64], around: NDArray[np.int64]) -> None:
         unanswered = self.represent(around)
-        penalty = self._penalty(unanswered)
-        self._heads.plain = self.representation.head or self._fitted(ids, y, penalty)
+        paid = self._penalty(unanswered)
+        self._heads.plain = self.representation.head or self._fitted(ids, y, paid)
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
         believed = unanswered if self.config.propagate else unanswered[:0]
-        self._heads.spread(self.represent(np.array(ids)[some]), y[some], believed, self.prior, penalty)
+        self._heads.spread(self.represent(np.array(ids)[some]), y[some], believed, self.prior, paid)
         self._unanswered = self._heads.each(unanswered)
         self._expect_thresholds()
         predicted = self._decided(self._heads.combined(self._unanswered))
@@ -355,9 +355,9 @@ class TextClassifier:
         """What a head pays, among unanswered documents (u, d) as they are represented now."""
         return head.Penalty(self._strength, head.root_of(unanswered, self._power))
 
-    def _fitted(self, ids: list[int], y: NDArray[np.int64], penalty: head.Penalty) -> Head:
+    def _fitted(self, ids: list[int], y: NDArray[np.int64], paid: head.Penalty) -> Head:
         """A head over the answered documents as they are represented now."""
-        return self.likelihood.fit(self.represent(np.array(ids)), y, self.prior, penalty)
+        return self.likelihood.fit(self.represent(np.array(ids)), y, self.prior, paid)
 
     def _has_first(self, answers: Mapping[int, Any]) -> bool:
         """Whether a class, or a label, has an answer that had none when this was last taught."""
