@@ -14,7 +14,7 @@ from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.policy.heuristics import HEURISTICS, utilities
 from envs.episodes import Episodes
-from envs.spaces import built_in, check_undrawn, info
+from envs.spaces import built_in, check_undrawn, info, rules_of
 
 Floats = NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class Batch(gymnasium.Env[Floats, Floats]):
 
     Settings
         corpora: to draw from; by default one small made-up task.
-        episode: the rules; ``twin`` has no effect here.
+        episode: the rules, `EpisodeConfig` or a dict of them; ``twin`` has no effect here.
         render_mode: None; nothing is drawn.
     """
 
@@ -52,13 +52,13 @@ class Batch(gymnasium.Env[Floats, Floats]):
     def __init__(
         self,
         corpora: Sequence[Corpus] | None = None,
-        episode: EpisodeConfig | None = None,
+        episode: EpisodeConfig | dict[str, Any] | None = None,
         render_mode: str | None = None,
     ):
         check_undrawn(render_mode)
         self.render_mode = render_mode
-        rules = (episode or EpisodeConfig()).model_copy(update={"twin": False})
-        self.episodes = Episodes(corpora or built_in(), 1, rules)
+        rules = rules_of(episode).model_copy(update={"twin": False})
+        self.episodes = Episodes(built_in() if corpora is None else corpora, 1, rules)
         self.rounds = -(-rules.steps // rules.batch)
         self.action_space = spaces.Box(-1, 1, (len(SOURCES),), np.float32)
         size = len(features.STATE) + 2 * len(features.VALUED)
@@ -78,6 +78,7 @@ class Batch(gymnasium.Env[Floats, Floats]):
         action = np.asarray(action)
         if action.shape != self.action_space.shape or not np.isfinite(action).all():
             raise DiscoverError(f"an action must be {len(SOURCES)} finite numbers, one a source, found {action!r:.80}")
+        action = np.clip(action, -1, 1)
         rules, before = self.episodes.rules, self.episodes.quality[0]
         count = min(rules.batch, rules.budget - int(self.episodes.spent[0]))
         over = False

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from envs.episodes import Episodes
-from envs.spaces import built_in, check_undrawn, info, observation_space, observe
+from envs.spaces import built_in, check_undrawn, info, observation_space, observe, rules_of
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -40,7 +40,7 @@ class Labeling(gymnasium.Env[Observation, np.int64]):
 
     Settings
         corpora: to draw from; by default one small made-up task.
-        episode: the rules.
+        episode: the rules, `EpisodeConfig` or a dict of them.
         render_mode: None; nothing is drawn.
     """
 
@@ -49,12 +49,12 @@ class Labeling(gymnasium.Env[Observation, np.int64]):
     def __init__(
         self,
         corpora: Sequence[Corpus] | None = None,
-        episode: EpisodeConfig | None = None,
+        episode: EpisodeConfig | dict[str, Any] | None = None,
         render_mode: str | None = None,
     ):
         check_undrawn(render_mode)
         self.render_mode = render_mode
-        self.episodes = Episodes(corpora or built_in(), 1, episode or EpisodeConfig())
+        self.episodes = Episodes(built_in() if corpora is None else corpora, 1, rules_of(episode))
         candidates = self.episodes.rules.candidates
         self.observation_space = observation_space(candidates)
         self.action_space = spaces.Discrete(candidates)

@@ -7,8 +7,10 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from discover.config import validate
 from discover.errors import DiscoverError
 from discover.policy import features
+from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus, synthetic
 from envs.episodes import Episodes
 
@@ -17,6 +19,15 @@ from envs.episodes import Episodes
 def built_in() -> tuple[Corpus, ...]:
     """The small made-up task of an environment that is given no corpora."""
     return (synthetic(np.random.default_rng(0)),)
+
+
+def rules_of(episode: EpisodeConfig | dict[str, Any] | None) -> EpisodeConfig:
+    """The rules of an environment, which may come as plain values.
+
+    Raises:
+        DiscoverError: a key is unknown, or a value does not fit.
+    """
+    return episode if isinstance(episode, EpisodeConfig) else validate(EpisodeConfig, episode or {}, "episode")
 
 
 def observation_space(candidates: int) -> spaces.Dict:

@@ -6,6 +6,7 @@ the seed s + i plays what a single one with that seed plays.
 """
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from discover.policy.config import EpisodeConfig
 from discover.policy.corpus import Corpus
 from discover.query.view import View
 from envs.episodes import Episodes
-from envs.spaces import built_in, check_undrawn, info, observation_space, observe
+from envs.spaces import built_in, check_undrawn, info, observation_space, observe, rules_of
 
 Observations = dict[str, NDArray[np.float32]]
 
@@ -33,7 +34,7 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
     Args:
         num_envs: e, how many.
         corpora: to draw from; by default one small made-up task.
-        episode: the rules.
+        episode: the rules, `EpisodeConfig` or a dict of them.
         render_mode: None; nothing is drawn.
     """
 
@@ -43,19 +44,29 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         self,
         num_envs: int = 1,
         corpora: Sequence[Corpus] | None = None,
-        episode: EpisodeConfig | None = None,
+        episode: EpisodeConfig | dict[str, Any] | None = None,
         render_mode: str | None = None,
     ):
         check_undrawn(render_mode)
         self.render_mode = render_mode
         self.num_envs = num_envs
-        self.episodes = Episodes(corpora or built_in(), num_envs, episode or EpisodeConfig())
+        self.episodes = Episodes(built_in() if corpora is None else corpora, num_envs, rules_of(episode))
         candidates = self.episodes.rules.candidates
         self.single_observation_space = observation_space(candidates)
         self.single_action_space = spaces.Discrete(candidates)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._rngs: list[np.random.Generator] = []
+        self._chance: list[tuple[np.random.Generator, int]] = []  # and the seed of each
+
+    @property
+    def np_random(self) -> tuple[np.random.Generator, ...]:
+        """What each environment draws with, once they were reset; as of Gymnasium's own."""
+        return tuple(rng for rng, _ in self._chance)
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:
+        """The seed of each."""
+        return tuple(seed for _, seed in self._chance)
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(e, k) which actions are allowed."""
@@ -85,14 +96,19 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
         """
         if isinstance(seed, int | np.integer):
             seed = [seed + i for i in range(self.num_envs)]
-        seeds = [None] * self.num_envs if seed is None else [None if one is None else int(one) for one in seed]
+        try:
+            seeds = [None] * self.num_envs if seed is None else [None if one is None else index(one) for one in seed]
+        except TypeError as error:
+            raise DiscoverError(
+                f"seed must be a whole number, or a list of one for each environment, found {seed!r:.80}"
+            ) from error
         if len(seeds) != self.num_envs:
             raise DiscoverError(f"expected a seed for each of {self.num_envs} environments, found {len(seeds)}")
-        self._rngs = [
-            self._rngs[row] if wanted is None and self._rngs else seeding.np_random(wanted)[0]
+        self._chance = [
+            self._chance[row] if wanted is None and self._chance else seeding.np_random(wanted)
             for row, wanted in enumerate(seeds)
         ]
-        self.episodes.reset(dict(enumerate(self._rngs)))
+        self.episodes.reset(dict(enumerate(self.np_random)))
         return observe(self.episodes), {}
 
     def step(
@@ -111,6 +127,6 @@ class VectorLabeling(VectorEnv[Observations, NDArray[np.int64], NDArray[np.float
                 final[row] = {name: array[row] for name, array in observations.items()}
                 told = self._add_info(told, info(self.episodes, row, True), row)
             infos["final_info"] = told
-            self.episodes.reset({row: self._rngs[row] for row in ended})
+            self.episodes.reset({row: self._chance[row][0] for row in ended})
             observations = observe(self.episodes)
         return observations, rewards, over, np.zeros(self.num_envs, bool), infos

@@ -168,6 +168,12 @@ def test_seeds_of_a_vector_environment():
     zero = env.reset(seed=0)[0]["candidates"]
     for seed in (np.int64(0), np.array([0, 1]), (0, 1)):
         assert np.array_equal(env.reset(seed=seed)[0]["candidates"], zero)
+    assert env.np_random_seed == (0, 1)
+    env.reset()
+    assert env.np_random_seed == (0, 1), "chance goes on"
+    for seed in ("ab", 1.5, [0, "b"]):
+        with pytest.raises(DiscoverError, match="seed must be a whole number, or a list of one for each"):
+            env.reset(seed=seed)
     for seeds in ([1], []):
         with pytest.raises(DiscoverError, match=f"a seed for each of 2 environments, found {len(seeds)}"):
             env.reset(seed=seeds)

@@ -63,6 +63,22 @@ def test_a_batch_is_made_up_by_a_number_a_source(action):
     assert isinstance(env.step([0.0] * len(SOURCES))[1], float)
     with pytest.raises(DiscoverError, match="an action must be 10 finite numbers, one a source, found"):
         env.step(action)
+    largest, beyond = np.full(len(SOURCES), -1.0), np.full(len(SOURCES), -3e38, np.float32)
+    largest[0], beyond[0] = 1, 3e38
+    seen = []
+    for same in (largest, beyond):
+        env.reset(seed=1)
+        seen.append(env.step(same)[0])
+    assert np.array_equal(*seen)
+
+
+def test_rules_may_come_as_plain_values():
+    for make in (Labeling, Batch, VectorLabeling):
+        assert make(episode={"initial": 5, "budget": 20}).episodes.rules.budget == 20
+        with pytest.raises(DiscoverError, match="episode: unknown key 'budgets': did you mean 'budget'"):
+            make(episode={"budgets": 20})
+        with pytest.raises(DiscoverError, match="needs at least one corpus"):
+            make(corpora=[])
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def by_name(found):
     return {one.estimator: one for one in found.estimates}
 
 
+def test_what_was_logged_is_by_the_measure_of_the_estimates():
+    sizes = [2, 8] * 100
+    batch = np.repeat(np.arange(200), sizes)
+    rewards, half = batch % 2, np.full(len(batch), 0.5)
+    feedback = Feedback(np.zeros(len(batch)), rewards, half, target_propensities=half, batch=batch, shared=True)
+    found = evaluate(feedback, ["pdis"])
+    assert found.logged == found.estimates[0].value == 0.5
+    assert evaluate(replace(feedback, shared=False), ["ips"]).logged == 0.8
+
+
 def test_all_that_apply_are_there_and_the_others_say_why():
     found = evaluate(log())
     assert set(by_name(found)) == {

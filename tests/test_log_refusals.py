@@ -120,7 +120,7 @@ def test_other_lines_and_lost_arrays_are_named(run):
         feedback_of(run.root, "uniform")
     run.decisions.write_text(text)
     (run.decision_arrays / "margin-0002.safetensors").unlink()
-    with pytest.raises(DiscoverError, match=r"margin-0002\.safetensors, which cannot be read"):
+    with pytest.raises(DiscoverError, match=r"margin-0002\.safetensors, which is missing"):
         feedback_of(run.root, "uniform")
 
 

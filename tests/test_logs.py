@@ -194,11 +194,12 @@ def test_what_has_no_reward_still_leads_to_what_came_after_it(tmp_path, run, set
     assert feedback.step[:5].tolist() == [1, 1, 1, 3, 3]
     # Rows 3 to 5 are of round 2, and row 6 was skipped.
     before = (by_set[3] if sets else ratio[3:6].sum()) if through else 0
-    expected = before + (0 if sets else ratio[6])
-    assert feedback.carried == pytest.approx([0, 0, 0, expected, expected, *[0] * (len(feedback) - 5)])
+    skips = 0 if sets else ratio[6]
+    assert feedback.carried == pytest.approx([0, 0, 0, before, before, *[0] * (len(feedback) - 5)])
+    assert feedback.skipped == pytest.approx([0, 0, 0, skips, skips, *[0] * (len(feedback) - 5)])
     again = by_batch(feedback)
     rounds = [by_set[0], by_set[6]] if sets else [ratio[:3].sum(), ratio[6:].sum()]
-    assert (again.before * again.ratio)[:2] == pytest.approx(np.exp([rounds[0], before + rounds[1]]))
+    assert again.ratio[:2] == pytest.approx(np.exp(rounds)) and again.before[:2] == pytest.approx(np.exp([0, before]))
 
 
 def test_what_was_drawn_at_temperature_0_is_not_certain(run):

@@ -148,10 +148,32 @@ def test_a_policy_that_cannot_be_used_is_refused(tmp_path):
     (folder / saved.CARD).write_text(json.dumps(card | {"format": "other"}))
     with pytest.raises(DiscoverError, match="must be of format discover-policy-1"):
         saved.load_policy(folder)
+    (folder / saved.CARD).write_text("[" * 100_000)
+    with pytest.raises(DiscoverError, match="must hold a policy"):
+        saved.load_policy(folder)
     saved.save_policy(folder, Scorer(), {})
+    made = (folder / saved.CARD).read_text()
+    for hidden, message in (("1e400", "infinity"), ("16", "size mismatch for .* copying a param")):
+        (folder / saved.CARD).write_text(made.replace(f'"hidden": {Scorer().hidden}', f'"hidden": {hidden}'))
+        with pytest.raises(DiscoverError, match=f"cannot be read .*{message}"):
+            saved.load_policy(folder)
     (folder / saved.WEIGHTS).write_bytes((folder / saved.WEIGHTS).read_bytes()[:-8])
     with pytest.raises(DiscoverError, match="is damaged"):
         saved.load_policy(folder)
+
+
+def test_a_policy_that_diverged_is_neither_published_nor_used(tmp_path, monkeypatch):
+    scorer = Scorer()
+    with torch.no_grad():
+        next(scorer.parameters()).fill_(torch.nan)
+    with pytest.raises(DiscoverError, match=r"must end in finite weights, .* lower imitation\.learning_rate"):
+        saved.save_policy(tmp_path / "policy", scorer, {})
+    assert not (tmp_path / "policy").exists()
+    monkeypatch.setattr(saved, "_finite", lambda _: True)
+    saved.save_policy(tmp_path / "policy", scorer, {})
+    monkeypatch.undo()
+    with pytest.raises(DiscoverError, match="must have finite weights, found others: train it with"):
+        saved.load_policy(tmp_path / "policy")
 
 
 def test_sb3_sees_what_an_episode_ended_with():

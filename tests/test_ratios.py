@@ -45,6 +45,21 @@ def test_set_ips_is_exact_over_every_batch(seed):
     assert value("set_ips", feedback, chance) == pytest.approx(truth, abs=1e-10)
 
 
+def test_set_ips_is_exact_where_picks_have_no_reward_and_sets_no_probability():
+    whole, chance, truth = every_batch(seed=1)
+    pairs = whole.actions.reshape(-1, 2)
+    unknown = np.repeat(pairs.min(axis=1) > 0, 2)  # of both orders of a set
+    kept = ~unknown | (whole.position == 1)
+    ratio = np.log(whole.targets / whole.propensities)
+    fields = {name: getattr(whole, name) for name in ("actions", "rewards", "propensities", "position", "batch")}
+    fields |= {"target_propensities": whole.targets, "set_log_targets": whole.set_log_targets}
+    fields["set_log_propensities"] = np.where(unknown, np.nan, whole.set_log_propensities)
+    fields["skipped"] = np.where(unknown, np.repeat(ratio[::2], 2), 0)
+    feedback = Feedback(**{name: values[kept] for name, values in fields.items()})
+    assert 0 < unknown.sum() < len(whole) and len(feedback) == kept.sum()
+    assert value("set_ips", feedback, chance[kept]) == pytest.approx(truth, abs=1e-10)
+
+
 @pytest.mark.parametrize("sets", [True, False])
 def test_pdis_is_exact_over_every_campaign_by_sets_and_by_orders(sets):
     """Two rounds of two picks; the second round's policies and rewards depend on the first set."""

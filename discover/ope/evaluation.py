@@ -11,7 +11,7 @@ from discover.errors import DiscoverError
 from discover.ope import diagnostics, estimator, intervals, rewards
 from discover.ope.diagnostics import Check, Verdict
 from discover.ope.estimator import Estimator
-from discover.ope.feedback import Feedback
+from discover.ope.feedback import Feedback, first_of
 from discover.ope.intervals import Interval
 
 Method = Literal["bootstrap", "bernstein", "sequence"]
@@ -88,7 +88,7 @@ class Evaluation:
     Attributes:
         rows: picks in the log.
         units: that are independent, and were resampled.
-        logged: mean reward of the picks as they were logged.
+        logged: mean reward of the picks as they were logged; of the batches, where rewards are theirs.
         level: of the intervals.
         checks: of the log.
         estimates: one for each estimator that applies.
@@ -151,7 +151,8 @@ def evaluate(feedback: Feedback, estimators: Sequence[str] = (), settings: Setti
         reasons = "; ".join(dict.fromkeys(unavailable.values()))
         raise DiscoverError(f"no estimator applies to this log: {reasons}")
     units = len(np.unique(feedback.units))
-    logged = float(feedback.rewards.mean())
+    counted = first_of(feedback.of("batch")) == np.arange(len(feedback)) if feedback.shared else slice(None)
+    logged = float(feedback.rewards[counted].mean())
     return Evaluation(len(feedback), units, logged, settings.level, log, tuple(found), unavailable)
 
 

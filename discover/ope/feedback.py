@@ -45,8 +45,9 @@ class Feedback:
         set_log_propensities: (n,) log-probability of the row's whole batch, in any order, when it was logged. NaN where
             unknown.
         set_log_targets: (n,) the same under the target.
-        carried: (n,) log ratio, target over logged, of what the row's campaign drew since its batch before, or with it,
-            and is not in the log for want of a reward; by default nothing is missing, 0.
+        carried: (n,) log ratio, target over logged, of what the row's campaign drew between its batch before and this
+            one, and is not in the log for want of a reward; by default nothing is missing, 0.
+        skipped: (n,) likewise of what was drawn with the row's batch; it counts where the sets' probabilities do not.
         replayed: (n, n), row t column s: the probability that the policy at row t gives the action of row s; `cadr`
             weighs rows better where it knows them.
         predictions: (n, k) of the reward; by default estimators that need them fit them, cross-fitted by unit.
@@ -70,6 +71,7 @@ class Feedback:
     set_log_propensities: Floats | None = None
     set_log_targets: Floats | None = None
     carried: Floats | None = None
+    skipped: Floats | None = None
     replayed: Floats | None = None
     predictions: Floats | None = None
     shared: bool = False
@@ -208,6 +210,7 @@ class Feedback:
             "set_log_propensities",
             "set_log_targets",
             "carried",
+            "skipped",
             *(["rewards"] if self.shared else []),
         )
         for name in equal:
@@ -260,6 +263,7 @@ _ROWS: tuple[tuple[str, Any, Any], ...] = (  # in this order: a default may look
     ("set_log_propensities", np.float64, None),
     ("set_log_targets", np.float64, None),
     ("carried", np.float64, lambda _, n: np.zeros(n)),
+    ("skipped", np.float64, lambda _, n: np.zeros(n)),
 )
 _TABLES = ("target", "behaviour", "mask", "features", "predictions")
 _MEANINGS = {

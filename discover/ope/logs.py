@@ -33,17 +33,6 @@ QUERY: Kinds = {"query": (str,), "run": (str,), "arm": (str,), "round": (int,), 
 QUERY["set_log_propensity"] = NUMBER
 PICK: Kinds = {"query": (str,), "kind": (str,), "pick_reward": NUMBER}
 
-ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {  # kind and shape: n candidates, f features, k picks
-    "mask": ("b", ("n",)),
-    "public_ids": ("u", ("n", 16)),
-    "features": ("f", ("n", "f")),
-    "generator": ("u", ("n",)),
-    "picked": ("i", ("k",)),
-    "log_propensities": ("f", ("k",)),
-    "logits": ("f", ("n",)),
-}
-METADATA = ("features", "generators", "temperature", "floor")
-
 
 @dataclass
 class Query:
@@ -163,16 +152,12 @@ def _is(value: Any, kind: tuple[type, ...]) -> bool:
 def _arrays(query: Query) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """What was kept of a query beside its lines, which it must fit."""
     path = query.path.parent / "decisions" / f"{query.line['query']}.safetensors"
-    try:
-        arrays, metadata = read_arrays(path)
-    except DiscoverError as error:
+    if not path.is_file():
         raise DiscoverError(
-            f"{error}: {query.path} has the picks, and `decisions` of the run folder the candidates: name the run "
-            "folder, or copy that folder beside the file"
-        ) from error
-    wrong = _damage(arrays, metadata)
-    if wrong:
-        raise DiscoverError(f"{path} must hold the candidates of a query, {wrong}: export the log of the run again")
+            f"the decision log needs {path}, which is missing: {query.path} has the picks, and `decisions` of the run "
+            "folder the candidates: name the run folder, or copy that folder beside the file"
+        )
+    arrays, metadata = read_arrays(path)
     if len(arrays["picked"]) != len(query.picks):
         raise DiscoverError(
             f"{query.path}, line {query.number}: query {query.line['query']!r} has {len(query.picks)} picks there, "
@@ -185,28 +170,6 @@ def _arrays(query: Query) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
             "arrays, in the order of the draw, found others: export the log of the same run again"
         )
     return arrays, metadata
-
-
-def _damage(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
-    """What of a query's arrays is not as `discover.query.decisions` writes it; '' where all is."""
-    missing = [name for name in ARRAYS if name not in (*arrays, "logits")]
-    missing += [name for name in METADATA if name not in metadata]
-    if missing:
-        return f"found no {missing[0]!r}"
-    sizes = {"n": arrays["mask"].size, "k": arrays["picked"].size, "f": len(metadata["features"].split(","))}
-    for name, (kind, shape) in ARRAYS.items():
-        expected = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
-        if name in arrays and (arrays[name].dtype.kind != kind or arrays[name].shape != expected):
-            return f"found {name!r} of the shape {arrays[name].shape} and {arrays[name].dtype} instead of {expected}"
-    if not np.isfinite(arrays.get("logits", np.empty(0))).all():
-        return "found logits that are not finite"
-    try:
-        _ = [float(metadata[name]) for name in ("temperature", "floor")]
-    except ValueError as error:
-        return f"found a temperature or a floor that is no number ({error})"
-    if not np.isin(arrays["picked"], np.flatnonzero(arrays["mask"])).all():
-        return "found picks that are none of them"
-    return "" if (arrays["generator"] < metadata["generators"].count(",") + 1).all() else "found unnamed generators"
 
 
 def _part(
@@ -293,7 +256,7 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
     """What has a reward as one feedback, its slots filled up to the longest; and what its units are."""
     kept = [part for part in parts if part["known"].any()]
     names = dict.fromkeys(part["campaign"] for part in kept)
-    carried = _carried(parts, through=len(names) >= CAMPAIGNS)
+    missing = _without_reward(parts, through=len(names) >= CAMPAIGNS)
     # Each draw has the probability that it had given all before it, those without a reward included.
     parts = [{name: _of(part["known"], found) for name, found in part.items()} for part in kept]
     rows, k = sum(len(part["actions"]) for part in parts), max(part["target"].shape[1] for part in parts)
@@ -306,7 +269,7 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
         name: np.concatenate([part[name] for part in parts])
         for name in ("actions", "rewards", "propensities", "batch", "step")
     }
-    fields["carried"] = np.repeat(carried, [len(part["actions"]) for part in parts])
+    fields["carried"], fields["skipped"] = np.repeat(missing, [len(part["actions"]) for part in parts], axis=0).T
     for name in ("target", "features"):
         fields[name] = np.concatenate([_filled(part[name], k) for part in parts])
     fields["mask"] = np.concatenate([_filled(np.ones(part["target"].shape, bool), k) for part in parts])
@@ -322,8 +285,8 @@ def _together(parts: list[dict[str, Any]], shared: bool) -> tuple[Feedback, str]
     return Feedback(**fields), f"{len(parts)} queries"
 
 
-def _carried(parts: list[dict[str, Any]], through: bool) -> list[float]:
-    """Of each query with a reward, the log ratio of its picks without one, and of those since the last such query.
+def _without_reward(parts: list[dict[str, Any]], through: bool) -> Floats:
+    """Of each query with a reward, (q, 2) log ratios: of what came since the last such query, and of its own picks.
 
     Where the ratio of its set is known, that is of all its picks.
 
@@ -331,7 +294,7 @@ def _carried(parts: list[dict[str, Any]], through: bool) -> list[float]:
         parts: all queries, in order.
         through: whether campaigns are judged as wholes; else a query answers for itself alone.
     """
-    found: list[float] = []
+    found: list[tuple[float, float]] = []
     pending: dict[tuple[str, str, str], float] = {}
     for part in parts:
         rows, known = np.arange(len(part["actions"])), part["known"]
@@ -340,10 +303,10 @@ def _carried(parts: list[dict[str, Any]], through: bool) -> list[float]:
         (of_set, *_) = part["set_log_targets"] - part["set_log_propensities"]
         before = pending.pop(part["campaign"], 0.0) if through else 0.0
         if known.any():
-            found.append(before + (float(logs[~known].sum()) if np.isnan(of_set) else 0.0))
+            found.append((before, float(logs[~known].sum()) if np.isnan(of_set) else 0.0))
         else:
             pending[part["campaign"]] = before + float(logs.sum() if np.isnan(of_set) else of_set)
-    return found
+    return np.array(found)
 
 
 def _filled(table: NDArray[Any], k: int) -> NDArray[Any]:

@@ -1,7 +1,8 @@
 """Importance ratios: how much likelier the target makes what was logged, by pick, by batch, by campaign.
 
 Shapes: n rows (picks), m batches. A batch's ratio is that of its set where both set probabilities are known, since a
-reward does not care for the order of a draw; else the product over its picks, which is right as well and varies more.
+reward does not care for the order of a draw; else the product over its picks, those without a reward included, which is
+right as well and varies more.
 """
 
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ class Batches:
         unit: (m,) of each.
         step: (m,) round within the campaign.
         rows: (m,) the first row of each.
-        before: (m,) the ratio of what the campaign drew between the batch before and this one, or with it, and has no
-            reward; 1 where there is nothing.
+        before: (m,) the ratio of what the campaign drew between the batch before and this one, and has no reward; 1
+            where there is nothing.
     """
 
     ratio: Floats
@@ -45,7 +46,7 @@ def by_batch(feedback: Feedback) -> Batches:
     """The log by batches."""
     batch, step = feedback.of("batch"), feedback.of("step")
     _, first, codes, counts = np.unique(batch, return_index=True, return_inverse=True, return_counts=True)
-    ratio = np.ones(len(first))
+    ratio = np.exp(np.minimum(feedback.of("skipped")[first], 709))
     with np.errstate(over="ignore"):  # refused below
         np.multiply.at(ratio, codes, of_picks(feedback))
     if feedback.set_log_propensities is not None and feedback.set_log_targets is not None:

@@ -2,7 +2,7 @@
 
 Each batch has picks of both, rewarded alike, so the two can be compared round by round however hard the documents of a
 round are. The null hypothesis is that the policy's picks are worth at least the share ``TOLERATED`` of `auto`'s. It is
-bet against: with x the mean reward of some of the policy's picks and y that of a pick of `auto` of the same round,
+bet against: with x the mean reward of some of the policy's picks and y that of some of `auto`'s of the same round,
 
     K_t = sum over s of  w_s  mean over l of  prod over pairs since round s  1 - l (x - TOLERATED y),
 
@@ -72,7 +72,7 @@ def harm(rounds: Iterable[PastRound], level: float = LEVEL) -> str:
 
 
 def _pairs(policy: Sequence[float], auto: Sequence[float]) -> Iterator[tuple[float, float]]:
-    """Each reward of `auto` with the mean of some of the policy's, dealt out in turn; at most one pair for each."""
+    """Means of the policy's rewards and of `auto`'s, dealt out in turn: as many pairs as the one that has fewer."""
     count = min(len(policy), len(auto))
     for place in range(count):
         yield float(np.mean(policy[place::count])), float(np.mean(auto[place::count]))

@@ -25,7 +25,15 @@ def save_policy(folder: Path, scorer: Scorer, trained: dict[str, Any]) -> None:
         folder: to be made, or replaced.
         scorer: its network.
         trained: what it was trained on, and how, for the card.
+
+    Raises:
+        DiscoverError: its weights are no numbers any more.
     """
+    if not _finite(scorer):
+        raise DiscoverError(
+            "training must end in finite weights, but they grew without bound: lower imitation.learning_rate and "
+            "reinforcement.learning_rate, and begin in another folder (--run)"
+        )
     weights = save(scorer.state_dict())
     card = {
         "format": FORMAT,
@@ -50,7 +58,7 @@ def load_policy(folder: Path) -> tuple[Scorer, dict[str, Any]]:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         weights = (folder / WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DiscoverError(f"{folder} must hold a policy, {CARD} and {WEIGHTS}, and does not: {ADVICE}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise DiscoverError(f"{folder / CARD} must be of format {FORMAT}: another version made it, or none; {ADVICE}")
@@ -60,9 +68,16 @@ def load_policy(folder: Path) -> tuple[Scorer, dict[str, Any]]:
     try:
         scorer = Scorer(int(card["hidden"]))
         scorer.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise DiscoverError(f"the policy {folder} cannot be read ({str(error).splitlines()[0]}): {ADVICE}") from error
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        said = " ".join(str(error).split())
+        raise DiscoverError(f"the policy {folder} cannot be read ({said}): {ADVICE}") from error
+    if not _finite(scorer):
+        raise DiscoverError(f"the policy {folder} must have finite weights, found others: {ADVICE}")
     return scorer, card
+
+
+def _finite(scorer: Scorer) -> bool:
+    return all(bool(weights.isfinite().all()) for weights in scorer.state_dict().values())
 
 
 def _check_features(folder: Path, found: Any) -> None:

@@ -28,6 +28,16 @@ from discover.tables import document, pick, query, slot
 
 FEATURES = ("margin", "entropy", "max_probability", "age", "cost")
 CHUNK = 500  # parameters of one SQL statement
+ARRAYS: dict[str, tuple[str, tuple[str | int, ...]]] = {  # kind and shape: n candidates, f features, k picks
+    "mask": ("b", ("n",)),
+    "public_ids": ("u", ("n", 16)),
+    "features": ("f", ("n", "f")),
+    "generator": ("u", ("n",)),
+    "picked": ("i", ("k",)),
+    "log_propensities": ("f", ("k",)),
+    "logits": ("f", ("n",)),
+}
+METADATA = ("features", "generators", "temperature", "floor")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +113,15 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """
     try:
         with safe_open(path, framework="np") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}
+            arrays, metadata = {name: opened.get_tensor(name) for name in opened.keys()}, opened.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise DiscoverError(f"the decision log needs {path}, which cannot be read: {error}") from error
+        raise DiscoverError(
+            f"the decision log needs {path}, which cannot be read ({error}): export the log of the run again"
+        ) from error
+    wrong = _damage(arrays, metadata)
+    if wrong:
+        raise DiscoverError(f"{path} must hold the candidates of a query, {wrong}: export the log of the run again")
+    return arrays, metadata
 
 
 def most_uncertain(database: Database, folder: RunFolder, query_id: str, n: int) -> list[int]:
@@ -183,6 +199,28 @@ def _write_arrays(path: Path, row: dict[str, Any], view: View, picks: Picks, pub
         raise DiscoverError(
             f"the decision log {path} cannot be written ({error}): make room there, then give the same command again"
         ) from error
+
+
+def _damage(arrays: dict[str, NDArray[Any]], metadata: dict[str, str]) -> str:
+    """What of a query's arrays is not as `_write_arrays` has it; '' where all is."""
+    missing = [name for name in ARRAYS if name not in (*arrays, "logits")]
+    missing += [name for name in METADATA if name not in metadata]
+    if missing:
+        return f"found no {missing[0]!r}"
+    sizes = {"n": arrays["mask"].size, "k": arrays["picked"].size, "f": len(metadata["features"].split(","))}
+    for name, (kind, shape) in ARRAYS.items():
+        expected = tuple(sizes[size] if isinstance(size, str) else size for size in shape)
+        if name in arrays and (arrays[name].dtype.kind != kind or arrays[name].shape != expected):
+            return f"found {name!r} of the shape {arrays[name].shape} and {arrays[name].dtype} instead of {expected}"
+    if not np.isfinite(arrays.get("logits", np.empty(0))).all():
+        return "found logits that are not finite"
+    try:
+        _ = [float(metadata[name]) for name in ("temperature", "floor")]
+    except ValueError as error:
+        return f"found a temperature or a floor that is no number ({error})"
+    if not np.isin(arrays["picked"], np.flatnonzero(arrays["mask"])).all():
+        return "found picks that are none of them"
+    return "" if (arrays["generator"] < metadata["generators"].count(",") + 1).all() else "found unnamed generators"
 
 
 def _features(view: View) -> NDArray[np.float32]:
