@@ -138,9 +138,13 @@ def _round(run, database, rng, arm, round_, public_ids, test, people, classes, s
         {
             "public_ids": np.array([list(bytes.fromhex(public_ids[i])) for i in chosen], np.uint8),
             "features": np.stack([margins, rng.uniform(size=batch)], 1).astype(np.float32),
+            "mask": np.ones(batch, bool),
+            "generator": np.zeros(batch, np.uint8),
+            "picked": np.arange(batch),
+            "log_propensities": np.full(batch, -np.log(n)),
         },
         run.decision_arrays / f"{name}.safetensors",
-        {"features": "margin,entropy"},
+        {"features": "margin,entropy", "generators": "uniform", "temperature": "0.0", "floor": "0.0"},
     )
     kinds = ["audit" if round_ and i % 10 == 9 else "policy" for i in range(batch)]
     with database.write() as connection:
