@@ -4,7 +4,8 @@ PYTHON ?= python3
 FAISS ?= cpu
 TORCH_INDEX ?=
 BENCH ?=
-PIP = .venv/bin/python -m pip --disable-pip-version-check
+# PEP 517: otherwise Debian 12's pip builds seqeval, which has no wheel, with a tool that has lost a part of itself.
+INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet --use-pep517 -c constraints.txt
 export HF_HUB_OFFLINE ?= 1
 
 .PHONY: demo test check serve bench clean
@@ -35,17 +36,17 @@ clean:
 
 # torch first: the default index would bring gigabytes of CUDA where TORCH_INDEX offers a CPU build of the same version.
 .venv/torch: .venv/bin/python constraints.txt
-	$(PIP) install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(INSTALL) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	touch $@
 
 .venv/run: .venv/torch pyproject.toml
-	$(PIP) install --quiet -c constraints.txt -e '.[$(FAISS)]'
+	$(INSTALL) -e '.[$(FAISS)]'
 	touch $@
 
 .venv/test: .venv/run
-	$(PIP) install --quiet -c constraints.txt -e '.[$(FAISS),test]'
+	$(INSTALL) -e '.[$(FAISS),test]'
 	touch $@
 
 .venv/bench: .venv/test
-	$(PIP) install --quiet -c constraints.txt -e '.[$(FAISS),test,bench]'
+	$(INSTALL) -e '.[$(FAISS),test,bench]'
 	touch $@
