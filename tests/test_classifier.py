@@ -65,6 +65,17 @@ def make_small(small_encoder):
     return maker(Encoder(EncoderConfig(model=str(small_encoder), max_tokens=32)), ActivationCache(100))
 
 
+def test_a_penalty_that_is_fixed_later_counts_from_the_next_answers_on(make):
+    before, after = make("head"), make("head", head_penalty=50.0, head_power=0.0)
+    for one in (before, after):
+        one.unlabelled = EVEN
+    before.fit(column(ODD[:20]), TRUTH[ODD[:20]])
+    after.restore(before.state())
+    assert np.array_equal(after.predict_proba(column(EVEN)), before.predict_proba(column(EVEN)))
+    after.fit(column(ODD[:24]), TRUTH[ODD[:24]])
+    assert after.state()["penalty"].tolist() == [50.0, 0.0] and "root" not in after.state()
+
+
 def test_more_layers_than_there_are_cannot_be_trained(make):
     assert make("top", layers=6).representation.layer == 0
     with pytest.raises(DiscoverError, match="at most 6, as many as all-MiniLM-L6-v2 has, found 7"):

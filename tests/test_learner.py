@@ -113,6 +113,16 @@ def test_a_committee_votes_alike_on_what_is_clear_and_repeats_itself(make):
     assert np.array_equal(learner.votes(EVEN), votes)
 
 
+def test_a_restart_has_the_same_committee(make):
+    learner, again = Learner(make("head")), make("head")
+    learner.classifier.unlabelled = EVEN
+    learner.teach(ODD, TRUTH[ODD])
+    again.restore(learner.classifier.state())
+    assert np.array_equal(Learner(again).votes(EVEN), learner.votes(EVEN))
+    learner.classifier.restore({name: one for name, one in learner.classifier.state().items() if name != "root"})
+    assert not np.array_equal(Learner(again).votes(EVEN), learner.votes(EVEN)), "members pay what the heads do"
+
+
 def test_a_learner_without_members_has_no_committee():
     class Alone:
         taught = MappingProxyType({})

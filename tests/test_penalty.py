@@ -59,3 +59,21 @@ def test_the_directions_of_the_documents_are_kept_to_where_that_helps(apart: str
     assert chosen[1] == wanted
     other = max(right(strength, 1 - wanted) for strength in Categorical.penalties)
     assert right(*chosen) > other + 0.02
+
+
+@pytest.mark.parametrize("few", [1, 2, 5, 30])
+def test_a_handful_of_unanswered_documents_does_not_hold_the_head_to_their_directions(few: int) -> None:
+    (vectors, classes), (around, _), (tested, truth) = drawn(60, 0.3, 0), drawn(few, 0.3, 1), drawn(2000, 0.3, 2)
+    prior = np.zeros((CLASSES, DIMENSION), np.float32)
+
+    def right(one: head.Penalty) -> float:
+        return float((head.logits(tested, *head.fit(vectors, classes, prior, one)).argmax(1) == truth).mean())
+
+    assert right(penalty.paid(0.2, 1.0, vectors, around)) > right(head.Penalty(0.2)) - 0.02
+
+
+def test_without_unanswered_documents_all_directions_are_the_same_and_a_fixed_power_stays() -> None:
+    vectors, classes = drawn(120, 0.3, 0)
+    nobody, prior = np.empty((0, DIMENSION), np.float32), np.zeros((CLASSES, DIMENSION), np.float32)
+    assert penalty.paid(0.2, 1.0, vectors, nobody) == head.Penalty(0.2)
+    assert penalty.choose(vectors, classes, prior, Categorical(), nobody, (0.2, 0.6), (1.0,))[1] == 1.0

@@ -70,6 +70,7 @@ class TextClassifier:
     _whole: int  # answers when they were last learned from scratch; 0 while all are the same
     _strength: float  # of the heads' penalty, since then
     _power: float  # of its root, likewise
+    _paid: head.Penalty  # by the heads of the last `fit`
 
     def __init__(
         self,
@@ -149,8 +150,11 @@ class TextClassifier:
             self._whole = 0 if alike else len(ids)
             self._strength, self._power = self._chosen_penalty(ids, y, around)
         if self.config.method != "head" and not alike:
-            spread = self.represent(around if anew else around[:0])  # it would take the network as long as a round
-            start = self._fitted(ids, y, self._penalty(spread)) if anew or first else None
+            start = None
+            if anew or first:  # an increment's network would take as long as a round for the unanswered ones
+                known, unanswered = self.represent(column(ids)), self.represent(around if anew else around[:0])
+                paid = penalty.paid(self._strength, self._power, known, unanswered)
+                start = self.likelihood.fit(known, y, self.prior, paid)
             self.curve = self.representation.fine_tune(ids, y, fresh, start, anew)
         self._fit_heads(ids, y, around)
         if alike:  # a model that knows of one class only is sure, whatever there is
@@ -239,8 +243,7 @@ class TextClassifier:
         rng = np.random.default_rng([self.seed, len(ids), 2])
         answers = self._answers(np.array(ids))
         vectors = self.representation.vectors(ids)
-        # The spread of the answers: an unanswered document may have been removed since the last `fit`.
-        fitted = bagged(vectors, answers, self.prior, self._penalty(vectors), self.likelihood, rng)
+        fitted = bagged(vectors, answers, self.prior, self._paid, self.likelihood, rng)
         return [Member(functools.partial(logits_of, one), c, self.likelihood) for one in fitted]
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -260,6 +263,8 @@ class TextClassifier:
         }
         if self.likelihood.thresholded:
             arrays["thresholds"] = self.thresholds
+        if self._paid.root is not None:
+            arrays["root"] = self._paid.root
         state = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         return state | self.representation.state()
 
@@ -271,7 +276,10 @@ class TextClassifier:
         self._seen = (state["seen.ids"].numpy(), state["seen.classes"].numpy().astype(np.int64))
         if self.likelihood.thresholded:
             self.thresholds = state["thresholds"].numpy()
-        self._whole, (self._strength, self._power) = int(state["whole"]), state["penalty"].tolist()
+        self._whole, kept = int(state["whole"]), state["penalty"].tolist()
+        self._paid = head.Penalty(kept[0], state["root"].numpy() if "root" in state else None)
+        fixed = (self.config.head_penalty, self.config.head_power)  # perhaps since then
+        self._strength, self._power = (old if new is None else new for old, new in zip(kept, fixed, strict=True))
         heads = {name.removeprefix("heads."): one.numpy() for name, one in state.items() if name.startswith("heads.")}
         self._heads.restore(heads)
         self.representation.restore(state)
@@ -286,6 +294,7 @@ class TextClassifier:
         self._held = (np.empty(0, np.int64), np.empty((0, len(self.classes))))
         self._seen = (np.empty(0, np.int64), self.likelihood.array([], len(self.classes)))
         self._whole, self._strength, self._power = 0, self.likelihood.penalties[0], 0.0
+        self._paid = head.Penalty(self._strength)
         self.representation.forget()
 
     def _due(self, m: int) -> bool:
@@ -317,13 +326,14 @@ class TextClassifier:
         self._expect_thresholds()
 
     def _fit_heads(self, ids: list[int], y: NDArray[np.int64], around: NDArray[np.int64]) -> None:
-        unanswered = self.represent(around)
-        paid = self._penalty(unanswered)
-        self._heads.plain = self.representation.head or self._fitted(ids, y, paid)
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.
         some = np.sort(np.random.default_rng([self.seed, len(ids), 1]).permutation(len(ids))[: self.looks_at])
+        answered, unanswered = self.represent(np.array(ids)[some]), self.represent(around)
+        self._paid = penalty.paid(self._strength, self._power, answered, unanswered)
+        trained = self.representation.head
+        self._heads.plain = trained or self.likelihood.fit(self.represent(column(ids)), y, self.prior, self._paid)
         believed = unanswered if self.config.propagate else unanswered[:0]
-        self._heads.spread(self.represent(np.array(ids)[some]), y[some], believed, self.prior, paid)
+        self._heads.spread(answered, y[some], believed, self.prior, self._paid)
         self._unanswered = self._heads.each(unanswered)
         self._expect_thresholds()
         predicted = self._decided(self._heads.combined(self._unanswered))
@@ -350,14 +360,6 @@ class TextClassifier:
             return strengths[0], powers[0]
         answered, unanswered = (self.representation.documents.vectors(rows) for rows in (ids, around.tolist()))
         return penalty.choose(answered, y, self.prior, self.likelihood, unanswered, strengths, powers)
-
-    def _penalty(self, unanswered: NDArray[np.float32]) -> head.Penalty:
-        """What a head pays, among unanswered documents (u, d) as they are represented now."""
-        return head.Penalty(self._strength, head.root_of(unanswered, self._power))
-
-    def _fitted(self, ids: list[int], y: NDArray[np.int64], paid: head.Penalty) -> Head:
-        """A head over the answered documents as they are represented now."""
-        return self.likelihood.fit(self.represent(np.array(ids)), y, self.prior, paid)
 
     def _has_first(self, answers: Mapping[int, Any]) -> bool:
         """Whether a class, or a label, has an answer that had none when this was last taught."""

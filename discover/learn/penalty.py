@@ -16,6 +16,23 @@ from discover.learn.likelihood import Likelihood
 
 FOLDS = 4
 MOST = 2000  # answers that are looked at: more change nothing but the time
+TELLING = 100  # unanswered documents that tell by themselves in which directions documents differ (runs/LOG.md)
+
+
+def paid(strength: float, power: float, answered: NDArray[np.float32], unanswered: NDArray[np.float32]) -> head.Penalty:
+    """The penalty of a strength, in the directions in which unanswered documents differ.
+
+    While they are few, answered ones tell as well: of a handful one direction would be all there is. Without any, all
+    directions are the same.
+
+    Args:
+        strength: of the penalty.
+        power: of its root.
+        answered: (m, d) unit vectors.
+        unanswered: (u, d) unit vectors.
+    """
+    few = 0 < len(unanswered) < TELLING
+    return head.Penalty(strength, head.root_of(np.concatenate([unanswered, answered]) if few else unanswered, power))
 
 
 def choose(
@@ -39,16 +56,16 @@ def choose(
         likelihood: of answers.
         around: (u, d) unit vectors of unanswered documents; without any, all directions are the same.
         strengths: to choose from, rising.
-        powers: to choose from, of `head.root_of`.
+        powers: to choose from, of `head.root_of`, falling.
     """
     vectors, y = vectors[:MOST], y[:MOST]
     found = []
-    for power in powers if len(around) else (0.0,):
-        root = head.root_of(around, power)
+    for power in powers if len(around) else powers[-1:]:
         best, *larger = strengths
-        least = _held_out(vectors, y, prior, likelihood, head.Penalty(best, root))
+        smallest = paid(best, power, vectors, around)
+        least = _held_out(vectors, y, prior, likelihood, smallest)
         for strength in larger:
-            losses = _held_out(vectors, y, prior, likelihood, head.Penalty(strength, root))
+            losses = _held_out(vectors, y, prior, likelihood, smallest._replace(strength=strength))
             gain = least - losses
             if gain.mean() <= gain.std() / np.sqrt(len(gain)):
                 break
