@@ -254,6 +254,12 @@ class Campaign:
         with self.database.read() as connection:
             return connection.execute(newest).scalar()
 
+    def models(self, arm: str) -> list[str]:
+        """The versions of an arm's published models, the newest first."""
+        with self.database.read() as connection:
+            wanted = select(model.c.version).where(model.c.arm == arm).order_by(model.c.round.desc())
+            return list(connection.execute(wanted).scalars())
+
     def checksum(self, version: str) -> str:
         """Of a published model's weights."""
         wanted = select(model.c.checksum).where(model.c.version == version)

@@ -63,6 +63,7 @@ class LoopConfig(Strict):
         "", description="a file in query/stopping, or path/file.py:name; empty: by rounds and budget alone"
     )
     stop_options: dict[str, Any] = Field({}, description="the rule's keyword-only parameters")
+    keep_models: int | None = Field(None, ge=2, description="newest models of each arm that stay on disk; none: all")
     test: int = Field(0, ge=0, description="documents held out and answered by a simulated oracle, outside the budget")
 
 

@@ -39,7 +39,7 @@ from discover.steps.explain import examples, explain
 from discover.steps.intake import check_encoder, drop_removed, intake, restore
 from discover.steps.judge import judge, judge_anew
 from discover.steps.reward import rule_of
-from discover.steps.teach import knows_removed, open_learner, teach
+from discover.steps.teach import keep_newest, knows_removed, open_learner, teach
 from discover.tables import step
 
 
@@ -55,12 +55,14 @@ def run_rounds(campaign: Campaign, rounds: int | None = None, crawling: Callable
         check_encoder(campaign)
         restore(campaign)
         simulation.look_again(campaign)
+        keep_newest(campaign)  # perhaps it is to keep fewer than before
         learners: dict[str, Learner] = {}
         begin = _rounds_done(campaign)
         for round_ in itertools.count(begin):
             if _is_over(campaign, round_, crawling) or (rounds is not None and round_ - begin >= rounds):
                 break
             _play(campaign, round_, learners, crawling)
+            keep_newest(campaign)
             _write_files(campaign)
         # What a crawl has brought since the last round, for an export; and models that were damaged, or know what was
         # removed, are learned anew.

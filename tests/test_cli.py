@@ -279,6 +279,20 @@ def test_a_model_that_is_gone_is_learned_anew_though_the_run_is_over(finished: P
     assert after and after <= before
 
 
+def test_of_models_as_many_stay_as_are_to_be_kept(finished: Path, tmp_path: Path) -> None:
+    """And what is not a model of the run stays."""
+    shutil.copytree(finished / "run", tmp_path / "run")
+    models = tmp_path / "run" / "models"
+    (models / "margin-best").mkdir()
+    command = ("run", finished / "kills.yaml", "--run", tmp_path / "run", "--set", "loop.keep_models=2", "--rounds")
+    for rounds, newest in ((0, (1, 2)), (1, (2, 3))):
+        done = run(*command, rounds)
+        assert done.returncode == 0, done.stderr
+        wanted = {f"{arm}-{round_:04d}" for arm in ("margin", "random") for round_ in newest}
+        assert {path.name for path in models.iterdir()} == {"margin-best", *wanted}
+    assert_one_line(run(*command, 1, "--set", "loop.keep_models=1"), "keep_models")
+
+
 def test_a_rule_ends_the_loop_and_says_why(finished: Path, tmp_path: Path) -> None:
     rounds = len((finished / "run" / "metrics.jsonl").read_text().splitlines())
     for stop, options, said in (

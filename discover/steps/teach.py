@@ -1,5 +1,6 @@
 """Step 4: the answers become a model."""
 
+import shutil
 import sys
 from typing import Any
 
@@ -64,6 +65,14 @@ def _register_anew(campaign: Campaign, version: str, checksum: str) -> None:
     if campaign.checksum(version) != checksum:
         with campaign.database.write() as connection:
             connection.execute(update(tables.model).where(tables.model.c.version == version).values(checksum=checksum))
+
+
+def keep_newest(campaign: Campaign) -> None:
+    """Remove the models of each arm that `loop.keep_models` does not keep: no command reads any but the newest."""
+    kept = campaign.config.loop.keep_models
+    for arm in campaign.arms if kept else ():
+        for version in campaign.models(arm)[kept:]:
+            shutil.rmtree(campaign.folder.models / version, ignore_errors=True)
 
 
 def knows_removed(campaign: Campaign, learner: Learner[OwnEstimator]) -> bool:
