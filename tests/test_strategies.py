@@ -207,9 +207,23 @@ def test_badge_sees_the_gradients_that_it_does_not_write_out():
 
 
 def test_a_committee_asks_where_its_members_disagree():
-    votes = np.array([[[0.9, 0.1], [0.9, 0.1]], [[0.9, 0.1], [0.1, 0.9]], [[0.6, 0.4], [0.4, 0.6]]])
-    view = view_of(3, temperature=0.0, make_votes=lambda: votes)
-    assert load_strategy("committee")(view, 3, RNG(0)).indices.tolist() == [1, 2, 0]
+    """By their votes: however far their probabilities lie apart, they agree on the last."""
+    first, second, third = np.eye(3) * 0.8 + 0.1
+    votes = np.array(
+        [[first, first, second], [first, second, third], [first, first, first], [first, 3 * [1 / 3], first]]
+    )
+    view = view_of(4, temperature=0.0, make_votes=lambda: votes)
+    found = load_strategy("committee")(view, 4, RNG(0))
+    assert found.indices[:2].tolist() == [1, 0]
+    assert found.utilities == pytest.approx([np.log(3), np.log(3) - 2 / 3 * np.log(2), 0, 0])
+
+
+def test_a_committee_of_several_labels_asks_where_votes_on_a_label_differ():
+    votes = np.array([[[0.9, 0.9], [0.6, 0.9]], [[0.6, 0.9], [0.4, 0.9]], [[0.6, 0.4], [0.4, 0.6]]])
+    view = view_of(3, temperature=0.0, multilabel=True, make_votes=lambda: votes)
+    found = load_strategy("committee")(view, 3, RNG(0))
+    assert found.indices.tolist() == [2, 1, 0]
+    assert found.utilities == pytest.approx([2 * np.log(2), np.log(2), 0])
 
 
 def test_rare_class_asks_where_classes_with_few_answers_are_in_doubt():

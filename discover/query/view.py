@@ -74,6 +74,15 @@ class Votes:
     def __iter__(self) -> Iterator[NDArray[np.float64]]:
         return iter(self.probabilities.swapaxes(0, 1))
 
+    @property
+    def classes_(self) -> NDArray[np.int64]:
+        """(c,) class indices."""
+        return np.arange(self.probabilities.shape[2])
+
+    def vote(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(n, e) the class that each member finds likeliest, of all candidates (n, 1)."""
+        return self.vote_proba(X).argmax(axis=2)
+
     def vote_proba(self, X: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n, e, c), of all candidates (n, 1)."""
         if len(X) != len(self.probabilities):
