@@ -4,10 +4,11 @@ import asyncio
 import fcntl
 import inspect
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -51,6 +52,9 @@ def crawl(folder: RunFolder, wait: float = 0.0) -> int:
     """
     if STARTER in os.environ:
         end_with_parent(int(os.environ[STARTER]))
+    with suppress(ValueError, OSError):  # each server may hold a descriptor
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     config = load_config(folder.config)
     if config.crawl is None:
         raise DiscoverError(f"{folder.config} has no section 'crawl': give it start addresses, see configs/site.yaml")

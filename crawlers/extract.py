@@ -157,8 +157,9 @@ class _Child:
 
     def _read(self, deadline: float) -> dict[str, str]:
         stream = self._pipe(self._process.stdout)
-        ready, _, _ = select.select([stream], [], [], deadline)
-        if not ready:
+        ready = select.poll()  # select() takes no descriptor above 1,023, and each server may hold one
+        ready.register(stream, select.POLLIN)
+        if not ready.poll(1000 * deadline):
             raise _Lost("timeout")
         answer = read_frame(stream)
         if answer is None:

@@ -34,6 +34,7 @@ GROUP_SECONDS = 0.5
 EACH = 2  # pages of a host that are leased at a time, where it gets one request at a time
 LINKS = 5000  # of one page, each counted once: a page of 5 MB may hold hundreds of thousands
 LISTED = 50_000  # of a sitemap, as its protocol has it
+OTHERS = 3 * LINKS  # repeated, or of other sites, that are looked at besides: each takes time
 UNHEARD_OF = 999  # in place of a status with more digits: there is none, and no database holds all of them
 _BASE = re.compile(r"<base\b", re.IGNORECASE)
 
@@ -206,19 +207,23 @@ class FrontierSpider(Spider, ABC):
             outcome.links = [target]
         elif target:
             outcome.reason, outcome.detail = OFF_SITE, target
+        else:
+            outcome.reason, outcome.detail = "redirect to no address", repr(location)
 
     def _read(self, response: Response, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)
         links: dict[str, None] = {}  # in the order of the page
-        most = LINKS
+        most, looked = LINKS, 0
         try:
             text = _sound(text_of(response))
             most = LISTED if isinstance(text, XmlResponse) else LINKS
             for found in self.parse_page(text):
                 if isinstance(found, Document):
                     outcome.documents.append(_checked(found, response.url))
-                elif found is not None and len(links) <= most and (link := self._link(response, found)):
-                    links[link] = None
+                elif found is not None and len(links) <= most and looked <= most + OTHERS:
+                    looked += 1
+                    if link := self._link(response, found):
+                        links[link] = None
         except Skip as skip:
             outcome.reason, outcome.detail = skip.reason, skip.detail
         except NoText as error:
@@ -226,8 +231,9 @@ class FrontierSpider(Spider, ABC):
         except Exception as error:
             logger.exception("parse_page failed on %s", response.url)
             return Outcome(page, response.status, reason="spider error", detail=f"{type(error).__name__}: {error}")
-        if len(links) > most:
-            logger.warning("%s has more than %d links: only the first %d are followed", response.url, most, most)
+        if len(links) > most or looked > most + OTHERS:
+            few = min(len(links), most)
+            logger.warning("%s has more links than are looked at: only the first %d are followed", response.url, few)
         outcome.links = list(links)[:most]
         if not outcome.reason:
             outcome.version = version_of(response.headers)

@@ -1,7 +1,8 @@
 """robots.txt as RFC 9309 has it (https://www.rfc-editor.org/rfc/rfc9309#section-2.3.1).
 
 A file that is not there allows everything. One that cannot be had, since its server fails or cannot be reached, or as
-it is too large, allows nothing until it can, and is asked for again with the next page. What was read holds for a day.
+it is too large, allows nothing until it can, and is asked for again with the next page. What was read holds for a day;
+of a long file, the first 500 KiB are read (section 2.5).
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from crawlers.failures import transient, why
 from crawlers.hardening import GIVE_BACK, ROBOTS, NoRobots, Refusal, Resting, retry_after
 
 DAY = 24 * 3600.0
+MOST_BYTES = 500 << 10  # of a file: parsed it takes twenty times as much
+KEPT_BYTES = 8 << 20  # of all files: those asked for first are forgotten first
 
 
 class RobotsTxt(RobotsTxtMiddleware):
@@ -30,6 +33,7 @@ class RobotsTxt(RobotsTxtMiddleware):
         super().__init__(crawler)
         self._asked: dict[str, asyncio.Task[RobotParser]] = {}
         self._since: dict[str, float] = {}
+        self._sizes: dict[str, int] = {}  # of the files that are kept, the oldest first
 
     async def robot_parser(self, request: Request) -> RobotParser | None:
         """What the site of a request allows.
@@ -48,6 +52,15 @@ class RobotsTxt(RobotsTxtMiddleware):
     def _is_old(self, site: str) -> bool:
         return time.monotonic() - self._since[site] > DAY
 
+    def _keep(self, site: str, size: int) -> None:
+        """Note the size of a file, and forget others where all are too much."""
+        self._sizes.pop(site, None)
+        self._sizes[site] = size
+        while sum(self._sizes.values()) > KEPT_BYTES:
+            oldest = next(iter(self._sizes))
+            for kept in (self._asked, self._since, self._sizes):
+                kept.pop(oldest)
+
     async def _ask(self, site: str, request: Request) -> RobotParser:
         meta = {"dont_obey_robotstxt": True, ROBOTS: True, GIVE_BACK: request.meta.get(GIVE_BACK, False)}
         robots = Request(f"{site}/robots.txt", priority=self.DOWNLOAD_PRIORITY, meta=meta, callback=NO_CALLBACK)
@@ -64,6 +77,8 @@ class RobotsTxt(RobotsTxtMiddleware):
             if not isinstance(error, Refusal):  # which meets the page too
                 logger.warning("%s is taken for an empty file: %s (%s)", robots.url, reason, detail)
             body = b""
+        body = body if len(body) <= MOST_BYTES else body[: body.rfind(b"\n", 0, MOST_BYTES) + 1]
+        self._keep(site, len(body))
         parser: RobotParser = build_from_crawler(self._parserimpl, self.crawler, body)
         await self.crawler.signals.send_catch_log_async(
             signal=signals.robots_parsed, robotparser=parser, request=request

@@ -19,7 +19,10 @@ HARDENED: dict[str, Any] = {
     "DOWNLOAD_WARNSIZE": 0,
     "DOWNLOAD_TIMEOUT": 30,
     "DOWNLOAD_FAIL_ON_DATALOSS": True,
-    "DOWNLOAD_HANDLERS": {"file": None, "data": None, "ftp": None, "s3": None},
+    "DOWNLOAD_HANDLERS": {
+        **dict.fromkeys(("http", "https"), "crawlers.client.BoundedHandler"),
+        **dict.fromkeys(("file", "data", "ftp", "s3")),
+    },
     "TWISTED_DNS_RESOLVER": "crawlers.guard.GuardedResolver",
     "DNSCACHE_ENABLED": False,  # its answers never age, and a crawl may run for weeks
     "HTTPPROXY_ENABLED": False,  # a proxy resolves names itself, behind the guard's back

@@ -117,15 +117,20 @@ class Database:
             connection.execute(delete(meta).where(meta.c.key == key))
             connection.execute(meta.insert().values(key=key, value=value))
 
-    def fold(self, patience: float = 0.0) -> None:
+    def fold(self, patience: float = 0.0) -> bool:
         """Move the write-ahead log into the file now, so that what was written over is in neither.
 
         Args:
             patience: seconds to wait for readers that are in the way; writers wait meanwhile. What they still read
                 then is moved after a later write.
+
+        Returns:
+            Whether all of it was moved.
         """
         with self._exclusive(limit=0, patience=patience):
             pass
+        log = self.path and self.path.with_name(self.path.name + "-wal")
+        return not (log and log.exists() and log.stat().st_size)
 
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
@@ -252,6 +257,7 @@ def _prepare_sqlite(raw: Any, _record: Any) -> None:
         "synchronous=FULL",  # an acknowledged label survives a power cut
         "wal_autocheckpoint=0",
         "foreign_keys=ON",
+        "secure_delete=ON",  # else what is removed would stay readable in the file
         "cache_size=-65536",  # KiB a connection: bands are looked up all over their index
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -1,9 +1,12 @@
 import itertools
 import json
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -273,6 +276,31 @@ def test_extract_fetches_through_the_guard():
         assert mistaken.returncode == 1 and "foo" in mistaken.stderr and len(mistaken.stderr.splitlines()) == 1
         fetched = run("extract", "--allow-private", site.pair, f"{site.url}/moved")
         assert json.loads(fetched.stdout)["title"] == "Article 2"
+
+
+def test_headers_without_end_are_broken_off():
+    sent = 0
+
+    def flood(listening: socket.socket) -> None:
+        nonlocal sent
+        while True:
+            with listening.accept()[0] as connection, suppress(OSError):
+                asked = connection.recv(4096)
+                if b"/robots.txt" in asked:
+                    connection.sendall(b"HTTP/1.1 404 None\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                    continue
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                for number in range(20_000):
+                    line = b"X-%d: %s\r\n" % (number, b"a" * 8000)
+                    connection.sendall(line)
+                    sent += len(line)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=flood, args=(listening,), daemon=True).start()
+        pair = f"127.0.0.1:{listening.getsockname()[1]}"
+        given_up = run("extract", "--allow-private", pair, f"http://{pair}/")
+    assert given_up.returncode == 1 and len(given_up.stderr.splitlines()) == 1, given_up.stderr
+    assert 1 << 20 < sent < 40 << 20, "what the sockets hold comes on top"
 
 
 def test_a_start_that_failed_is_tried_again_by_the_same_command(tmp_path):

@@ -2,6 +2,7 @@ import gzip
 import json
 import os
 import re
+import resource
 import signal
 from collections import Counter
 from pathlib import Path
@@ -32,6 +33,19 @@ def test_rejections(extractor):
 def test_plain_text_is_kept_as_it_is(extractor):
     found = extractor.extract("Die Lotsen gehen bei jedem Wetter an Bord der Schiffe.", plain=True)
     assert found.text.startswith("Die Lotsen") and found.language == "de"
+
+
+def test_a_crawl_of_many_servers_holds_many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    held, extractor = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)], Extractor(workers=1)
+    try:
+        assert "harbour pilot" in extractor.extract(ARTICLE).text
+    finally:
+        extractor.close()
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_page_that_takes_too_long_is_given_up_and_the_next_one_is_not():

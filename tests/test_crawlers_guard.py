@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 from scrapy import Request
 from scrapy.addons import AddonManager
-from scrapy.exceptions import DownloadCancelledError
+from scrapy.exceptions import DownloadCancelledError, IgnoreRequest
 from scrapy.http import Headers, Response
 from scrapy.settings import Settings
 from scrapy.utils.test import get_crawler
 from twisted.internet.address import IPv4Address
 
+from crawlers import robots as robots_txt
 from crawlers.guard import Guard, GuardedResolver, is_public, refused
 from crawlers.hardening import ROBOTS, retry_after
 from crawlers.robots import RobotsTxt
@@ -130,6 +131,33 @@ def test_robots_txt_is_asked_again_after_a_failure_and_after_a_day(monkeypatch):
         clock.now += 25 * 3600
         assert await allowed() == ["robots.txt cannot be had: status 429"] * 2
         assert await allowed() == ["robots.txt cannot be had: 6 MB"] * 2
+
+    asyncio.run(session())
+
+
+def test_of_robots_txt_no_more_is_kept_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(robots_txt, "MOST_BYTES", 200)
+    monkeypatch.setattr(robots_txt, "KEPT_BYTES", 1000)
+    rules = b"User-agent: *\nDisallow: /first\n" + b"".join(b"Disallow: /%d\n" % n for n in range(20))
+    asked = []
+
+    async def download(request):
+        asked.append(request.url)
+        return Response(request.url, 200, body=rules + b"Disallow: /last\n")
+
+    crawler = get_crawler(settings_dict={"ROBOTSTXT_OBEY": True, "ROBOTSTXT_USER_AGENT": "Discover"})
+    crawler.engine = SimpleNamespace(download_async=download)
+    robots = RobotsTxt(crawler)
+
+    async def session():
+        for number in range(10):
+            with pytest.raises(IgnoreRequest):
+                await robots.process_request(Request(f"http://{number}.org/first"))
+            assert await robots.process_request(Request(f"http://{number}.org/last")) is None, "beyond what is read"
+        assert len(asked) == 10 and len(robots._asked) == 1000 // len(rules[: rules.rfind(b"\n", 0, 200) + 1])
+        await robots.process_request(Request("http://9.org/"))
+        await robots.process_request(Request("http://0.org/"))
+        assert asked[10:] == ["http://0.org/robots.txt"]
 
     asyncio.run(session())
 

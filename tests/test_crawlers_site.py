@@ -1,10 +1,14 @@
 """The spider `site`: what it keeps of a page, and which of its links it follows."""
 
+from collections.abc import Iterable
+from types import SimpleNamespace
+
 import pytest
-from scrapy.http import HtmlResponse, XmlResponse
+from scrapy.http import HtmlResponse, Response, TextResponse, XmlResponse
 
 from crawlers.extract import Extractor
-from crawlers.frontier_spider import Skip
+from crawlers.frontier import Leased, Outcome
+from crawlers.frontier_spider import LINKS, OTHERS, FrontierSpider, Skip
 from crawlers.spiders.site import site
 from discover.pool.document import Document
 
@@ -30,6 +34,34 @@ def read():
 
     yield read
     extractor.close()
+
+
+class Made(FrontierSpider):
+    """Yields what it is told to."""
+
+    def __init__(self, found: Iterable[str]):
+        super().__init__()
+        self.found, self.task = found, SimpleNamespace(domains=["example.org"])
+
+    def parse_page(self, response: TextResponse) -> Iterable[Document | str]:
+        yield from self.found
+
+
+@pytest.mark.parametrize("link", ["/same", "http://elsewhere.org/{}"])
+def test_no_more_links_of_a_page_are_looked_at_than_there_is_time_for(monkeypatch, caplog, link):
+    looked = []
+    monkeypatch.setattr(Made, "_link", lambda self, response, found: looked.append(found) or "")
+    page = HtmlResponse("http://example.org/", body=b"<p>")
+    outcome = Made(link.format(n) for n in range(100_000))._read(page, Leased(1, page.url, 0, 1))
+    assert outcome.links == [] and len(looked) <= LINKS + OTHERS + 1
+    assert "more links than are looked at" in caplog.text
+
+
+def test_a_redirect_to_no_address_is_told():
+    page = Response("http://example.org/", 302)
+    outcome = Outcome(Leased(1, page.url, 0, 1), 302)
+    Made([])._redirect(outcome, page, b"http://[::1/\xff")
+    assert outcome.reason == "redirect to no address" and outcome.is_refused and "http://[::1/" in outcome.detail
 
 
 PAGE = f'<a></a><a href="one"></a><a rel="author NoFollow" href="two"></a><p>{TEXT}</p>'

@@ -43,7 +43,7 @@ def named(connection: Connection, *words: str) -> list[int]:
 
 def test_what_a_document_said_goes_and_does_not_come_back(either_database: Database) -> None:
     pool = Pool(either_database, PoolConfig())
-    page = Document(SECRET, "http://a/1", title="Secret", label="fire")
+    page = Document(SECRET, "http://a/1", title="Secret", label="fire", given_id="customer 7")
     twin = Document(SECRET + " again", "http://b/2", label="fire")
     other = Document("Something else entirely, on rain and on wind, and on nothing that was said before", "http://c/3")
     pool.add([page, other])
@@ -60,7 +60,7 @@ def test_what_a_document_said_goes_and_does_not_come_back(either_database: Datab
     assert removed(either_database, "http://a/1", "http://b/2") == {} and pool.removed() == set(gone)
     with either_database.read() as connection:
         left = repr([connection.execute(select(table)).all() for table in tables.metadata.sorted_tables])
-    assert "battery" not in left and "Secret" not in left and "'fire'" not in left
+    assert "battery" not in left and "Secret" not in left and "customer" not in left and "'fire'" not in left
     assert pool.add([page, Document(SECRET, "http://d/4", label="x")]) == {"seen": 2}
     assert not pool.intake() and [one.text for one in pool.documents(split=None)] == [other.text]
     assert pool.counts()["removed"] == 2
@@ -93,6 +93,18 @@ def test_a_text_that_is_gone_cannot_be_read_from_the_file(database: Database) ->
     assert b"zebra" not in database.path.read_bytes()
 
 
+def test_what_a_reader_keeps_from_going_is_told(database: Database) -> None:
+    pool = Pool(database, PoolConfig())
+    pool.add([Document(f"{SECRET} zebra", "http://a/1")])
+    assert database.fold()
+    with database.read() as connection:
+        connection.execute(select(tables.document)).all()
+        removed(database, "http://a/1")
+        assert not database.fold(0.1)
+        assert b"zebra" in database.path.read_bytes()
+    assert database.fold() and b"zebra" not in database.path.read_bytes()
+
+
 def test_an_intake_that_is_under_way_leaves_it_removed(database: Database) -> None:
     pool = Pool(database, PoolConfig())
     pool.add([Document(SECRET, "http://a/1")])
@@ -117,6 +129,9 @@ def test_questions_about_it_are_withdrawn(either_database: Database) -> None:
         late = [{"document_id": first.document.id, "kind": "policy", "position": 0}]
         queue.put(connection, "random", 2, late)  # it was chosen before, and is asked after
     assert queue.waiting("random") == 0 and queue.waiting("margin") == 2 and queue.labels("margin") == []
+    with either_database.read() as connection:
+        events = connection.execute(select(tables.answer.c.action, tables.answer.c.label)).all()
+    assert events == [("answer", None), ("skip", None)], "what was said of it is gone"
     assert queue.spent("margin") == 1, "what was paid is paid"
     assert {one.document.id for one in queue.claim("margin", "ada", 5)} == set(ids) - {
         one.document.id for one in (first, second, third)

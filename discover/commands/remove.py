@@ -32,11 +32,16 @@ def remove(campaign: Campaign, words: Sequence[str]) -> None:
         gone = removal.remove(connection, named)
         withdrawn = slots.withdraw(connection)
         _forget_explanations(connection, gone)
-    campaign.database.fold(PATIENCE)  # else a loop or a queue that is running would keep the texts in the file
+    folded = campaign.database.fold(PATIENCE)  # else a loop or a queue that is running would keep the texts in the file
     print(
         f"{len(gone)} documents removed, {withdrawn['open']} open questions withdrawn, {withdrawn['answered']} answers "
         "no longer learned"
     )
+    if not folded:
+        print(
+            "the texts are still readable in the database's files, which another process is reading, or whose disk is "
+            "full: give the same command again when that is over"
+        )
     if gone and campaign.begun():
         print(
             "the next round, or the next `discover run`, takes them out of the index, and learns the newest models "

