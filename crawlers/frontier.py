@@ -6,7 +6,8 @@ loses most of a crawl to ``kill -9``: https://github.com/scrapy/scrapy/issues/79
 
 Each host's pages are leased level by level, by depth and then by row id: on one host a page's depth is the length of
 the shortest way to it, however fast its neighbours answer, so what `max_depth` cuts off is the same in every crawl. A
-redirect is a step too, lest a chain of them never end, but for one that only spells a page differently.
+redirect is a step too, lest a chain of them never end, but for the first few from a start, and of a page that is only
+spelled differently.
 Hosts take turns and do not wait for one another. So where a shorter way leads over another host, a page that is
 fetched already keeps the depth of the way known then; one that is not gets the smaller depth. What `max_pages` cuts
 off depends on the order of arrival. A page that is due again (`crawlers.visits`) is leased as if it were new, once
@@ -33,6 +34,7 @@ from discover.tables import document, rejection, url, visit
 LEASE_SECONDS = 15 * 60  # longer than any fetch, pauses included
 LONGEST = HARDENED["LONGEST_PAUSE"]  # seconds before another attempt of a page; whoever asks for more rests as a host
 REMEMBERED = 200_000  # addresses that need no second insert; a matter of speed alone
+HOPS = 10  # redirects one after another that lead no deeper
 LOOKS = 100  # for pages that are due again, in the time after which they are: each goes through the whole frontier
 
 
@@ -97,6 +99,7 @@ class Frontier:
         self._renewed = False
         self._begun = self._look = 0.0  # this session; when to look next for pages that are due again
         self._remembered: dict[str, int] = {}  # address: depth
+        self._hops: dict[str, int] = {}  # address: redirects that led there, and no deeper
         self._hosts: dict[str, float] = {}  # those that may have work, and from when on; whose turn is next comes first
         with self.database.write() as connection:
             for index in url.indexes:  # a run of an earlier version has others
@@ -277,8 +280,11 @@ class Frontier:
     def _new_links(self, outcomes: list[Outcome]) -> list[dict[str, Any]]:
         depths: dict[str, int] = {}
         for outcome in outcomes:
+            hops = self._hops.get(outcome.page.address, 0)
             for address in outcome.links:
-                depth = outcome.page.depth + (not _stays(outcome, address))
+                if stays := hops < HOPS and _stays(outcome, address):
+                    self._hops[address] = hops + 1
+                depth = outcome.page.depth + (not stays)
                 if depth > self.max_depth:
                     continue
                 if depth < min(self._remembered.get(address, depth + 1), depths.get(address, depth + 1)):

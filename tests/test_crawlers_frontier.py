@@ -185,6 +185,16 @@ def test_another_spelling_of_a_page_is_as_deep(either_database, target, depth):
     assert [(p.address, p.depth) for p in frontier.lease(1)] == [(target, depth)]
 
 
+def test_a_start_that_redirects_without_end_does_not_take_every_page(either_database):
+    frontier = Frontier(Pool(either_database, PoolConfig()), max_pages=100, max_depth=2)
+    frontier.seed([page(0)])
+    depths = []
+    while leased := frontier.lease(1):
+        depths += [one.depth for one in leased]
+        frontier.record([Outcome(leased[0], 302, links=[page(len(depths))], reason="redirect")])
+    assert depths == [0] * 11 + [1, 2], "the way to a start may take a few"
+
+
 def test_what_is_given_back_costs_no_attempt(frontier):
     frontier.seed([page(1)])
     frontier.record([Outcome(frontier.lease(1)[0], reason="unreachable", retry_after=0.0, given_back=True)])
