@@ -40,7 +40,7 @@ def test_a_full_disk_gets_one_line(make, tmp_path):
     assert registry.load(tmp_path / "margin-0001", make("head")).taught == classifier.taught
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "weightless", "cardless", "card", "foreign", "missing"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "weightless", "cardless", "card", "hollow", "foreign", "missing"])
 def test_a_damaged_folder_gets_one_line(make, published, damage):
     folder = published[0] / "margin-0001"
     weights, card = folder / "model.safetensors", folder / "card.json"
@@ -52,6 +52,7 @@ def test_a_damaged_folder_gets_one_line(make, published, damage):
         "weightless": weights.unlink,
         "cardless": card.unlink,
         "card": lambda: card.write_text("{"),
+        "hollow": lambda: card.write_text(json.dumps(json.loads(card.read_text()) | {"encoder": "x", "reads": None})),
         "foreign": lambda: card.write_text(json.dumps({"format": "something else"})),
         "missing": lambda: folder.rename(folder.with_name("moved")),
     }

@@ -204,6 +204,17 @@ def test_thresholds_come_of_the_unanswered_whatever_is_propagated(make) -> None:
     assert np.array_equal(one.thresholds, other.thresholds) and not (one.thresholds == thresholds.START).all()
 
 
+def test_thresholds_follow_a_temperature_that_audit_answers_set(make) -> None:
+    classifier = make("head")
+    classifier.unlabelled = EVEN
+    classifier.fit(column(ODD[:20]), TRUTH[ODD[:20]])
+    before = classifier.thresholds
+    classifier.calibrate(column(ODD[20:]), TRUTH[ODD[20:]][:, [1, 2, 0]])
+    likely = classifier.predict_proba(column(EVEN))
+    assert classifier.temperature > 1 and not np.array_equal(classifier.thresholds, before)
+    assert np.array_equal(classifier.thresholds, thresholds.expected(likely))
+
+
 def test_a_few_answers_set_the_temperature_and_not_the_thresholds(make) -> None:
     classifier, wrong = make("head", folds=3), TRUTH.copy()
     classifier.unlabelled = EVEN

@@ -37,6 +37,17 @@ def test_what_goes_in_comes_out(tmp_path):
         VectorStore(tmp_path, "empty", 8).vectors([5])
 
 
+def test_a_store_that_is_forgotten_knows_nothing_of_the_order_before(tmp_path):
+    store, order = VectorStore(tmp_path, "v1", 8), np.random.default_rng(1).permutation(20)
+    ids, keys, vectors = rows(20)
+    store.append(ids[order], keys[order], vectors[order])
+    store.vectors(ids)
+    store.check(-1, {})
+    assert len(store) == 0
+    store.append(ids[order][:10] + 100, keys[:10], vectors[:10])
+    assert store.positions(ids[order][:10] + 100).tolist() == list(range(10))
+
+
 def test_a_document_is_stored_once(tmp_path):
     store = VectorStore(tmp_path, "v1", 8)
     store.append(*rows(5))

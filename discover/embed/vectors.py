@@ -49,13 +49,7 @@ class VectorStore:
         self._manifest = self.folder / "manifest.json"
         self._rows = {"vectors": np.dtype((dtype, (dimension,))), "ids": np.dtype("<i8"), "keys": np.dtype("<u8")}
         self._columns = {**self._rows, REMOVED: np.dtype("<i8")}
-        self._lengths = dict.fromkeys(self._columns, 0)
-        self._checksums = dict.fromkeys(self._columns, 0)
-        self._generation = 0  # how often it was compacted
-        self._cleared = False  # of what a killed process left
-        self._maps: dict[str, NDArray[Any]] = {}
-        self._order = np.empty(0, np.int64)  # of rising ids
-        self._rising = True  # whether that is the order of addition, which is searched in a quarter of the time
+        self._forget()
         self._open()
 
     def __len__(self) -> int:
@@ -246,8 +240,11 @@ class VectorStore:
     def _forget(self) -> None:
         self._lengths = dict.fromkeys(self._columns, 0)
         self._checksums = dict.fromkeys(self._columns, 0)
-        self._generation, self._cleared = 0, False
-        self._maps.clear()
+        self._generation = 0  # how often it was compacted
+        self._cleared = False  # of what a killed process left
+        self._maps: dict[str, NDArray[Any]] = {}
+        self._order = np.empty(0, np.int64)  # of rising ids
+        self._rising = True  # whether that is the order of addition, which is searched in a quarter of the time
 
     def _published(self) -> str:
         """The manifest as it now is; empty where nothing was ever written."""

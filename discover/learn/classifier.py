@@ -181,6 +181,8 @@ class TextClassifier:
         if len(ids) >= ENOUGH:
             likely = self._calibrated(np.concatenate([held, logits]))
             self.thresholds = self.likelihood.thresholds(likely, np.concatenate([answers, y]))
+        else:
+            self._expect_thresholds()
 
     @property
     def unsure(self) -> float | None:
@@ -323,7 +325,6 @@ class TextClassifier:
         self._heads.compare(each, y)
         self._held = (rows, self._heads.combined(each))
         self.calibrate(column([]), self.likelihood.array([], len(self.classes)))
-        self._expect_thresholds()
 
     def _fit_heads(self, ids: list[int], y: NDArray[np.int64], around: NDArray[np.int64]) -> None:
         # As many answers as unanswered documents at most, since the graph costs the square of what it holds.

@@ -117,6 +117,8 @@ def check(folder: Path) -> dict[str, Any]:
         raise DiscoverError(f"the model {folder} must hold a readable {CARD}, and does not: {ADVICE}") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise DiscoverError(f"{folder / CARD} must be of format {FORMAT}: another version made it, or none; {ADVICE}")
+    if not all(isinstance(card.get(part, {}), dict) for part in ("reads", "computes")):
+        raise DiscoverError(f"{folder / CARD} must say in objects how the encoder reads and computes: {ADVICE}")
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise DiscoverError(f"the model {folder} must hold {WEIGHTS}, which is missing: {ADVICE}")
