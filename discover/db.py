@@ -127,10 +127,8 @@ class Database:
         Returns:
             Whether all of it was moved.
         """
-        with self._exclusive(limit=0, patience=patience):
-            pass
-        log = self.path and self.path.with_name(self.path.name + "-wal")
-        return not (log and log.exists() and log.stat().st_size)
+        with self._exclusive():
+            return not self._log_bytes() or self._checkpoint(patience)
 
     def close(self) -> None:
         """Fold the write-ahead log back and let go of all connections."""
@@ -140,7 +138,7 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
-    def _exclusive(self, limit: int = CHECKPOINT_BYTES, patience: float = 0.0) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         if not self.path:
             yield
             return
@@ -151,12 +149,20 @@ class Database:
         with handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
-            log = self.path.with_name(self.path.name + "-wal")
-            if log.exists() and log.stat().st_size > limit:
-                self._checkpoint(patience)
+            if self._log_bytes() > CHECKPOINT_BYTES:
+                self._checkpoint(0.0)
 
-    def _checkpoint(self, patience: float) -> None:
-        """Move the log into the database as far as readers let us; what stays is moved after a later write."""
+    def _log_bytes(self) -> int:
+        """Size of the write-ahead log; 0 where there is none."""
+        log = self.path and self.path.with_name(self.path.name + "-wal")
+        return log.stat().st_size if log and log.exists() else 0
+
+    def _checkpoint(self, patience: float) -> bool:
+        """Move the log into the database as far as readers let us; what stays is moved after a later write.
+
+        Returns:
+            Whether all of it was moved.
+        """
         with suppress(OperationalError, sqlite3.OperationalError):  # the write before it is committed all the same
             raw = self.engine.raw_connection()
             try:
@@ -164,11 +170,12 @@ class Database:
                 # With SQLite's own patience a slow reader would hold up every writer.
                 cursor.execute(f"PRAGMA busy_timeout={int(patience * 1000)}")
                 try:
-                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                    return cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
                 finally:
                     cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
             finally:
                 raw.close()
+        return False
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
