@@ -42,6 +42,12 @@ class VectorStore:
         version: of the encoder.
     """
 
+    _generation: int  # how often it was compacted
+    _cleared: bool  # of what a killed process left
+    _maps: dict[str, NDArray[Any]]
+    _order: NDArray[np.int64]  # of rising ids
+    _rising: bool  # whether that is the order of addition, which is searched in a quarter of the time
+
     def __init__(self, folder: Path | str, version: str, dimension: int, dtype: str = "float16"):
         self.version = version
         self.dimension = dimension
@@ -240,11 +246,8 @@ class VectorStore:
     def _forget(self) -> None:
         self._lengths = dict.fromkeys(self._columns, 0)
         self._checksums = dict.fromkeys(self._columns, 0)
-        self._generation = 0  # how often it was compacted
-        self._cleared = False  # of what a killed process left
-        self._maps: dict[str, NDArray[Any]] = {}
-        self._order = np.empty(0, np.int64)  # of rising ids
-        self._rising = True  # whether that is the order of addition, which is searched in a quarter of the time
+        self._generation, self._cleared, self._maps = 0, False, {}
+        self._order, self._rising = np.empty(0, np.int64), True
 
     def _published(self) -> str:
         """The manifest as it now is; empty where nothing was ever written."""
