@@ -208,7 +208,7 @@ class FrontierSpider(Spider, ABC):
         elif target:
             outcome.reason, outcome.detail = OFF_SITE, target
         else:
-            outcome.reason, outcome.detail = "redirect to no address", repr(location)
+            outcome.reason, outcome.detail = "redirect to no address", repr(location.decode("latin-1"))
 
     def _read(self, response: Response, page: Leased) -> Outcome:
         outcome = Outcome(page, response.status)

@@ -229,7 +229,11 @@ def test_odd_answers(tmp_path: Path):
     assert "3 new documents" in summary and "1 redirect off site" in summary
     assert "www.example.org" in advice and "crawl.allowed_domains" in advice
     rejected = {(row.reason, row.detail) for row in rows(folder, select(rejection))}
-    assert rejected == {("redirect off site", "http://www.example.org/elsewhere"), ("status 999", "")}
+    assert rejected == {
+        ("redirect off site", "http://www.example.org/elsewhere"),
+        ("redirect to no address", "'http://[domain]/'"),
+        ("status 999", ""),
+    }
 
 
 class Gateway(Site):
